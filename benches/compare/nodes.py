@@ -140,6 +140,59 @@ ssl_certificate {self._folder}/cert.pem; ssl_certificate_key {self._folder}/key.
         return file
 
 
+class Slow:
+    """A node as slow as a real one: three workers, and five milliseconds per request. It counts its requests."""
+
+    WORKERS = 3
+    SECONDS = 0.005
+
+    def __init__(self):
+        chance = random.Random(GUESTS)
+        nodes = [_node(chance, number) for number in (1, 2, 3)]
+        resources = nodes + [_guest(chance, number) for number in range(GUESTS)]
+        self._answers = {
+            path: self._answer("200 OK", json.dumps({"data": data}, separators=(",", ":")))
+            for path, data in (("nodes", nodes), ("cluster/resources", resources))
+        }
+        self._workers = threading.Semaphore(self.WORKERS)
+        self.requests = 0
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @staticmethod
+    def _answer(status, body):
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nContent-Type: application/json\r\n\r\n"
+        return (head + body).encode()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        unknown = self._answer("501 Not Implemented", '{"data":null}')
+        with connection:
+            # A GET over plain HTTP arrives in one piece.
+            while request := connection.recv(1 << 14):
+                path = request.split(b" ", 2)[1].decode().removeprefix("/api2/json/").split("?")[0]
+                with self._workers:
+                    self.requests += 1
+                    time.sleep(self.SECONDS)
+                connection.sendall(self._answers.get(path, unknown))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
 class Hung:
     """A node that accepts connections, reads requests, and never answers."""
 

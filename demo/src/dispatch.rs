@@ -1,14 +1,16 @@
 //! From a request to a response: token, path, privilege, parameters, operation.
 
-use crate::error::{ApiError, ApiResult, fail};
+use crate::description::{DescribedOperation, fill_path, find_operation};
+use crate::error::{ApiError, ApiResult, fail, parameter_error};
 use crate::handlers::directory::directory_rows;
 use crate::http::{RequestHead, Response, decode_path};
 use crate::invocation::Invocation;
 use crate::model::guest::GuestKind;
+use crate::options::Options;
 use crate::parameters::{RequestParams, add_form, add_json, validate, value_text};
 use crate::permissions::{Caller, authenticate, has_privilege};
 use crate::routes::find_route;
-use crate::routes::route::{Access, Action, Route, parameter_name};
+use crate::routes::route::{Access, Action, Route};
 use crate::state::ClusterState;
 use flate2::Compression;
 use flate2::read::{GzDecoder, GzEncoder};
@@ -19,18 +21,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Maximum bytes of a request's body.
 const MAX_BODY: usize = 512 << 10;
-/// The path that needs no token.
-const PUBLIC_PATH: [&str; 2] = ["access", "domains"];
+/// The operations that need neither a token nor a ticket.
+const PUBLIC_OPERATIONS: [(&str, [&str; 2]); 3] =
+    [("GET", ["access", "domains"]), ("GET", ["access", "ticket"]), ("POST", ["access", "ticket"])];
 
 /// The API of a cluster.
 pub(crate) struct Api {
     state: Mutex<ClusterState>,
     apidoc: Option<Arc<[u8]>>,
+    description: &'static [u8],
 }
 
 /// The call of an operation before its parameters are checked.
 struct ApiRequest<'a> {
     caller: &'a Caller,
+    segments: &'a [String],
     /// Parameters in the path.
     path_params: RequestParams,
     /// Parameters in the query and the body.
@@ -46,9 +51,9 @@ struct Answer {
 }
 
 impl Api {
-    /// Creates the API. `apidoc` is the gzip-compressed description of it.
-    pub(crate) fn new(state: ClusterState, apidoc: Option<Arc<[u8]>>) -> Self {
-        Self { state: Mutex::new(state), apidoc }
+    /// Creates the API.
+    pub(crate) fn new(state: ClusterState, options: &Options) -> Self {
+        Self { state: Mutex::new(state), apidoc: options.apidoc.clone(), description: options.description }
     }
 
     /// Locks the state. A handler that has panicked does not end the cluster.
@@ -67,11 +72,15 @@ impl Api {
         let (segments, _) = split_target(&head.target);
         let caller = match segments.as_slice() {
             [api, rest @ ..] if api == "api2" => {
-                let is_public = head.method == "GET" && rest.get(1..).is_some_and(|path| path == PUBLIC_PATH);
-                match authenticate(&self.state(), head.authorization.as_deref()) {
+                let is_public = PUBLIC_OPERATIONS
+                    .iter()
+                    .any(|(method, path)| head.method == *method && rest.get(1..).is_some_and(|rest| rest == path));
+                let mut state = self.state();
+                state.advance();
+                match authenticate(&state, head) {
                     Ok(caller) => caller,
                     Err(_) if is_public => Caller::anonymous(),
-                    Err(reason) => return Err(Response::empty(401, reason)),
+                    Err(reason) => return Err(Response::empty(401, &reason)),
                 }
             }
             path => return Err(self.file_response(head, &path.join("/"))),
@@ -124,22 +133,34 @@ impl Api {
             Ok(params) => params,
             Err(response) => return response,
         };
-        let Some((route, path_params)) = find_route(&head.method, segments) else {
-            // The text begins as on a node. The rest tells that only the demo lacks the method.
-            let text =
-                format!("Method '{} {path}' not implemented (the demo simulates only a part of the API)", head.method);
-            return format_response(format, 501, &text, json!({"data": null, "message": text}));
-        };
         let is_container = segments.get(2).is_some_and(|segment| segment == "lxc");
         let guest_kind = if is_container { GuestKind::Lxc } else { GuestKind::Qemu };
+        let route = find_route(&head.method, segments);
+        let needs_description = route.as_ref().is_none_or(|(route, _)| matches!(route.access, Access::Described));
+        let described = needs_description.then(|| find_operation(self.description, head, segments)).flatten();
         let mut state = self.state();
         state.advance();
-        let relayed = route.protected || path_params.get("node").is_some_and(|node| node != state.local_node());
-        let result = perform(&mut state, route, ApiRequest { caller, path_params, params, guest_kind });
+        let (relayed, result) = match (route, described) {
+            (Some((route, _)), Some(operation)) => {
+                let request =
+                    ApiRequest { caller, segments, path_params: operation.path_params.clone(), params, guest_kind };
+                (true, perform_described(&mut state, &operation, Some(route), request))
+            }
+            (None, Some(operation)) => {
+                let request =
+                    ApiRequest { caller, segments, path_params: operation.path_params.clone(), params, guest_kind };
+                (operation.is_protected(), perform_described(&mut state, &operation, None, request))
+            }
+            (Some((route, path_params)), None) if !needs_description => {
+                let relayed = route.protected || path_params.get("node").is_some_and(|node| node != state.local_node());
+                (relayed, perform(&mut state, route, ApiRequest { caller, segments, path_params, params, guest_kind }))
+            }
+            _ => (false, Err(ApiError::UnknownMethod)),
+        };
         drop(state);
         let mut response = match result {
-            Ok(answer) => answer_response(format, route, answer),
-            Err(error) => error_response(format, error),
+            Ok(answer) => answer_response(format, &path, answer),
+            Err(error) => error_response(format, &format!("{} {path}", head.method), error),
         };
         // An error closes the connection, and then a node has one `Connection` header only.
         response.relayed = relayed && response.status < 400;
@@ -150,20 +171,43 @@ impl Api {
 /// Performs an operation in the order of a node: privilege, existence of the node, parameters, handler.
 fn perform(state: &mut ClusterState, route: &Route, request: ApiRequest<'_>) -> ApiResult<Answer> {
     check_access(state, route, &request)?;
-    let ApiRequest { caller, path_params, params, guest_kind } = request;
-    if let Some(node) = path_params.get("node").map(value_text)
-        && state.node(&node).is_err()
-    {
-        let reason = format!("failed to get address info for: {node}: Temporary failure in name resolution");
-        return fail(format!("hostname lookup '{node}' failed - {reason}"));
-    }
+    check_node(state, &request.path_params)?;
+    let ApiRequest { caller, segments, path_params, params, guest_kind } = request;
     let params = validate(route.parameters, &path_params, params)?;
+    act(state, route, Invocation { caller, segments, params, guest_kind, total: Cell::new(None) })
+}
+
+/// Performs an operation whose privileges and parameters the description tells. Without a route, the demo does not
+/// simulate it.
+fn perform_described(
+    state: &mut ClusterState,
+    operation: &DescribedOperation,
+    route: Option<&Route>,
+    request: ApiRequest<'_>,
+) -> ApiResult<Answer> {
+    let ApiRequest { caller, segments, path_params, params, guest_kind } = request;
+    if operation.refuses_tokens() && caller.has_token() {
+        return Err(ApiError::TicketRequired);
+    }
+    operation.check_access(state, caller, &params)?;
+    check_node(state, &path_params)?;
+    let params = operation.validate(params)?;
+    match route {
+        Some(route) => act(state, route, Invocation { caller, segments, params, guest_kind, total: Cell::new(None) }),
+        None => Err(ApiError::NotSimulated),
+    }
+}
+
+/// Calls the handler of a route.
+fn act(state: &mut ClusterState, route: &Route, call: Invocation<'_>) -> ApiResult<Answer> {
+    if call.flag("skiplock") && call.caller.id != "root@pam" {
+        return parameter_error("skiplock", "Only root may use this option.");
+    }
     let data = match route.action {
         Action::Directory(key, names) => directory_rows(key, names),
         Action::Fixed(answer) => answer(),
         Action::Refusal(reason) => return fail(reason),
         Action::Handler(handler) => {
-            let call = Invocation { caller, params, guest_kind, total: Cell::new(None) };
             let volume_count = state.volumes.len();
             // An operation that fails leaves no volumes that it had allocated before.
             let data = handler(state, &call).inspect_err(|_| state.volumes.truncate(volume_count))?;
@@ -173,39 +217,38 @@ fn perform(state: &mut ClusterState, route: &Route, request: ApiRequest<'_>) -> 
     Ok(Answer { data, total: None })
 }
 
-/// Fails unless the caller has the privileges that the route requires.
-fn check_access(state: &ClusterState, route: &Route, request: &ApiRequest<'_>) -> ApiResult<()> {
-    let (template, privileges) = match &route.access {
-        Access::Anyone => return Ok(()),
-        Access::TicketOnly => {
-            let uri = route.path;
-            let reason = format!("URI '{uri}' not available with API token, need proper ticket.\n");
-            return Err(ApiError::Forbidden(reason));
-        }
-        Access::Privilege(template, privilege) => (template, std::slice::from_ref(privilege)),
-        Access::AnyPrivilege(template, privileges) => (template, *privileges),
-    };
-    let path = fill_path(template, request);
-    if privileges.iter().any(|privilege| has_privilege(state, request.caller, &path, privilege)) {
-        Ok(())
-    } else {
-        Err(ApiError::Forbidden(format!("{path}, {}", privileges.join("|"))))
+/// Fails unless the node in the path exists. Name servers know no upper case, but Proxmox does.
+fn check_node(state: &ClusterState, path_params: &RequestParams) -> ApiResult<()> {
+    let Some(node) = path_params.get("node").map(value_text) else { return Ok(()) };
+    if state.node(&node).is_ok() {
+        return Ok(());
     }
+    if state.nodes.iter().any(|other| other.name.eq_ignore_ascii_case(&node)) {
+        return Err(ApiError::Unreachable);
+    }
+    fail(format!("hostname lookup '{node}' failed - failed to get address info for: {node}: Name or service not known"))
 }
 
-/// Replaces the parameters of an access path.
-///
-/// Returns an empty path if the result has characters that no path can have. Every caller lacks privileges on it.
-fn fill_path(template: &str, request: &ApiRequest<'_>) -> String {
-    let fill_part = |part: &str| match parameter_name(part) {
-        Some(name) => {
-            request.path_params.get(name).or_else(|| request.params.get(name)).map_or_else(String::new, value_text)
-        }
-        None => part.into(),
+/// Fails unless the caller has the privileges that the route requires.
+fn check_access(state: &ClusterState, route: &Route, request: &ApiRequest<'_>) -> ApiResult<()> {
+    let (template, privileges, is_named) = match &route.access {
+        Access::Anyone | Access::Described => return Ok(()),
+        Access::TicketOnly if request.caller.has_token() => return Err(ApiError::TicketRequired),
+        Access::TicketOnly => return Ok(()),
+        Access::RootOnly if request.caller.id == "root@pam" => return Ok(()),
+        Access::RootOnly => return Err(ApiError::Forbidden("user != root@pam".into())),
+        Access::Privilege(template, privilege) => (template, std::slice::from_ref(privilege), true),
+        Access::AnyPrivilege(template, privileges) => (template, *privileges, true),
+        Access::AlternativePrivileges(template, privileges) => (template, *privileges, false),
     };
-    let path = template.split('/').map(fill_part).collect::<Vec<String>>().join("/");
-    let is_valid = path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
-    if is_valid { path } else { String::new() }
+    let path = fill_path(template, &request.path_params, &request.params);
+    if privileges.iter().any(|privilege| has_privilege(state, request.caller, &path, privilege)) {
+        Ok(())
+    } else if is_named {
+        Err(ApiError::Forbidden(format!("{path}, {}", privileges.join("|"))))
+    } else {
+        Err(ApiError::Forbidden(String::new()))
+    }
 }
 
 /// Splits a request target into the segments of its path, decoded and not empty, and its query.
@@ -237,14 +280,14 @@ fn request_params(head: &RequestHead, query: &str, body: &[u8]) -> Result<Reques
     Ok(params)
 }
 
-fn answer_response(format: &str, route: &Route, answer: Answer) -> Response {
+fn answer_response(format: &str, path: &str, answer: Answer) -> Response {
     let mut body = json!({"data": answer.data});
     if let Some(total) = answer.total {
         body["total"] = total.into();
     }
     let mut response = format_response(format, 200, "OK", body);
     // A node compresses the journal for every client.
-    if route.path.ends_with("/journal") {
+    if path.ends_with("/journal") {
         let encoder = GzEncoder::new(response.body.as_slice(), Compression::default());
         response.body = read_all(encoder).expect("compression in memory");
         response.gzip = true;
@@ -252,10 +295,29 @@ fn answer_response(format: &str, route: &Route, answer: Answer) -> Response {
     response
 }
 
-fn error_response(format: &str, error: ApiError) -> Response {
+/// Returns the response to a failed operation, which `operation` names by method and path.
+fn error_response(format: &str, operation: &str, error: ApiError) -> Response {
     let (status, text, errors) = match error {
         ApiError::Parameters(errors) => (400, "Parameter verification failed.".into(), Some(errors)),
+        ApiError::Forbidden(missing) if missing.is_empty() => (403, "Permission check failed".into(), None),
         ApiError::Forbidden(missing) => (403, format!("Permission check failed ({missing})"), None),
+        ApiError::TicketRequired => {
+            let path = operation.split_once(' ').map_or(operation, |(_, path)| path);
+            let reason = format!("URI '{path}' not available with API token, need proper ticket.\n");
+            (403, format!("Permission check failed ({reason})"), None)
+        }
+        ApiError::Unreachable => return Response::empty(595, "Connection refused"),
+        ApiError::UnknownMethod => (501, format!("Method '{operation}' not implemented"), None),
+        // The text begins as on a node. The rest tells that only the demo lacks the operation.
+        ApiError::NotSimulated => {
+            let limit = "the demo simulates only a part of the API";
+            (501, format!("Method '{operation}' not implemented ({limit})"), None)
+        }
+        ApiError::LoginFailed => (401, "authentication failure".into(), None),
+        ApiError::NotFound(text) => (404, text, None),
+        ApiError::Unsupported(what) => {
+            (501, format!("Method '{operation}' not implemented (the demo does not simulate {what})"), None)
+        }
         ApiError::Failed(text) => (500, text, None),
     };
     let mut body = json!({"data": null, "message": format!("{text}\n")});
@@ -287,12 +349,13 @@ fn read_all(mut reader: impl Read) -> io::Result<Vec<u8>> {
 mod tests {
     use super::{ApiRequest, perform};
     use crate::model::guest::GuestKind;
+    use crate::options::Options;
     use crate::parameters::{Parameter, ParameterType, RequestParams};
     use crate::permissions::Caller;
     use crate::routes::all_routes;
-    use crate::routes::route::{Route, parameter_name};
+    use crate::routes::route::{Access, Route, parameter_name};
+    use crate::seed::accounts::Secrets;
     use crate::seed::new_cluster;
-    use std::time::Duration;
 
     /// Returns a valid value of a parameter.
     fn sample_value(parameter: &Parameter, kind: GuestKind) -> String {
@@ -336,14 +399,17 @@ mod tests {
             .map(|p| (p.name.to_string(), sample_value(p, kind).into()))
             .collect();
         let caller = Caller { id: "demo@pve!full".into() };
-        let mut state = new_cluster(Duration::from_secs(1), "full", "audit").expect("a cluster");
+        let secrets = Secrets { full: "full".into(), audit: "audit".into(), root_password: "password".into() };
+        let mut state = new_cluster(&Options::default(), &secrets).expect("a cluster");
         let guest_kind = if segments.get(2).is_some_and(|s| s == "lxc") { GuestKind::Lxc } else { GuestKind::Qemu };
-        perform(&mut state, route, ApiRequest { caller: &caller, path_params, params, guest_kind }).is_ok()
+        let segments = &segments;
+        perform(&mut state, route, ApiRequest { caller: &caller, segments, path_params, params, guest_kind }).is_ok()
     }
 
     /// A handler panics if its route does not require a parameter that it needs.
     #[test]
     fn handlers_find_the_parameters_that_their_routes_require() {
+        let all_routes = || all_routes().filter(|route| !matches!(route.access, Access::Described));
         let of_container = all_routes().filter(|route| route.path.contains("lxc")).map(|r| (r, GuestKind::Lxc));
         let others = all_routes().filter(|route| !route.path.contains("/lxc")).map(|r| (r, GuestKind::Qemu));
         let succeeded = of_container.chain(others).filter(|(route, kind)| perform_sample(route, *kind)).count();

@@ -8,8 +8,22 @@ use std::collections::BTreeMap;
 pub(crate) enum ApiError {
     /// 400: one complaint per parameter.
     Parameters(BTreeMap<String, String>),
-    /// 403: path and privileges, as between the brackets of `Permission check failed (…)`.
+    /// 401: a login with a wrong name, password or second factor.
+    LoginFailed,
+    /// 403: path and privileges, as between the brackets of `Permission check failed (…)`; empty without brackets.
     Forbidden(String),
+    /// 403: the operation is not for API tokens.
+    TicketRequired,
+    /// 501: a node has no such operation.
+    UnknownMethod,
+    /// 501: a node has the operation, the demo does not.
+    NotSimulated,
+    /// 595: the node of the path does not answer.
+    Unreachable,
+    /// 404: an entry of the operation's object does not exist.
+    NotFound(String),
+    /// 501: the demo does not simulate this use of an operation that it has.
+    Unsupported(String),
     /// 500: the text of the failure.
     Failed(String),
 }

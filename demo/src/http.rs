@@ -27,6 +27,10 @@ pub(crate) struct RequestHead {
     pub(crate) content_type: Option<String>,
     /// `Authorization` as sent.
     pub(crate) authorization: Option<String>,
+    /// Decoded cookie `PVEAuthCookie`.
+    pub(crate) ticket: Option<String>,
+    /// `CSRFPreventionToken` as sent.
+    pub(crate) csrf_token: Option<String>,
     /// True if there is a `Transfer-Encoding`.
     pub(crate) chunked: bool,
     /// True if the client accepts gzip.
@@ -79,6 +83,8 @@ fn read_headers(request: &httparse::Request<'_, '_>, length: usize) -> Option<Re
         content_length: 0,
         content_type: None,
         authorization: None,
+        ticket: None,
+        csrf_token: None,
         chunked: false,
         accepts_gzip: false,
         close: minor_version == 0,
@@ -102,6 +108,8 @@ fn read_headers(request: &httparse::Request<'_, '_>, length: usize) -> Option<Re
                 head.content_type = Some(media_type.trim().to_ascii_lowercase());
             }
             "authorization" => head.authorization = Some(value.into()),
+            "cookie" => head.ticket = value.split(';').find_map(find_ticket).or(head.ticket),
+            "csrfpreventiontoken" => head.csrf_token = Some(value.into()),
             "transfer-encoding" => head.chunked = true,
             "accept-encoding" => head.accepts_gzip |= lists("gzip"),
             "connection" => head.close |= lists("close"),
@@ -110,6 +118,11 @@ fn read_headers(request: &httparse::Request<'_, '_>, length: usize) -> Option<Re
     }
     head.content_length = content_length.unwrap_or(0);
     Some(head)
+}
+
+/// Returns the decoded ticket in a cookie.
+fn find_ticket(cookie: &str) -> Option<String> {
+    cookie.trim().strip_prefix("PVEAuthCookie=").map(decode_path)
 }
 
 /// A response, except for its `Connection` headers.
@@ -146,12 +159,18 @@ impl Response {
     }
 
     /// Returns the bytes for the wire. `close` tells that the connection ends with this response.
+    ///
+    /// The status line has the first line of the reason. A carriage return in it makes a node give up the response.
     pub(crate) fn to_bytes(&self, minor_version: u8, close: bool) -> Vec<u8> {
+        let reason = self.reason.split('\n').next().unwrap_or("");
+        if reason.contains('\r') {
+            return Self::empty(400, "Bad Request").to_bytes(minor_version, close);
+        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs();
         let date = format_http_date(now as i64);
         // Untrusted input in the reason cannot begin a header line of its own.
         let reason: String =
-            self.reason.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).take(1024).collect();
+            reason.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).take(1024).collect();
         let mut head = format!("HTTP/1.{minor_version} {} {reason}\r\nCache-Control: max-age=0\r\n", self.status);
         if close || self.relayed {
             head.push_str("Connection: close\r\n");
@@ -184,9 +203,13 @@ pub(crate) fn decode_form_component(text: &str) -> String {
     decode_path(&text.replace('+', " "))
 }
 
-/// Splits a query or a form into pairs of encoded key and value.
+/// Splits a query or a form into pairs of encoded key and value, as a node does: `;` also separates pairs, and a value
+/// ends at a second `=` (PVE: split(/=/)).
 pub(crate) fn split_pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    text.split(['&', ';']).filter(|pair| !pair.is_empty()).map(|pair| {
+        let mut parts = pair.split('=');
+        (parts.next().unwrap_or(""), parts.next().unwrap_or(""))
+    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use std::cell::Cell;
 /// One call of an operation.
 pub(crate) struct Invocation<'a> {
     pub(crate) caller: &'a Caller,
+    /// The parts of the path, from `cluster`, `nodes` and so on.
+    pub(crate) segments: &'a [String],
     /// Validated parameters of the path, the query and the body.
     pub(crate) params: RequestParams,
     /// The kind of guests in the path; [`GuestKind::Qemu`] in the paths of other things.
@@ -50,6 +52,11 @@ impl Invocation<'_> {
         self.integer(name) == Some(1)
     }
 
+    /// Returns a part of the path.
+    pub(crate) fn segment(&self, index: usize) -> &str {
+        self.segments.get(index).map_or("", String::as_str)
+    }
+
     /// Returns the `{node}` of the path.
     pub(crate) fn node(&self) -> &str {
         self.text("node")
@@ -81,12 +88,22 @@ impl Invocation<'_> {
         has_privilege(state, self.caller, path, privilege)
     }
 
-    /// Fails unless the caller has the privilege on the path. For rules that the routes cannot express.
-    pub(crate) fn require(&self, state: &ClusterState, path: &str, privilege: &str) -> ApiResult<()> {
-        if self.allows(state, path, privilege) {
+    /// Returns true if the caller has one of the privileges on the path.
+    pub(crate) fn allows_any(&self, state: &ClusterState, path: &str, privileges: &[&str]) -> bool {
+        privileges.iter().any(|privilege| self.allows(state, path, privilege))
+    }
+
+    /// Fails unless the caller has one of the privileges on the path.
+    pub(crate) fn require_any(&self, state: &ClusterState, path: &str, privileges: &[&str]) -> ApiResult<()> {
+        if self.allows_any(state, path, privileges) {
             Ok(())
         } else {
-            Err(ApiError::Forbidden(format!("{path}, {privilege}")))
+            Err(ApiError::Forbidden(format!("{path}, {}", privileges.join("|"))))
         }
+    }
+
+    /// Fails unless the caller has the privilege on the path. For rules that the routes cannot express.
+    pub(crate) fn require(&self, state: &ClusterState, path: &str, privilege: &str) -> ApiResult<()> {
+        self.require_any(state, path, &[privilege])
     }
 }

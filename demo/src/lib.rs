@@ -9,11 +9,13 @@
 //! ```text
 //! server         sockets and threads
 //! dispatch       from a request to a response: token, path, privilege, parameters, operation
+//! description    privileges and parameters of the operations without a table
 //! routes         the table of operations: method, path, privilege, parameters, handler
 //! seed           the cluster at the start
 //! handlers       the operations
 //! invocation     the call of an operation
 //! permissions    authentication, and the privileges of a caller
+//! tickets        tickets of logins, and one-time passwords
 //! state          the cluster, its clock and its tasks
 //! model          nodes, guests, storages, accounts
 //! guest_options  the options of guests
@@ -26,6 +28,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod description;
 mod dispatch;
 mod error;
 mod guest_options;
@@ -36,23 +39,26 @@ mod model;
 mod options;
 mod parameters;
 mod permissions;
+#[cfg(test)]
+mod real_node;
 mod routes;
 mod seed;
 mod server;
 mod state;
+mod tickets;
 mod units;
 
 use model::accounts::new_secret;
+use seed::accounts::Secrets;
 use std::io;
 
 pub use model::accounts::{AUDIT, FULL, USER};
-pub use options::Options;
+pub use options::{Options, Release};
 
 /// A running simulated cluster. When `drop` returns, its port is free and its threads have ended.
 pub struct Demo {
     server: server::Server,
-    full_secret: String,
-    audit_secret: String,
+    secrets: Secrets,
 }
 
 impl Demo {
@@ -63,9 +69,9 @@ impl Demo {
 
     /// Starts a cluster with these settings.
     pub fn start_with(options: Options) -> io::Result<Self> {
-        let (full_secret, audit_secret) = (new_secret()?, new_secret()?);
-        let state = seed::new_cluster(options.task_step, &full_secret, &audit_secret)?;
-        Ok(Self { server: server::Server::start(state, options)?, full_secret, audit_secret })
+        let secrets = Secrets { full: new_secret()?, audit: new_secret()?, root_password: new_secret()? };
+        let state = seed::new_cluster(&options, &secrets)?;
+        Ok(Self { server: server::Server::start(state, options)?, secrets })
     }
 
     /// Returns the port on 127.0.0.1.
@@ -75,12 +81,17 @@ impl Demo {
 
     /// Returns the secret of the token [`FULL`].
     pub fn full_secret(&self) -> &str {
-        &self.full_secret
+        &self.secrets.full
     }
 
     /// Returns the secret of the token [`AUDIT`].
     pub fn audit_secret(&self) -> &str {
-        &self.audit_secret
+        &self.secrets.audit
+    }
+
+    /// Returns the password of `root@pam`.
+    pub fn root_password(&self) -> &str {
+        &self.secrets.root_password
     }
 }
 
@@ -90,14 +101,16 @@ mod tests {
     use std::path::Path;
 
     /// The modules from top to bottom.
-    const MODULES: [&str; 15] = [
+    const MODULES: [&str; 17] = [
         "server",
         "dispatch",
+        "description",
         "routes",
         "seed",
         "handlers",
         "invocation",
         "permissions",
+        "tickets",
         "state",
         "model",
         "guest_options",

@@ -3,6 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The release of Proxmox VE that the cluster simulates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Release {
+    /// 8.4. Errors are in the status line only, HA has groups, and guest agents need `VM.Monitor`.
+    Pve8,
+    /// 9.2.
+    #[default]
+    Pve9,
+}
+
 /// Settings that shorten the waits of a real cluster, or bound the demo.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -11,6 +21,9 @@ pub struct Options {
     pub auth_delay: Duration,
     /// Duration of a task per line of its log; default 1 s. A power action has one to three lines.
     pub task_step: Duration,
+    /// Time after which a new or changed guest has its name and state in the lists of the cluster; default 3 s.
+    /// A real node needs up to 10 s.
+    pub lag: Duration,
     /// Time a connection may wait for the next byte; default 5 s, as on a real node.
     pub idle: Duration,
     /// Number of requests per connection; default 100, as on a real node.
@@ -20,6 +33,10 @@ pub struct Options {
     /// The gzip-compressed answer to `GET /pve-docs/api-viewer/apidoc.js`, which needs no token.
     /// By default the node answers 500, as for any file that it does not have.
     pub apidoc: Option<Arc<[u8]>>,
+    /// The same as [`Options::apidoc`], for the demo's own checks. Operations without a table of their own need it.
+    pub description: &'static [u8],
+    /// The release of Proxmox VE; default 9.2.
+    pub release: Release,
 }
 
 impl Default for Options {
@@ -27,10 +44,13 @@ impl Default for Options {
         Self {
             auth_delay: Duration::ZERO,
             task_step: Duration::from_secs(1),
+            lag: Duration::from_secs(3),
             idle: Duration::from_secs(5),
             requests_per_connection: 100,
             connections: 256,
             apidoc: None,
+            description: &[],
+            release: Release::default(),
         }
     }
 }

@@ -46,6 +46,10 @@ pub(crate) enum ParameterType {
     Text,
     /// A text of at most this number of characters.
     MaxText(usize),
+    /// A text with at least and at most this number of characters.
+    LengthText(usize, usize),
+    /// A text that matches a pattern, which the function tells.
+    Pattern(fn(&str) -> bool),
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// A text that the function accepts. Its error is the complaint.
@@ -56,7 +60,7 @@ pub(crate) enum ParameterType {
     List,
 }
 
-use ParameterType::Format;
+use ParameterType::{Format, Pattern};
 
 /// The name of a node.
 pub(crate) const NODE_NAME: ParameterType =
@@ -84,6 +88,31 @@ pub(crate) const USER_ID: ParameterType = Format(|t| {
     });
     accept(valid, &format!("value '{t}' does not look like a valid user name"))
 });
+/// The name of a token.
+pub(crate) const TOKEN_NAME: ParameterType =
+    Pattern(|t| t.len() > 1 && t.starts_with(|c: char| c.is_ascii_alphabetic()) && is_name(t, "-_."));
+/// The name of a group.
+pub(crate) const GROUP_ID: ParameterType =
+    Format(|t| accept(is_name(t, "-_."), &format!("group name '{t}' contains invalid characters")));
+/// The name of a role.
+pub(crate) const ROLE_ID: ParameterType =
+    Format(|t| accept(is_name(t, "-_."), &format!("role name '{t}' contains invalid characters")));
+/// A calendar event of systemd, such as `02:00` or `sun 03:00`.
+pub(crate) const CALENDAR_EVENT: ParameterType = Format(|t| check_format("pve-calendar-event", t));
+/// The retention of backups.
+pub(crate) const PRUNE_BACKUPS: ParameterType = Format(|t| check_format("prune-backups", t));
+/// A list of results of tasks.
+pub(crate) const TASK_STATUS_LIST: ParameterType = Format(|t| check_format("pve-task-status-type-list", t));
+/// A list of guest ids.
+pub(crate) const VMID_LIST: ParameterType = Format(|t| check_format("pve-vmid-list", t));
+/// A percent-encoded text.
+pub(crate) const URL_ENCODED: ParameterType = Format(|t| check_format("urlencoded", t));
+/// The value of a VM's network card, whose model needs no key.
+pub(crate) const NETWORK_CARD: ParameterType = Format(|t| check_single_default_key(t, "model"));
+/// The value of a VM's disk, whose volume needs no key.
+pub(crate) const DRIVE: ParameterType = Format(|t| check_single_default_key(t, "file"));
+/// The value of a container's mount point, whose volume needs no key.
+pub(crate) const MOUNT_POINT: ParameterType = Format(|t| check_single_default_key(t, "volume"));
 /// The memory of a VM in MiB: a number, or a property string.
 pub(crate) const MEMORY: ParameterType = Format(|t| {
     let current = t.strip_prefix("current=").unwrap_or(t);
@@ -93,6 +122,12 @@ pub(crate) const MEMORY: ParameterType = Format(|t| {
         Err(_) => Err(format!("format error\nmemory.current: type check ('integer') failed - got '{current}'")),
     }
 });
+
+/// Fails if two parts of a property string have no key.
+fn check_single_default_key(text: &str, key: &str) -> Result<(), String> {
+    let count = text.split(',').filter(|part| !part.is_empty() && !part.contains('=')).count();
+    accept(count < 2, &format!("duplicate key in comma-separated list property: {key}"))
+}
 
 fn accept(valid: bool, complaint: &str) -> Result<(), String> {
     if valid { Ok(()) } else { Err(complaint.into()) }
@@ -106,7 +141,7 @@ fn is_name(text: &str, punctuation: &str) -> bool {
 /// The parameters of a request, by name.
 pub(crate) type RequestParams = BTreeMap<String, Value>;
 
-/// Adds the pairs of a query or a form. A repeated key becomes an array.
+/// Adds the pairs of a query or a form. A repeated key becomes an array. A value ends at a second `=`, as on a node.
 pub(crate) fn add_form(params: &mut RequestParams, text: &str) {
     for (key, value) in split_pairs(text) {
         let (key, value) = (decode_form_component(key), Value::String(decode_form_component(value)));
@@ -134,6 +169,21 @@ pub(crate) fn validate(
     request: RequestParams,
 ) -> ApiResult<RequestParams> {
     let parameters = || parameters.iter().copied().flatten();
+    let check = |key: &str, value| match parameters().find(|parameter| parameter.has_name(key)) {
+        Some(parameter) => parameter.kind.validate(value),
+        None => Err(UNKNOWN_PARAMETER.into()),
+    };
+    let required = parameters().filter(|parameter| parameter.required).map(|parameter| parameter.name);
+    validate_with(path, request, check, required)
+}
+
+/// Checks the parameters of the path and of the request with a function, and that those required are there.
+pub(crate) fn validate_with<'a>(
+    path: &RequestParams,
+    request: RequestParams,
+    check: impl Fn(&str, Value) -> Result<Value, String>,
+    required: impl Iterator<Item = &'a str>,
+) -> ApiResult<RequestParams> {
     let mut errors = BTreeMap::new();
     let mut values = path.clone();
     for (key, value) in request {
@@ -154,21 +204,90 @@ pub(crate) fn validate(
     }
     let mut validated = RequestParams::new();
     for (key, value) in values {
-        let result = match parameters().find(|parameter| parameter.has_name(&key)) {
-            Some(parameter) => parameter.kind.validate(value),
-            None => Err(UNKNOWN_PARAMETER.into()),
-        };
-        match result {
+        match check(&key, value) {
             Ok(value) => drop(validated.insert(key, value)),
             Err(complaint) => drop(errors.insert(key, complaint)),
         }
     }
-    for Parameter { name, .. } in parameters().filter(|parameter| parameter.required) {
-        if !validated.contains_key(*name) && !errors.contains_key(*name) {
-            errors.insert((*name).into(), MISSING_PARAMETER.into());
+    for name in required {
+        if !validated.contains_key(name) && !errors.contains_key(name) {
+            errors.insert(name.into(), MISSING_PARAMETER.into());
         }
     }
     if errors.is_empty() { Ok(validated) } else { Err(ApiError::Parameters(errors)) }
+}
+
+/// Checks a text by the name of its format. Returns the complaint. Formats that the demo does not know accept any text.
+pub(crate) fn check_format(format: &str, text: &str) -> Result<(), String> {
+    if let Some(format) = format.strip_suffix("-list") {
+        return text
+            .split([',', ';', ' ', '\0'])
+            .filter(|item| !item.is_empty())
+            .try_for_each(|item| check_format(format, item));
+    }
+    let kind = match format {
+        "pve-configid" => CONFIG_ID,
+        "pve-storage-id" => STORAGE_ID,
+        "pve-node" => NODE_NAME,
+        "pve-poolid" => POOL_ID,
+        "dns-name" => DNS_NAME,
+        _ => Format(|_| Ok(())),
+    };
+    if let Format(check) = kind {
+        check(text)?;
+    }
+    match format {
+        "pve-vmid" => accept(
+            text.parse::<u32>().is_ok_and(|id| (100..=999_999_999).contains(&id)),
+            "value does not look like a valid VM ID",
+        ),
+        "pve-calendar-event" => accept(
+            is_calendar_event(text),
+            &format!("invalid calendar event '{text}' - unable to parse calendar event '{text}'\n"),
+        ),
+        "pve-replication-job-id" => {
+            let is_job = text.split_once('-').is_some_and(|(guest, number)| {
+                check_format("pve-vmid", guest).is_ok() && number.parse::<u32>().is_ok()
+            });
+            accept(is_job, &format!("invalid replication job id '{text}'"))
+        }
+        "pve-task-status-type" => {
+            accept(matches!(text, "ok" | "error" | "warning" | "unknown"), &format!("invalid status '{text}'"))
+        }
+        "prune-backups" => text.split(',').try_for_each(|part| {
+            accept(part.contains('='), "value without key, but schema does not define a default key")
+        }),
+        "urlencoded" => accept(
+            text.bytes().all(|b| b.is_ascii_alphanumeric() || b"%-_.!~*'()".contains(&b)),
+            &format!("invalid urlencoded string: {text}"),
+        ),
+        "CIDR" => accept(text.contains('/'), "value does not look like a valid CIDR network"),
+        _ => Ok(()),
+    }
+}
+
+/// Returns true if the text looks like a calendar event: it has a number, a weekday or one of systemd's words.
+fn is_calendar_event(text: &str) -> bool {
+    const WORDS: [&str; 15] = [
+        "minutely",
+        "hourly",
+        "daily",
+        "weekly",
+        "monthly",
+        "quarterly",
+        "semiannually",
+        "yearly",
+        "mon",
+        "tue",
+        "wed",
+        "thu",
+        "fri",
+        "sat",
+        "sun",
+    ];
+    let is_word =
+        |word: &str| WORDS.contains(&word) || word == "annually" || word.contains(|c: char| c.is_ascii_digit());
+    text.split([' ', ',', '.']).filter(|word| !word.is_empty()).all(|word| is_word(word) || word.starts_with('*'))
 }
 
 /// Returns a scalar as the text that a form would have.
@@ -182,7 +301,12 @@ pub(crate) fn value_text(value: &Value) -> String {
 impl Parameter {
     /// Returns true if the key names this parameter, or one of a numbered family.
     pub(crate) fn has_name(&self, key: &str) -> bool {
-        let Some(family) = self.name.strip_suffix("[n]") else { return self.name == key };
+        self.name == key || Self::is_family_member(self.name, key)
+    }
+
+    /// Returns true if the key is one of the numbered family `name`, such as `net0` of `net[n]`.
+    pub(crate) fn is_family_member(name: &str, key: &str) -> bool {
+        let Some(family) = name.strip_suffix("[n]") else { return false };
         key.strip_prefix(family).is_some_and(|number| {
             (1..=3).contains(&number.len())
                 && number.bytes().all(|b| b.is_ascii_digit())
@@ -199,11 +323,16 @@ impl ParameterType {
             Self::Integer(..) | Self::Vmid => "integer",
             Self::Number(..) => "number",
             Self::List => "array",
-            Self::Text | Self::MaxText(_) | Self::OneOf(_) | Self::Format(_) => "string",
+            Self::Text
+            | Self::MaxText(_)
+            | Self::LengthText(..)
+            | Self::Pattern(_)
+            | Self::OneOf(_)
+            | Self::Format(_) => "string",
         }
     }
 
-    fn validate(self, value: Value) -> Result<Value, String> {
+    pub(crate) fn validate(self, value: Value) -> Result<Value, String> {
         let mismatch = |got: &str| format!("type check ('{}') failed - got {got}", self.type_name());
         let text = match (self, value) {
             (Self::List, Value::Array(items)) => return Ok(Value::Array(items)),
@@ -235,7 +364,13 @@ impl ParameterType {
                 }
                 _ => Err(mismatch()),
             },
-            Self::MaxText(max) if text.chars().count() > max => Err(format!("value may only be {max} characters long")),
+            Self::MaxText(max) | Self::LengthText(_, max) if text.chars().count() > max => {
+                Err(format!("value may only be {max} characters long"))
+            }
+            Self::LengthText(min, _) if text.chars().count() < min => {
+                Err(format!("value must be at least {min} characters long"))
+            }
+            Self::Pattern(matches) if !matches(&text) => Err("value does not match the regex pattern".into()),
             Self::OneOf(words) if !words.contains(&text.as_str()) => {
                 Err(format!("value '{text}' does not have a value in the enumeration '{}'", words.join(", ")))
             }
@@ -243,7 +378,9 @@ impl ParameterType {
                 Ok(()) => Ok(text.into()),
                 Err(complaint) => Err(format!("invalid format - {complaint}\n")),
             },
-            Self::Text | Self::MaxText(_) | Self::OneOf(_) | Self::List => Ok(text.into()),
+            Self::Text | Self::MaxText(_) | Self::LengthText(..) | Self::Pattern(_) | Self::OneOf(_) | Self::List => {
+                Ok(text.into())
+            }
         }
     }
 }

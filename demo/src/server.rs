@@ -61,7 +61,7 @@ impl Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            api: Api::new(state, options.apidoc.clone()),
+            api: Api::new(state, &options),
             options,
             connections: Mutex::new(ConnectionTable { stopping: false, last_id: 0, streams: HashMap::new() }),
             changed: Condvar::new(),
@@ -179,13 +179,11 @@ fn serve_connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
                 let body: Vec<u8> = buffer.drain(..head.content_length).collect();
                 shared.api.respond(&head, &body, &caller)
             }
-            Err(response) => {
-                if response.status == 401 {
-                    shared.pause(shared.options.auth_delay);
-                }
-                response
-            }
+            Err(response) => response,
         };
+        if response.status == 401 {
+            shared.pause(shared.options.auth_delay);
+        }
         let close = requests_left == 0 || head.close || response.status >= 400;
         stream.write_all(&response.to_bytes(head.minor_version, close))?;
         if close {

@@ -5,10 +5,12 @@ use crate::model::accounts::Accounts;
 use crate::model::guest::{AgentCommand, Guest, GuestKind};
 use crate::model::log::LogEntry;
 use crate::model::node::Node;
+use crate::model::pool::Pool;
 use crate::model::storage::{Storage, Volume};
+use crate::options::{Options, Release};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Number of ended tasks that are remembered.
 const MAX_TASKS: usize = 1000;
@@ -26,6 +28,9 @@ pub(crate) struct ClusterState {
     pub(crate) now: f64,
     /// Seconds that a task takes per line of its log.
     task_step: f64,
+    /// Seconds until the lists of the cluster and the HA manager follow a change.
+    pub(crate) lag: f64,
+    pub(crate) release: Release,
     /// The nodes. The first is the one that answers.
     pub(crate) nodes: Vec<Node>,
     /// VMs and containers by their id.
@@ -34,23 +39,44 @@ pub(crate) struct ClusterState {
     pub(crate) volumes: Vec<Volume>,
     /// Running and ended tasks, oldest first.
     pub(crate) tasks: Vec<Task>,
-    /// Comments of the pools, by pool id.
-    pub(crate) pools: BTreeMap<String, String>,
+    /// Pools by their id.
+    pub(crate) pools: BTreeMap<String, Pool>,
     pub(crate) accounts: Accounts,
     pub(crate) backup_jobs: Vec<Value>,
+    /// Rules of HA by their name.
+    pub(crate) ha_rules: BTreeMap<String, serde_json::Map<String, Value>>,
+    /// Services that a caller has stopped, by node and name.
+    pub(crate) stopped_services: BTreeSet<(String, String)>,
+    /// Replication jobs by their id (`100-0`).
+    pub(crate) replication_jobs: BTreeMap<String, serde_json::Map<String, Value>>,
     /// HA resources by their id (`vm:104`).
     pub(crate) ha_resources: BTreeMap<String, Value>,
     /// Firewall rules of the guests, by vmid.
     pub(crate) firewall_rules: BTreeMap<u32, Vec<Value>>,
+    /// Firewall options of the guests that have changed, by vmid.
+    pub(crate) firewall_options: BTreeMap<u32, serde_json::Map<String, Value>>,
+    /// Aliases of the data centre's firewall: their address and their comment, by name.
+    pub(crate) aliases: BTreeMap<String, (String, Option<String>)>,
     /// The cluster log, newest first.
     pub(crate) log: VecDeque<LogEntry>,
+    /// Files that guest agents have written, by vmid and path.
+    pub(crate) agent_files: BTreeMap<(u32, String), String>,
     /// Commands executed by guest agents, newest first.
     pub(crate) agent_commands: VecDeque<AgentCommand>,
+    /// Changes to come, such as those of the HA manager.
+    scheduled: Vec<ScheduledChange>,
     last_number: u32,
 }
 
 /// The change that a task makes when it ends. Its error is the exit status of the task.
 type TaskEffect = Box<dyn FnOnce(&mut ClusterState) -> Result<(), String> + Send>;
+
+/// A change that a service of the cluster makes by itself.
+struct ScheduledChange {
+    /// Seconds since 1970.
+    due: f64,
+    change: Box<dyn FnOnce(&mut ClusterState) + Send>,
+}
 
 /// A task, running or ended.
 pub(crate) struct Task {
@@ -99,13 +125,15 @@ pub(crate) struct TaskBuilder {
 
 impl ClusterState {
     /// Creates an empty cluster.
-    pub(crate) fn new(task_step: Duration) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs_f64();
         Self {
             created: Instant::now(),
             epoch,
             now: epoch,
-            task_step: task_step.as_secs_f64(),
+            task_step: options.task_step.as_secs_f64(),
+            lag: options.lag.as_secs_f64(),
+            release: options.release,
             nodes: Vec::new(),
             guests: BTreeMap::new(),
             storages: Vec::new(),
@@ -114,10 +142,17 @@ impl ClusterState {
             pools: BTreeMap::new(),
             accounts: Accounts::default(),
             backup_jobs: Vec::new(),
+            stopped_services: BTreeSet::new(),
+            replication_jobs: BTreeMap::new(),
+            ha_rules: BTreeMap::new(),
             ha_resources: BTreeMap::new(),
             firewall_rules: BTreeMap::new(),
+            firewall_options: BTreeMap::new(),
+            aliases: BTreeMap::new(),
             log: VecDeque::new(),
+            agent_files: BTreeMap::new(),
             agent_commands: VecDeque::new(),
+            scheduled: Vec::new(),
             last_number: 0,
         }
     }
@@ -126,6 +161,17 @@ impl ClusterState {
     pub(crate) fn advance(&mut self) {
         self.now = self.epoch + self.created.elapsed().as_secs_f64();
         self.end_due_tasks();
+        // A change can start a task that ends at once, and a task can schedule a change.
+        while let Some(index) = self.scheduled.iter().position(|scheduled| scheduled.due <= self.now) {
+            let scheduled = self.scheduled.remove(index);
+            (scheduled.change)(self);
+            self.end_due_tasks();
+        }
+    }
+
+    /// Schedules a change that a service of the cluster makes after the lag.
+    pub(crate) fn schedule(&mut self, change: impl FnOnce(&mut Self) + Send + 'static) {
+        self.scheduled.push(ScheduledChange { due: self.now + self.lag, change: Box::new(change) });
     }
 
     /// Returns the present in whole seconds since 1970.
@@ -195,7 +241,7 @@ impl ClusterState {
 
     /// Returns the used bytes of a storage on a node. Volumes can claim more than there is.
     pub(crate) fn claimed_space(&self, storage: &Storage, node: &str) -> u64 {
-        storage.other + self.volumes_on(storage.name, node).map(|volume| volume.used).sum::<u64>()
+        storage.other + self.volumes_on(&storage.name, node).map(|volume| volume.used).sum::<u64>()
     }
 
     /// Returns the used bytes of a storage on a node, at most its size.
@@ -211,14 +257,19 @@ impl ClusterState {
         kind: GuestKind,
         vmid: u32,
         size: u64,
+        format: &str,
     ) -> ApiResult<String> {
         let storage = self.storage(storage)?;
-        let (name, content) = (storage.name, kind.disk_content());
+        let (name, content) = (storage.name.clone(), kind.disk_content());
         if !storage.accepts(content) {
             return fail(format!("storage '{name}' does not support content-type '{content}'"));
         }
-        let format = if storage.plugin == "lvmthin" { "raw" } else { kind.select("qcow2", "raw") };
-        let volume_id = |n: u32| match storage.plugin {
+        let format = match format {
+            "qcow2" if storage.plugin != "lvmthin" && !kind.is_container() => "qcow2",
+            "raw" => "raw",
+            format => return fail(format!("unsupported format '{format}'")),
+        };
+        let volume_id = |n: u32| match storage.plugin.as_str() {
             "lvmthin" => format!("{name}:vm-{vmid}-disk-{n}"),
             _ => format!("{name}:{vmid}/vm-{vmid}-disk-{n}.{format}"),
         };

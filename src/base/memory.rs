@@ -123,6 +123,15 @@ impl CallMemory {
         self.0.as_ref().map(|account| account.client.clone())
     }
 
+    /// Opens another account of the same client.
+    pub fn open_sibling(&self) -> Self {
+        Self(self.0.as_ref().map(|account| {
+            let MemoryAccount { budget, client, share, .. } = &**account;
+            let usage = Mutex::default();
+            Arc::new(MemoryAccount { budget: budget.clone(), client: client.clone(), share: *share, usage })
+        }))
+    }
+
     /// Reserves memory, or fails at once if it is in use.
     pub fn reserve(&self, bytes: usize) -> Result<MemoryReservation, MemoryError> {
         self.reserve_with(bytes, None)

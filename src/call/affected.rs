@@ -176,6 +176,11 @@ impl AffectedGuests {
         self.named_vmids.is_empty() && self.scope == AffectedScope::NamedOnly
     }
 
+    /// Returns whether the change affects the guest with this number and no other.
+    pub(super) fn is_only(&self, vmid: u32) -> bool {
+        self.scope == AffectedScope::NamedOnly && self.named_vmids.len() == 1 && self.names(vmid)
+    }
+
     /// Returns whether the call names the guest with this number.
     pub(super) fn names(&self, vmid: u32) -> bool {
         self.named_vmids.contains(&vmid)

@@ -70,11 +70,6 @@ impl<'a> Authorized<'a> {
         self.planned.risk
     }
 
-    /// Returns what would be sent, and the risk, as text.
-    pub fn describe_dry_run(&self) -> String {
-        self.planned.describe_dry_run()
-    }
-
     /// Returns the corrections of the path.
     pub fn into_notes(self) -> Vec<String> {
         self.planned.into_notes()
@@ -121,7 +116,12 @@ pub(super) fn protection_needs_guests(policy: EffectivePolicy<'_>, risk: Risk, a
 
 /// Returns whether the protection depends on pools or on guests that the API token may not see.
 pub(super) fn protection_needs_token(policy: EffectivePolicy<'_>, affected: &AffectedGuests) -> bool {
-    matches!(affected.scope(), AffectedScope::Pool(_)) || !protects_only_numbers(policy)
+    match affected.scope() {
+        AffectedScope::Pool(_) => true,
+        // Each named guest is seen with its tags, or denied.
+        AffectedScope::NamedOnly => policy.protects_pools(),
+        AffectedScope::Node(_) | AffectedScope::Cluster => !protects_only_numbers(policy),
+    }
 }
 
 fn protects_only_numbers(policy: EffectivePolicy<'_>) -> bool {

@@ -1,5 +1,6 @@
 //! The execution of a confirmed call.
 
+use super::changed_object::ChangedObject;
 use super::confirm::Confirmed;
 use super::denied_call::DeniedCall;
 use super::failure::{Explanation, explain_failure, is_wrong_node};
@@ -30,6 +31,10 @@ pub struct Outcome {
     pub is_change: bool,
     /// What happens after the answer, if it can be followed.
     pub follow_up: Option<FollowUpKind>,
+    /// The object of a change, to be read again.
+    pub changed: Option<ChangedObject>,
+    /// The guest that the path means, for an answer that does not name it.
+    pub location: Option<String>,
 }
 
 /// The reason why a call failed.
@@ -72,8 +77,9 @@ impl Hint for ExecuteError {
 impl Confirmed<'_> {
     /// Sends the call and returns the response. A read of a guest that is on another node is sent again there.
     pub fn execute(self) -> Result<Outcome, ExecuteError> {
+        let changed = self.planned().find_changed_object();
         let error = match self.send() {
-            Ok(response) => return complete(self.planned(), response),
+            Ok(response) => return complete(self.planned(), response, changed),
             Err(error) => error,
         };
         // The lists of the plan are older than the failure.
@@ -82,7 +88,7 @@ impl Confirmed<'_> {
             && let Some(moved) = self.at_current_node(&cluster, api)
         {
             return match moved.send() {
-                Ok(response) => complete(moved.planned(), response),
+                Ok(response) => complete(moved.planned(), response, None),
                 // The first read was sent, so its error is the answer.
                 Err(SendError::AuditLog(_) | SendError::Denied(_)) => {
                     Err(build_failure(&cluster, self.planned(), error))
@@ -109,7 +115,11 @@ impl Confirmed<'_> {
 }
 
 /// Returns the outcome of an answer. An answer of the guest agent may hold a failure.
-fn complete(planned: &PlannedCall<'_>, response: ApiResponse) -> Result<Outcome, ExecuteError> {
+fn complete(
+    planned: &PlannedCall<'_>,
+    response: ApiResponse,
+    changed: Option<ChangedObject>,
+) -> Result<Outcome, ExecuteError> {
     let answer = KnownAnswer::of_path(planned.path.as_str(), planned.is_sdn_list);
     if answer == KnownAnswer::GuestAgent
         && let Some(error) = PveError::from_agent_answer(response.data(), planned.operation_line())
@@ -127,7 +137,8 @@ fn complete(planned: &PlannedCall<'_>, response: ApiResponse) -> Result<Outcome,
         notes.push(ResponseNote::CommandStarted.to_string());
     }
     let operation = planned.operation_line();
-    Ok(Outcome { response, notes, operation, is_change: planned.is_change(), follow_up })
+    let location = planned.location.clone();
+    Ok(Outcome { response, notes, operation, is_change: planned.is_change(), follow_up, changed, location })
 }
 
 /// Returns whether an answer is the UPID of a request to the HA manager.
@@ -152,8 +163,6 @@ fn response_note(planned: &PlannedCall<'_>, response: &ApiResponse) -> Option<Re
         }
         "[]" if operation.may_be_filtered => Some(ResponseNote::MaybeFiltered),
         data if is_ha_request(data) => Some(ResponseNote::HaRequest),
-        "null" if planned.is_change() && planned.path.as_str().ends_with("/config") => Some(ResponseNote::DonePending),
-        "null" if planned.is_change() => Some(ResponseNote::Done),
         _ if operation.is_paged && planned.params.is_empty() && response.has_extra_fields() => {
             Some(ResponseNote::FirstPage)
         }
@@ -168,7 +177,7 @@ fn build_failure(cluster: &ClusterHandle<'_>, planned: &PlannedCall<'_>, error: 
         SendError::Denied(denied) => ExecuteError::Denied(Box::new(denied)),
         SendError::Api(error) => ExecuteError::Api(Box::new(ApiFailure {
             explanation: explain_failure(cluster, planned, &error),
-            notes: planned.notes.clone(),
+            notes: planned.location.iter().chain(&planned.notes).cloned().collect(),
             error,
         })),
     }

@@ -8,6 +8,7 @@ use crate::pve::client::cluster::{ApiResponse, Cluster, ClusterOutage};
 use crate::pve::client::manager::SelectClusterError;
 use crate::pve::error::PveError;
 use crate::pve::guests::Guest;
+use crate::pve::path::ApiPath;
 use crate::pve::schema::Schema;
 use crate::pve::token_privileges::TokenPrivileges;
 use crate::render::clusters::{ClusterCheck, ClusterEntry};
@@ -37,8 +38,19 @@ pub struct ClusterHandle<'a> {
     /// The guests and nodes are looked up at most once.
     pub(super) guests: OnceLock<Result<Vec<Guest>, Arc<LookupError>>>,
     pub(super) nodes: OnceLock<Result<Vec<ListedNode>, Arc<LookupError>>>,
+    /// The config of the guest of a complete path, if it was looked up and is one.
+    pub(super) guest_config: OnceLock<GuestConfig>,
     /// The privileges of the API token are looked up at most once.
     pub(super) token_privileges: OnceLock<Result<Arc<TokenPrivileges>, Arc<LookupError>>>,
+}
+
+/// The config of a guest.
+pub(super) struct GuestConfig {
+    pub(super) path: ApiPath,
+    /// The JSON text.
+    pub(super) data: String,
+    /// The guest with its name and tags. A config has no pool.
+    pub(super) guest: Guest,
 }
 
 /// A node in the list of its cluster.
@@ -87,6 +99,7 @@ impl<'a> CallScope<'a> {
             is_one_of_many: false,
             guests: OnceLock::new(),
             nodes: OnceLock::new(),
+            guest_config: OnceLock::new(),
             token_privileges: OnceLock::new(),
         }
     }
@@ -156,7 +169,7 @@ impl<'a> ClusterHandle<'a> {
     }
 
     /// Returns a handle of the same cluster that looks its guests and nodes up again.
-    pub(super) fn with_new_lookups(&self) -> Self {
+    pub fn with_new_lookups(&self) -> Self {
         self.scope.handle(self.cluster, self.cancel.clone())
     }
 

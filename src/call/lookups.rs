@@ -2,13 +2,14 @@
 
 use super::confirm::Confirmed;
 use super::denied_call::DeniedCall;
-use super::handle::{ClusterHandle, ListedNode};
+use super::handle::{ClusterHandle, GuestConfig, ListedNode};
 use super::lookup_error::LookupError;
 use super::planned_call::{CallPurpose, PlannedCall};
 use super::shared_object::{Members, SharedObject};
 use crate::base::json_scan::{find_member, find_string, walk};
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::client::row_compactor::KeepMember;
+use crate::pve::error::PveError;
 use crate::pve::guests::{Guest, GuestKind};
 use crate::pve::knowledge::answers::KnownAnswer;
 use crate::pve::knowledge::filtered_lists;
@@ -81,18 +82,32 @@ impl<'a> ClusterHandle<'a> {
         nodes.as_deref().map_err(Arc::clone)
     }
 
+    /// Looks up the config of the guest of a complete path, and keeps it. Returns whether it shows that the guest is
+    /// there.
+    pub(super) fn look_up_guest_config(&self, node: &str, kind: GuestKind, vmid: u32) -> Result<bool, LookupError> {
+        let Some(path) = guest_config_path(node, kind, vmid) else { return Ok(false) };
+        let Ok(read) = self.authorize_read(CallPurpose::Lookup, path.clone(), ApiParams::new()) else {
+            return Ok(false);
+        };
+        let response = match read.send_read() {
+            Ok(response) => response,
+            Err(PveError::MalformedResponse { .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let data = response.data();
+        // (PVE: every config has a digest.)
+        if find_string(data, "digest").is_none() {
+            return Ok(false);
+        }
+        let guest = Guest::from_config(vmid, kind, node, data);
+        self.guest_config.get_or_init(|| GuestConfig { path, data: data.to_owned(), guest });
+        Ok(true)
+    }
+
     /// Looks up the name of a guest in its config.
     pub(super) fn look_up_guest_name(&self, guest: &Guest) -> Result<ConfiguredName, LookupError> {
-        // The name of the node is untrusted, so each part is a segment.
-        let vmid = guest.vmid.to_string();
-        let segments = ["nodes", &guest.node, guest.kind.as_str(), &vmid, "config"];
-        let path = match ApiPath::from_segments(&segments) {
-            Ok(path) if !is_placeholder(&guest.node) => path,
-            _ => return Ok(ConfiguredName::Unknown),
-        };
-        let key = match guest.kind {
-            GuestKind::Qemu => "name",
-            GuestKind::Lxc => "hostname",
+        let Some(path) = guest_config_path(&guest.node, guest.kind, guest.vmid) else {
+            return Ok(ConfiguredName::Unknown);
         };
         let read = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new())?;
         let response = match read.send_read() {
@@ -101,7 +116,7 @@ impl<'a> ClusterHandle<'a> {
             Err(error) if error.meaning() == Meaning::UnknownOperation => return Ok(ConfiguredName::Unknown),
             Err(error) => return Err(error.into()),
         };
-        Ok(match find_string(response.data(), key).map(Cow::into_owned) {
+        Ok(match find_string(response.data(), guest.kind.name_option()).map(Cow::into_owned) {
             Some(name) if !name.is_empty() => ConfiguredName::Name(name),
             // (PVE: every config has a digest.)
             _ if find_string(response.data(), "digest").is_some() => ConfiguredName::Nameless,
@@ -188,8 +203,15 @@ impl<'a> ClusterHandle<'a> {
             }
             nodes.len() < MAX_NODES
         });
+        self.cluster.keep_node_names(nodes.iter().map(|node| node.name.clone()).collect());
         Ok(nodes)
     }
+}
+
+/// Returns the path of a guest's config, or `None` if the node's name is none. It is untrusted, so each part is a segment.
+fn guest_config_path(node: &str, kind: GuestKind, vmid: u32) -> Option<ApiPath> {
+    let path = ApiPath::from_segments(&["nodes", node, kind.as_str(), &vmid.to_string(), "config"]);
+    path.ok().filter(|_| !is_placeholder(node))
 }
 
 #[cfg(test)]
@@ -214,6 +236,8 @@ mod tests {
             "/nodes/pve1/tasks",
             "/nodes/pve1/certificates/info",
             "/nodes/pve1/replication",
+            "/nodes/pve1/apt/update",
+            "/nodes/pve1/subscription",
             "/nodes/pve1/storage/local/content",
             "/nodes/pve1/qemu/100/status/current",
             "/nodes/pve1/lxc/100/config",

@@ -111,10 +111,12 @@
 mod affected;
 mod audit;
 mod authorize;
+mod changed_object;
 mod confirm;
 mod confirmation_codes;
 mod corrections;
 mod denied_call;
+mod descriptions;
 mod error;
 mod execute;
 mod failure;
@@ -131,6 +133,7 @@ mod plan;
 mod plan_error;
 mod planned_call;
 mod present_state;
+mod renewal;
 mod resolve_path;
 mod rights;
 mod scope;
@@ -138,16 +141,20 @@ mod send;
 mod service;
 mod shared_object;
 mod spec;
+mod undo;
 mod visibility;
 
 pub use crate::pve::client::cluster::ApiResponse;
 pub use crate::pve::client::manager::SelectClusterError;
 pub use authorize::Authorized;
+pub use changed_object::ChangedObject;
 pub use confirm::{
     ConfirmationError, ConfirmationInput, ConfirmationRequired, Confirmed, Question, Rejection, UserAnswer, UserDialog,
+    confirm_all,
 };
 pub use confirmation_codes::{CODE_LIFETIME, CodeError};
 pub use denied_call::DeniedCall;
+pub use descriptions::describe_dry_runs;
 pub use error::CallError;
 pub use execute::{ApiFailure, ExecuteError, Outcome};
 pub use failure::Explanation;

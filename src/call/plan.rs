@@ -8,14 +8,14 @@ use super::authorize::{
 use super::corrections::correct_values;
 use super::denied_call::DeniedCall;
 use super::guest_names::resolve_guest_names;
-use super::handle::ClusterHandle;
+use super::handle::{ClusterHandle, GuestConfig};
 use super::operation::{
     expand_shorthand, find_embedded_operation, find_operation, find_path, join_query, other_methods, parse_path,
     resolve_method,
 };
 use super::plan_error::PlanError;
 use super::planned_call::{CallPurpose, GuestView, PlannedCall, PlannedOperation};
-use super::resolve_path::{PathChange, check_node_name, resolve_path};
+use super::resolve_path::{GuestVerification, PathChange, check_node_name, resolve_path};
 use super::shared_object::SharedObject;
 use super::spec::CallSpec;
 use crate::policy::{AssessedCall, EffectivePolicy, Risk, RiskAssessment, RiskKind};
@@ -66,8 +66,12 @@ pub(super) fn plan_call<'a>(
     let pool = find_nested_pool(&typed_path);
     let typed_path = if pool.is_some() { ApiPath::from_static("/pools") } else { typed_path };
     authorize_early(cluster, method, &typed_path)?;
-    let verify_guest = guest_check == GuestCheck::Always || method != Method::Get;
-    let resolved = resolve_path(cluster, &typed_path, verify_guest)?;
+    let verification = match (guest_check, method) {
+        (GuestCheck::Always, _) => GuestVerification::List,
+        (GuestCheck::IfNeeded, Method::Get) => GuestVerification::None,
+        (GuestCheck::IfNeeded, _) => GuestVerification::OwnConfig,
+    };
+    let resolved = resolve_path(cluster, &typed_path, verification)?;
     if method != Method::Get {
         check_node_name(cluster, &resolved.path)?;
     }
@@ -86,15 +90,17 @@ pub(super) fn plan_call<'a>(
     let CheckedOperation { operation, params, assessment, mut notes } =
         check_operation_call(cluster, &spec, method, &resolved.path, data)?;
     let (path, risk) = (resolved.path, assessment.risk);
-    let change_note = match resolved.change {
-        Some(change) => note_change(cluster, change, method, &path, risk)?,
-        None => None,
-    };
+    let (mut correction, mut location) = (None, None);
+    if let Some(change) = resolved.change {
+        let is_correction = change.is_correction;
+        let note = note_change(cluster, change, method, &path, risk)?;
+        if is_correction { correction = note } else { location = note }
+    }
     let pool_note = pool.map(|pool| {
         let pool = cluster.redact(pool);
         format!("a pool within a pool has no path of its own, so {method} /pools with poolid={pool} was sent")
     });
-    notes.splice(0..0, change_note.into_iter().chain(pool_note));
+    notes.splice(0..0, correction.into_iter().chain(pool_note));
     let call = AuditedCall {
         cluster,
         method,
@@ -121,6 +127,7 @@ pub(super) fn plan_call<'a>(
         affected,
         guests,
         notes,
+        location,
         is_sdn_list,
     })
 }
@@ -349,6 +356,13 @@ pub(super) fn look_up_guest_view<'a>(
     policy: EffectivePolicy<'_>,
     affected: &AffectedGuests,
 ) -> GuestView<'a> {
+    // The config of the only affected guest has its tags. Its pool is in the list alone.
+    if let Some(GuestConfig { guest, .. }) = cluster.guest_config.get()
+        && affected.is_only(guest.vmid)
+        && !policy.protects_pools()
+    {
+        return GuestView { guests: Ok(std::slice::from_ref(guest)), nodes: None, token: None };
+    }
     let is_node = matches!(affected.scope(), AffectedScope::Node(_));
     let guests = cluster.look_up_guests();
     let nodes = (is_node && guests.is_ok()).then(|| cluster.look_up_nodes());

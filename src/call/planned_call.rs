@@ -14,7 +14,6 @@ use crate::pve::knowledge::passwords::SecretPart;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::token_privileges::TokenPrivileges;
-use crate::render::question::{CallDescription, describe_dry_run};
 use std::sync::Arc;
 
 /// An API call that is complete and checked: the path is resolved, the parameters are encoded and the risk is known.
@@ -35,6 +34,9 @@ pub struct PlannedCall<'a> {
     pub(super) guests: Option<GuestView<'a>>,
     /// Corrections of the path and the parameters, as the caller may read them.
     pub(super) notes: Vec<String>,
+    /// The guest that the path of a change means, where the caller left its node or its number out. An answer that
+    /// names the guest does not need it.
+    pub(super) location: Option<String>,
     /// Only the rows of software-defined networks are wanted of the list of all resources.
     pub(super) is_sdn_list: bool,
 }
@@ -77,7 +79,7 @@ pub(super) struct GuestView<'a> {
     pub(super) guests: Result<&'a [Guest], Arc<LookupError>>,
     /// `None` where the call does not affect a whole node.
     pub(super) nodes: Option<Result<&'a [ListedNode], Arc<LookupError>>>,
-    /// The part of the cluster that the token sees. `None` where the policy protects by number, and no pool is affected.
+    /// The part of the cluster that the token sees. `None` where no rule depends on it.
     pub(super) token: Option<Result<&'a TokenPrivileges, Arc<LookupError>>>,
 }
 
@@ -124,13 +126,9 @@ impl<'a> PlannedCall<'a> {
             risk_reasons: Vec::new(),
             guests: None,
             notes: Vec::new(),
+            location: None,
             is_sdn_list: false,
         }
-    }
-
-    /// Returns what would be sent, and the risk, as text.
-    pub fn describe_dry_run(&self) -> String {
-        self.describe_with(|call| describe_dry_run(call, self.cluster.policy().needs_confirmation(self.risk)))
     }
 
     /// Returns the corrections of the path and the parameters.
@@ -138,25 +136,19 @@ impl<'a> PlannedCall<'a> {
         self.notes
     }
 
-    /// Looks up the object of the call, and renders the description of both.
-    pub(super) fn describe_with(&self, render: impl FnOnce(&CallDescription<'_>) -> String) -> String {
-        let state = self.look_up_state();
-        render(&CallDescription {
-            method: self.method,
-            path: self.path.as_str(),
-            cluster: self.cluster.name(),
-            path_values: &self.operation.path_values,
-            params: &self.params,
-            secrets: &self.operation.secrets,
-            effect: self.effect(),
-            facts: &self.facts(),
-            summary: &self.operation.summary,
-            privileges: &self.operation.privileges,
-            risk: self.risk,
-            risk_reason: self.operation.risk_reason,
-            risk_reasons: &self.risk_reasons,
-            state: &state,
-        })
+    /// Returns whether another plan is of the same call, for which a confirmation holds. Its guest may have moved to
+    /// another node.
+    pub(super) fn is_same_call(&self, other: &Self) -> bool {
+        let is_same_path = || {
+            let (own, others): (Vec<_>, Vec<_>) = (self.path.segments().collect(), other.path.segments().collect());
+            let is_guest = |path: &[_]| matches!(path, [top, _, kind, _, ..] if top == "nodes" && (kind == "qemu" || kind == "lxc"));
+            own == others || (is_guest(&own) && is_guest(&others) && own[2..] == others[2..])
+        };
+        self.method == other.method
+            && self.risk == other.risk
+            && self.operation.template == other.operation.template
+            && self.params.encode() == other.params.encode()
+            && is_same_path()
     }
 
     pub(super) fn audited(&self) -> AuditedCall<'_> {

@@ -7,6 +7,7 @@ use super::operation::find_embedded_operation;
 use super::planned_call::{CallPurpose, PlannedCall};
 use crate::pve::Method;
 use crate::pve::client::cluster::ApiResponse;
+use crate::pve::error::PveError;
 use crate::pve::guests::{Guest, GuestKind};
 use crate::pve::knowledge::effects::{Fact, OperationEffect, find_effect};
 use crate::pve::params::ApiParams;
@@ -17,21 +18,28 @@ use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
 /// The time that all look-ups of one question have. A user waits for it.
-const TIME_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const STATE_TIME_LIMIT: Duration = Duration::from_secs(5);
 /// The least time for a look-up. A shorter one would only make the node look slow.
 const MIN_TIME: Duration = Duration::from_millis(500);
 
 /// The look-ups of one question.
 struct StateReader<'p, 'a> {
     planned: &'p PlannedCall<'a>,
+    objects: ObjectReader<'p>,
+}
+
+/// Look-ups of objects until a deadline.
+pub(super) struct ObjectReader<'h> {
+    cluster: &'h ClusterHandle<'h>,
     deadline: Instant,
 }
 
 /// A guest in the path of a call.
-struct PathGuest {
-    kind: GuestKind,
-    node: String,
-    vmid: String,
+#[derive(Clone, Debug)]
+pub(super) struct PathGuest {
+    pub(super) kind: GuestKind,
+    pub(super) node: String,
+    pub(super) vmid: String,
 }
 
 impl<'a> PlannedCall<'a> {
@@ -51,7 +59,7 @@ impl<'a> PlannedCall<'a> {
     }
 
     /// Returns whether a plain read of the same path returns the object that the call changes or deletes.
-    fn is_object_readable(&self) -> bool {
+    pub(super) fn is_object_readable(&self) -> bool {
         // (PVE: some reads of an object have no type of their result.)
         let is_object = |kind: &str| matches!(kind, "object" | "null");
         matches!(self.method, Method::Put | Method::Delete)
@@ -61,8 +69,8 @@ impl<'a> PlannedCall<'a> {
     }
 
     /// Looks up the object of a change. A read has none.
-    pub(super) fn look_up_state(&self) -> ObjectState<'a> {
-        let reader = StateReader { planned: self, deadline: Instant::now() + TIME_LIMIT };
+    pub(super) fn look_up_state(&self, deadline: Instant) -> ObjectState<'a> {
+        let reader = StateReader { planned: self, objects: ObjectReader { cluster: self.cluster, deadline } };
         let path_guest = self.path_guest();
         if self.risk.is_read_only() {
             let guest = path_guest.map(|guest| GuestState {
@@ -82,14 +90,16 @@ impl<'a> PlannedCall<'a> {
                 Fact::Disks | Fact::OptionNamedBy(_) => state.options = Some(reader.read_below_guest("config")),
                 Fact::Object => state.options = Some(reader.read_value(self.path.clone())),
                 Fact::Snapshots | Fact::Snapshot => state.snapshots = Some(reader.read_below_guest("snapshot")),
-                Fact::PrunedBackups => state.backups = Some(reader.read(self.path.clone(), self.params.clone())),
+                Fact::PrunedBackups => {
+                    state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone()))
+                }
                 Fact::PendingNetwork => state.network_changes = Some(reader.read_network_changes()),
             }
         }
         state
     }
 
-    fn path_guest(&self) -> Option<PathGuest> {
+    pub(super) fn path_guest(&self) -> Option<PathGuest> {
         let segments: Vec<_> = self.path.segments().collect();
         let [nodes, node, kind, vmid, ..] = segments.as_slice() else { return None };
         let kind = match kind.as_ref() {
@@ -141,7 +151,7 @@ impl<'a> StateReader<'_, 'a> {
 
     /// Reads the state of a guest from the guest itself, since the list of guests lags.
     fn look_up_guest(&self, guest: PathGuest) -> GuestState<'a> {
-        let status = self.read_value(guest_path(&guest, &["status", "current"]));
+        let status = self.objects.read_value(guest.path(&["status", "current"]));
         let listed = self.cluster().guests.get().and_then(|guests| guests.as_ref().ok());
         let listed = listed.and_then(|guests| guests.iter().find(|row| row.vmid.to_string() == guest.vmid));
         GuestState { kind: guest.kind, vmid: guest.vmid, node: guest.node, status: Some(status), listed }
@@ -149,38 +159,61 @@ impl<'a> StateReader<'_, 'a> {
 
     fn read_below_guest<T: DeserializeOwned>(&self, part: &str) -> Looked<T> {
         let guest = self.planned.path_guest().expect("only operations on a guest have facts about one");
-        self.read_value(guest_path(&guest, &[part]))
+        self.read_value(guest.path(&[part]))
+    }
+
+    fn read_value<T: DeserializeOwned>(&self, path: ApiPath) -> Looked<T> {
+        // The plan read it just now.
+        if let Some(config) = self.cluster().guest_config.get().filter(|config| config.path == path) {
+            return parse(&config.data);
+        }
+        self.objects.read_value(path)
     }
 
     fn read_network_changes(&self) -> Looked<String> {
-        let response = self.send(self.planned.path.clone(), ApiParams::new())?;
+        let response = self.objects.send(self.planned.path.clone(), ApiParams::new())?;
         // (PVE: the changes are beside `data`.)
         let body: Map<String, Value> = parse(response.payload()).unwrap_or_default();
         Ok(body.get("changes").and_then(Value::as_str).unwrap_or_default().to_owned())
     }
+}
 
-    fn read_value<T: DeserializeOwned>(&self, path: ApiPath) -> Looked<T> {
+impl<'h> ObjectReader<'h> {
+    /// Begins look-ups that have a few seconds together.
+    pub(super) fn new(cluster: &'h ClusterHandle<'h>) -> Self {
+        Self { cluster, deadline: Instant::now() + STATE_TIME_LIMIT }
+    }
+
+    pub(super) fn read_value<T: DeserializeOwned>(&self, path: ApiPath) -> Looked<T> {
         self.read(path, ApiParams::new())
     }
 
-    fn read<T: DeserializeOwned>(&self, path: ApiPath, params: ApiParams) -> Looked<T> {
+    pub(super) fn read<T: DeserializeOwned>(&self, path: ApiPath, params: ApiParams) -> Looked<T> {
         parse(self.send(path, params)?.data())
     }
 
     fn send(&self, path: ApiPath, params: ApiParams) -> Looked<ApiResponse> {
+        self.look_up(path, params)?.map_err(|error| NotKnown(error.to_string()))
+    }
+
+    /// Looks a path up. The inner error is the answer of the cluster.
+    pub(super) fn look_up(&self, path: ApiPath, params: ApiParams) -> Looked<Result<ApiResponse, PveError>> {
         if Instant::now() + MIN_TIME > self.deadline {
-            return Err(NotKnown(format!("the look-ups took longer than {} s", TIME_LIMIT.as_secs())));
+            return Err(NotKnown(format!("the look-ups took longer than {} s", STATE_TIME_LIMIT.as_secs())));
         }
-        let read = self.cluster().authorize_read(CallPurpose::Lookup, path, params);
+        let read = self.cluster.authorize_read(CallPurpose::Lookup, path, params);
         let read = read.map_err(|denied| NotKnown(denied.to_string()))?;
-        read.send_read_until(self.deadline).map_err(|error| NotKnown(error.to_string()))
+        Ok(read.send_read_until(self.deadline))
     }
 }
 
-fn guest_path(guest: &PathGuest, rest: &[&str]) -> ApiPath {
-    let segments = ["nodes", &guest.node, guest.kind.as_str(), &guest.vmid];
-    let segments: Vec<String> = segments.iter().chain(rest).map(|segment| (*segment).to_owned()).collect();
-    ApiPath::from_segments(&segments).expect("the segments are those of a path, and fixed words")
+impl PathGuest {
+    /// Returns the path of a part of the guest.
+    pub(super) fn path(&self, rest: &[&str]) -> ApiPath {
+        let segments = ["nodes", &self.node, self.kind.as_str(), &self.vmid];
+        let segments: Vec<String> = segments.iter().chain(rest).map(|segment| (*segment).to_owned()).collect();
+        ApiPath::from_segments(&segments).expect("the segments are those of a path, and fixed words")
+    }
 }
 
 fn parse<T: DeserializeOwned>(json: &str) -> Looked<T> {

@@ -7,7 +7,7 @@ use super::lookups::ConfiguredName;
 use super::operation::{build_path, expand_shorthand};
 use super::plan_error::{GuestError, PlanError};
 use crate::base::shorten::shorten;
-use crate::pve::guests::{self, FindGuestError, Guest, GuestIndex};
+use crate::pve::guests::{self, FindGuestError, Guest, GuestIndex, GuestKind};
 use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::task::Upid;
 use std::cell::OnceCell;
@@ -38,14 +38,24 @@ struct Replacement {
     change: Option<PathChange>,
 }
 
+/// The check of a guest whose node, kind and number the path has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum GuestVerification {
+    None,
+    /// By the guest's own config. The list is read only if there is none.
+    OwnConfig,
+    /// By the list of guests.
+    List,
+}
+
 /// Fills in the missing parts of a path and corrects parts that can't be right.
 ///
 /// The path may start at the guest, have `{node}` for a node, and a name for a guest's number. The guests are looked up
-/// only where the path needs it, or where `verify_guest` demands it.
+/// only where the path needs it, or where `verification` demands it.
 pub(super) fn resolve_path(
     cluster: &ClusterHandle<'_>,
     typed: &ApiPath,
-    verify_guest: bool,
+    verification: GuestVerification,
 ) -> Result<ResolvedPath, PlanError> {
     let path = expand_shorthand(typed)?;
     let mut segments: Vec<String> = path.segments().map(|s| s.into_owned()).collect();
@@ -60,7 +70,7 @@ pub(super) fn resolve_path(
     let replacement = match (segment(2), segment(3)) {
         ("qemu" | "lxc", guest) if is_below_node && !guest.is_empty() => {
             let typed = GuestSegments { node, kind: segment(2), guest, is_open: node_is_open };
-            replace_guest(cluster, typed, verify_guest)?
+            replace_guest(cluster, typed, verification)?
         }
         ("tasks", text) if is_below_node && let Ok(upid) = Upid::parse(text) => Some(Replacement {
             range: 1..4,
@@ -94,11 +104,12 @@ const MAX_CONFIG_READS: usize = 16;
 pub(super) fn check_node_name(cluster: &ClusterHandle<'_>, path: &ApiPath) -> Result<(), PlanError> {
     let mut segments = path.segments();
     let (Some(top), Some(name)) = (segments.next(), segments.next()) else { return Ok(()) };
-    let is_listed_guest = || {
+    let is_node_of_guest = || {
         let guests = cluster.guests.get().and_then(|guests| guests.as_ref().ok());
         guests.is_some_and(|guests| guests.iter().any(|guest| guest.node == name))
+            || cluster.guest_config.get().is_some_and(|config| config.guest.node == name)
     };
-    if top != "nodes" || is_listed_guest() {
+    if top != "nodes" || is_node_of_guest() || cluster.cluster.has_recent_node(&name) {
         return Ok(());
     }
     // Without the list, Proxmox decides.
@@ -214,19 +225,26 @@ struct GuestSegments<'p> {
 fn replace_guest(
     cluster: &ClusterHandle<'_>,
     typed: GuestSegments<'_>,
-    verify_guest: bool,
+    verification: GuestVerification,
 ) -> Result<Option<Replacement>, PlanError> {
     let is_number = typed.guest.bytes().all(|b| b.is_ascii_digit());
-    if !typed.is_open && is_number && !verify_guest {
+    let is_complete = !typed.is_open && is_number;
+    if is_complete
+        && match verification {
+            GuestVerification::None => true,
+            GuestVerification::OwnConfig => has_own_config(cluster, &typed)?,
+            GuestVerification::List => false,
+        }
+    {
         return Ok(None);
     }
     let guest = match find_guest(cluster, typed.guest) {
         Ok(guest) => guest,
         // The list lags behind by some seconds, and the token may not see every guest. Proxmox decides.
-        Err(error) if is_number && !typed.is_open && !is_cluster_unreachable(&error) => return Ok(None),
+        Err(error) if is_complete && !is_cluster_unreachable(&error) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    if verify_guest && !is_number {
+    if verification != GuestVerification::None && !is_number {
         confirm_name(cluster, guest, typed.guest.trim())?;
     }
     let kind = guest.kind.as_str();
@@ -240,6 +258,17 @@ fn replace_guest(
             kind_corrected,
         }),
     }))
+}
+
+/// Returns whether the guest has a config at its place, so that nothing of the path is open.
+fn has_own_config(cluster: &ClusterHandle<'_>, typed: &GuestSegments<'_>) -> Result<bool, GuestError> {
+    let (Some(kind), Ok(vmid)) = (GuestKind::from_name(typed.kind), typed.guest.parse()) else { return Ok(false) };
+    match cluster.look_up_guest_config(typed.node, kind, vmid) {
+        Ok(is_there) => Ok(is_there),
+        Err(error) if error.is_cluster_unreachable() => Err(GuestError::Lookup(Arc::new(error))),
+        // The guest is elsewhere, or the token may not see it.
+        Err(_) => Ok(false),
+    }
 }
 
 fn is_cluster_unreachable(error: &GuestError) -> bool {

@@ -5,10 +5,11 @@ use super::confirm::Confirmed;
 use super::denied_call::DeniedCall;
 use super::judged_call::JudgedCall;
 use super::plan::look_up_guest_view;
+use super::planned_call::PlannedCall;
 use super::shared_object::SharedObject;
 use crate::audit::{AuditDecision, AuditWriteError};
 use crate::base::cancel::CancelToken;
-use crate::policy::Denial;
+use crate::policy::{Denial, Risk};
 use crate::pve::Method;
 use crate::pve::client::cluster::{ApiResponse, Cluster};
 use crate::pve::client::row_compactor::KeepMember;
@@ -42,10 +43,7 @@ impl Confirmed<'_> {
         }
         let start = Instant::now();
         let result = self.request(|cluster, cancel| match planned.method {
-            Method::Get => {
-                let deadline = planned.cluster.read_deadline()?;
-                cluster.get_with_deadline(deadline, &planned.path, &planned.params, cancel)
-            }
+            Method::Get => self.get(cluster, planned.cluster.read_deadline()?, cancel),
             method => cluster.call(method, &planned.path, &planned.params, cancel),
         });
         let upid = result.as_ref().ok().map(|response| response.data().trim_matches('"'));
@@ -57,6 +55,16 @@ impl Confirmed<'_> {
                 Ok(_) => SendError::Api(PveError::NotPermitted),
             }),
             result => result.map_err(SendError::Api),
+        }
+    }
+
+    /// Makes a GET request. A plain read may share the request of an identical one. Any other may have an effect, or
+    /// contacts an address of the caller's choice.
+    fn get(&self, cluster: &Cluster, deadline: Instant, cancel: &CancelToken) -> Result<ApiResponse, PveError> {
+        let PlannedCall { path, params, risk, .. } = self.planned();
+        match *risk == Risk::READ {
+            true => cluster.get_shared(deadline, path, params, cancel),
+            false => cluster.get_with_deadline(deadline, path, params, cancel),
         }
     }
 
@@ -105,15 +113,12 @@ impl Confirmed<'_> {
     /// Sends a read that the server makes by itself.
     pub(super) fn send_read(&self) -> Result<ApiResponse, PveError> {
         let planned = self.planned();
-        self.record_read(|cluster, cancel| {
-            cluster.get_with_deadline(planned.cluster.read_deadline()?, &planned.path, &planned.params, cancel)
-        })
+        self.record_read(|cluster, cancel| self.get(cluster, planned.cluster.read_deadline()?, cancel))
     }
 
     /// Sends a read that the server makes by itself, which ends at `deadline` at the latest.
     pub(super) fn send_read_until(&self, deadline: Instant) -> Result<ApiResponse, PveError> {
-        let planned = self.planned();
-        self.record_read(|cluster, cancel| cluster.get_with_deadline(deadline, &planned.path, &planned.params, cancel))
+        self.record_read(|cluster, cancel| self.get(cluster, deadline, cancel))
     }
 
     /// Sends a read of a list. The caller checks the rows, of which it needs the members of `keep`.

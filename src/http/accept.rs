@@ -3,7 +3,6 @@
 //! No client, and no shortage of descriptors or threads, may end or block the loop. A rejected client gets its 503
 //! without a wait. A failed accept is logged and repeated.
 
-use super::admission::AdmissionError;
 use super::client_stream::ClientStream;
 use super::connection;
 use super::listener_role::ListenerRole;
@@ -106,17 +105,7 @@ struct Acceptor {
 impl Acceptor {
     fn admit(&mut self, state: &Arc<HttpState>, stream: TcpStream, peer: SocketAddr) {
         let stream = Arc::new(configure_stream(stream, &state.limits, state.metrics().traffic.clone()));
-        let permit = match state.connections.admit(&stream, peer) {
-            Ok(permit) => permit,
-            Err(error) => {
-                state.metrics().count_refusal(match error {
-                    AdmissionError::ServerFull | AdmissionError::ShareUsed => RefusalReason::Connections,
-                    AdmissionError::AddressFull => RefusalReason::ConnectionsPerAddress,
-                });
-                self.warnings.warn(format_args!("refused a connection from {peer}: {error}"));
-                return self.reject(stream);
-            }
-        };
+        let permit = state.connections.admit(&stream, peer);
         state.metrics().count_connection();
         let (thread_state, role, thread_stream) = (state.clone(), self.role, stream.clone());
         let thread = thread::Builder::new().name("connection".into()).stack_size(CALL_STACK_BYTES);
@@ -131,10 +120,7 @@ impl Acceptor {
     /// Sends a 503, or an alert on a TLS port, without a wait. The connection stays open until later rejections replace
     /// it. If the client has sent its request, closing now would reset the connection and lose the response.
     fn reject(&mut self, stream: Arc<ClientStream>) {
-        let response = HttpResponse::unavailable(
-            "too many connections are open (--max-connections, --max-connections-per-address)",
-        )
-        .with_close();
+        let response = HttpResponse::unavailable("the server has no thread for this connection").with_close();
         let mut bytes = Vec::new();
         if self.tls {
             bytes.extend_from_slice(&TLS_ALERT);
@@ -154,8 +140,10 @@ impl Acceptor {
 
 #[cfg(test)]
 mod tests {
+    use super::super::client_stream::tests::connection_pair;
     use super::*;
     use std::cell::Cell;
+    use std::io::Read;
 
     #[test]
     fn a_loop_that_panics_starts_again_until_it_ends() {
@@ -165,6 +153,19 @@ mod tests {
             assert!(runs.get() == 3, "a test's panic");
         });
         assert_eq!(runs.get(), 3);
+    }
+
+    #[test]
+    fn a_connection_without_a_thread_gets_a_503_or_an_alert() {
+        for (tls, expected) in [(false, &b"HTTP/1.1 503 Service Unavailable\r\n"[..]), (true, &TLS_ALERT)] {
+            let (stream, mut client) = connection_pair(Duration::from_secs(20));
+            let rejected = VecDeque::new();
+            let mut acceptor = Acceptor { role: ListenerRole::Mcp, rejected, warnings: LogThrottle::default(), tls };
+            acceptor.reject(stream);
+            let mut received = Vec::new();
+            client.read_to_end(&mut received).unwrap();
+            assert!(received.starts_with(expected), "{}", received.escape_ascii());
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! A connection is silent until it has shown that its client may call. At a limit, the oldest silent connection makes
 //! room for a new one, so that silent connections keep no client out. Of several clients, each has half of all
 //! connections at most.
+//!
+//! Beyond the limits a few reserved places remain for the routes of monitoring, so that a busy server still looks alive.
 
 use super::client_network::client_network;
 use super::client_stream::ClientStream;
@@ -12,6 +14,12 @@ use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
+
+/// Connections beyond the limits.
+const RESERVED_CONNECTIONS: usize = 16;
+
+/// Reserved connections that may do more than `/healthz`: `/readyz` waits for clusters.
+const MAX_RESERVED_BUSY: usize = RESERVED_CONNECTIONS / 2;
 
 pub struct Connections {
     table: Mutex<ConnectionTable>,
@@ -28,6 +36,10 @@ struct ConnectionTable {
     networks: HashMap<IpAddr, usize>,
     /// The silent connections, the oldest first.
     silent: BTreeSet<u64>,
+    /// The reserved connections, the oldest first. The other fields except `open` omit them.
+    reserved: BTreeSet<u64>,
+    /// Reserved connections that may not be ended for a new one.
+    reserved_busy: usize,
     /// Open connections of each client, by its name.
     clients: HashMap<String, usize>,
 }
@@ -38,10 +50,14 @@ struct OpenConnection {
     streaming: bool,
     /// The name of the client, unless the connection is silent.
     client: Option<String>,
+    /// The connection has a reserved place.
+    is_reserved: bool,
+    /// The connection has a reserved place and keeps it.
+    is_busy: bool,
 }
 
 /// Limit that rejects a connection.
-#[derive(Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum AdmissionError {
     #[error("too many connections are open (--max-connections)")]
     ServerFull,
@@ -55,6 +71,8 @@ pub enum AdmissionError {
 pub struct ConnectionPermit {
     connections: Arc<Connections>,
     id: u64,
+    /// The limit that left the connection only a reserved place.
+    pub exceeded: Option<AdmissionError>,
 }
 
 impl Connections {
@@ -62,29 +80,38 @@ impl Connections {
         Self { table: Mutex::default(), changed: Condvar::new(), max, max_per_address }
     }
 
-    /// Registers a new connection. At a limit it ends the oldest silent connection, or rejects the new one if all have
-    /// shown their client.
-    pub fn admit(
-        self: &Arc<Self>,
-        stream: &Arc<ClientStream>,
-        peer: SocketAddr,
-    ) -> Result<ConnectionPermit, AdmissionError> {
+    /// Registers a new connection. At a limit it ends the oldest silent connection. If all have shown their client, the
+    /// new one gets a reserved place.
+    pub fn admit(self: &Arc<Self>, stream: &Arc<ClientStream>, peer: SocketAddr) -> ConnectionPermit {
         let network = client_network(peer.ip());
         let mut table = self.lock();
+        let exceeded = self.make_room(&mut table, network).err();
+        table.serial += 1;
+        let id = table.serial;
+        if exceeded.is_some() {
+            table.make_reserved_room();
+            table.reserved.insert(id);
+        } else {
+            *table.networks.entry(network).or_default() += 1;
+            table.silent.insert(id);
+        }
+        let (stream, is_reserved) = (stream.clone(), exceeded.is_some());
+        let open = OpenConnection { stream, network, streaming: false, client: None, is_reserved, is_busy: false };
+        table.open.insert(id, open);
+        ConnectionPermit { connections: self.clone(), id, exceeded }
+    }
+
+    /// Makes room for a connection within the limits.
+    fn make_room(&self, table: &mut ConnectionTable, network: IpAddr) -> Result<(), AdmissionError> {
         if table.networks.get(&network).is_some_and(|count| *count >= self.max_per_address)
             && !table.end_oldest_silent(|open| open.network == network)
         {
             return Err(AdmissionError::AddressFull);
         }
-        if table.open.len() >= self.max && !table.end_oldest_silent(|_| true) {
+        if table.open.len() - table.reserved.len() >= self.max && !table.end_oldest_silent(|_| true) {
             return Err(AdmissionError::ServerFull);
         }
-        *table.networks.entry(network).or_default() += 1;
-        table.serial += 1;
-        let id = table.serial;
-        table.silent.insert(id);
-        table.open.insert(id, OpenConnection { stream: stream.clone(), network, streaming: false, client: None });
-        Ok(ConnectionPermit { connections: self.clone(), id })
+        Ok(())
     }
 
     pub fn open_count(&self) -> usize {
@@ -130,8 +157,23 @@ impl ConnectionTable {
         true
     }
 
+    /// Ends the oldest reserved connection that is not busy if all places are in use.
+    fn make_reserved_room(&mut self) {
+        if self.reserved.len() < RESERVED_CONNECTIONS {
+            return;
+        }
+        let id = self.reserved.iter().copied().find(|id| self.open.get(id).is_some_and(|open| !open.is_busy));
+        let open = id.and_then(|id| self.remove(id)).expect("half of the reserved connections are not busy");
+        open.stream.end_reads();
+    }
+
     fn remove(&mut self, id: u64) -> Option<OpenConnection> {
         let open = self.open.remove(&id)?;
+        if open.is_reserved {
+            self.reserved.remove(&id);
+            self.reserved_busy -= usize::from(open.is_busy);
+            return Some(open);
+        }
         self.silent.remove(&id);
         release(&mut self.networks, &open.network);
         if let Some(client) = &open.client {
@@ -171,6 +213,21 @@ impl ConnectionPermit {
         Ok(())
     }
 
+    /// Keeps a reserved place for a request that takes time. Returns false if too many already do, or if the place has
+    /// been given to a newer connection.
+    pub fn keep_reserved_place(&self) -> bool {
+        let mut table = self.connections.lock();
+        let table = &mut *table;
+        match table.open.get_mut(&self.id) {
+            Some(open) if table.reserved_busy < MAX_RESERVED_BUSY => {
+                open.is_busy = true;
+                table.reserved_busy += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Marks the connection as an event stream.
     pub fn mark_streaming(&self) {
         if let Some(open) = self.connections.lock().open.get_mut(&self.id) {
@@ -201,12 +258,44 @@ mod tests {
         connection_pair(Duration::from_secs(20))
     }
 
+    /// Admits a connection. Fails if it would get a reserved place.
+    fn admit_within_limits(
+        connections: &Arc<Connections>,
+        stream: &Arc<ClientStream>,
+        address: &str,
+    ) -> Result<ConnectionPermit, AdmissionError> {
+        let permit = connections.admit(stream, address.parse().unwrap());
+        permit.exceeded.map_or(Ok(permit), Err)
+    }
+
+    #[test]
+    fn reserved_places_are_left_at_a_limit_and_the_newest_connections_get_them() {
+        let connections = Arc::new(Connections::new(1, 9));
+        let admit = || {
+            let (stream, client) = stream();
+            (connections.admit(&stream, "192.0.2.1:1".parse().unwrap()), stream, client)
+        };
+        let first = admit();
+        first.0.record_client("ada", false).unwrap();
+        let mut reserved: Vec<_> = (0..RESERVED_CONNECTIONS).map(|_| admit()).collect();
+        assert!(reserved.iter().all(|(permit, ..)| permit.exceeded == Some(AdmissionError::ServerFull)));
+        assert!(reserved[..MAX_RESERVED_BUSY].iter().all(|(permit, ..)| permit.keep_reserved_place()));
+        assert!(!reserved[MAX_RESERVED_BUSY].0.keep_reserved_place(), "half of them are left for quick requests");
+        reserved.push(admit());
+        assert_eq!(reserved[MAX_RESERVED_BUSY].1.socket().read(&mut [0]).unwrap(), 0, "the oldest that may has ended");
+        assert_eq!(connections.open_count(), 1 + RESERVED_CONNECTIONS);
+        drop(reserved);
+        assert_eq!((connections.open_count(), connections.lock().reserved_busy), (1, 0));
+        drop(first);
+        assert_eq!(admit().0.exceeded, None);
+    }
+
     #[test]
     fn connections_are_counted_in_all_and_for_each_address() {
         let connections = Arc::new(Connections::new(3, 2));
         let (stream, _client) = stream();
         let admit = |address: &str| {
-            let permit = connections.admit(&stream, address.parse().unwrap())?;
+            let permit = admit_within_limits(&connections, &stream, address)?;
             permit.record_client("ada", false).map(|()| permit)
         };
         let first = admit("192.0.2.1:1").unwrap();
@@ -227,7 +316,7 @@ mod tests {
     fn an_ipv6_network_cannot_use_all_connections() {
         let connections = Arc::new(Connections::new(9, 2));
         let (stream, _client) = stream();
-        let admit = |address: &str| connections.admit(&stream, address.parse().unwrap());
+        let admit = |address: &str| admit_within_limits(&connections, &stream, address);
         let first = admit("[2001:db8::1]:1").unwrap();
         let second = admit("[2001:db8::ffff:2]:1").unwrap();
         [&first, &second].iter().for_each(|permit| permit.record_client("ada", false).unwrap());
@@ -242,16 +331,16 @@ mod tests {
         let connections = Arc::new(Connections::new(3, 2));
         let admit = |address: &str| {
             let (stream, client) = stream();
-            connections.admit(&stream, address.parse().unwrap()).map(|permit| (permit, stream, client))
+            (connections.admit(&stream, address.parse().unwrap()), stream, client)
         };
-        let proven = admit("192.0.2.1:1").unwrap();
+        let proven = admit("192.0.2.1:1");
         proven.0.record_client("ada", true).unwrap();
-        let silent = [admit("192.0.2.2:1").unwrap(), admit("192.0.2.3:1").unwrap()];
-        let _third = admit("192.0.2.4:1").unwrap();
+        let silent = [admit("192.0.2.2:1"), admit("192.0.2.3:1")];
+        let _third = admit("192.0.2.4:1");
         assert_eq!(silent[0].1.socket().read(&mut [0]).unwrap(), 0, "the oldest has ended");
-        let _fourth = admit("192.0.2.4:2").unwrap();
+        let _fourth = admit("192.0.2.4:2");
         assert_eq!(silent[1].1.socket().read(&mut [0]).unwrap(), 0);
-        let _fifth = admit("192.0.2.4:3").unwrap();
+        let _fifth = admit("192.0.2.4:3");
         assert_eq!(connections.open_count(), 3);
         drop(silent);
         assert_eq!(connections.open_count(), 3, "an ended connection is counted once");
@@ -264,7 +353,7 @@ mod tests {
         let connections = Arc::new(Connections::new(4, 9));
         let (stream, _client) = stream();
         let admit = |client: &str, has_share| {
-            let permit = connections.admit(&stream, "192.0.2.1:1".parse().unwrap())?;
+            let permit = admit_within_limits(&connections, &stream, "192.0.2.1:1")?;
             permit.record_client(client, has_share).map(|()| permit)
         };
         let first = admit("ada", true).unwrap();
@@ -283,8 +372,8 @@ mod tests {
         let connections = Arc::new(Connections::new(9, 9));
         let peer = "192.0.2.1:1".parse().unwrap();
         let ((idle, _a), (events, _b)) = (stream(), stream());
-        let permit = connections.admit(&idle, peer).unwrap();
-        let streaming = connections.admit(&events, peer).unwrap();
+        let permit = connections.admit(&idle, peer);
+        let streaming = connections.admit(&events, peer);
         streaming.mark_streaming();
         connections.end_reads();
         assert_eq!(idle.socket().read(&mut [0]).unwrap(), 0);

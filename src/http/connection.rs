@@ -95,6 +95,8 @@ impl ConnectionHandler<'_> {
                     return None;
                 }
                 Err(error) => {
+                    // It ends without a request if a newer connection gets its reserved place.
+                    let rejection = self.permit.exceeded.filter(|_| error == RequestError::Disconnected);
                     if error == RequestError::TlsHandshake && self.state.certificate.is_none() {
                         let (peer, local) = (self.peer, self.local);
                         let warnings = &self.state.scheme_warnings;
@@ -102,7 +104,10 @@ impl ConnectionHandler<'_> {
                             "{peer} speaks TLS to {local}, which speaks plain HTTP. hint: {TLS_CURE}"
                         ));
                     }
-                    let response = error.to_response()?;
+                    let response = match rejection {
+                        Some(limit) => self.reject_beyond_limit(limit),
+                        None => error.to_response()?,
+                    };
                     // A status from 500 on is no fault of the client.
                     if response.status < 500 {
                         self.state.metrics().count_refusal(RefusalReason::BadRequest);
@@ -111,7 +116,8 @@ impl ConnectionHandler<'_> {
                 }
             };
             let response = response.with_headers(response_headers(self.cors.as_ref()));
-            let response = if self.head.close || self.state.is_stopping() { response.with_close() } else { response };
+            let closes = self.head.close || self.state.is_stopping() || self.permit.exceeded.is_some();
+            let response = if closes { response.with_close() } else { response };
             self.record_response(has_head, response.status, started);
             self.write_response(&response, &mut out).ok()?;
             if response.closes_connection {
@@ -182,11 +188,13 @@ impl ConnectionHandler<'_> {
         })
     }
 
-    /// Counts the connection for its client, once a request has shown which one it is.
+    /// Counts the connection for its client, once a request has shown which one it is. Monitoring uses up no client's
+    /// share.
     fn record_client(&self, client: &Client) -> Result<(), AdmissionError> {
         let clients = self.state.authenticator.clients().len();
         let path = self.head.path(self.input.head());
-        if clients > 0 && !routes::requires_token(self.role, path) {
+        let is_for_monitoring = routes::is_for_monitoring(self.role, path);
+        if is_for_monitoring || clients > 0 && !routes::requires_token(self.role, path) {
             return Ok(());
         }
         self.permit.record_client(&client.name, clients > 1)
@@ -198,6 +206,11 @@ impl ConnectionHandler<'_> {
     fn precheck(&self) -> Result<(&'static routes::Route, Arc<Client>), HttpResponse> {
         let (state, bytes) = (self.state, self.input.head());
         let path = self.head.path(bytes);
+        if let Some(limit) = self.permit.exceeded
+            && !routes::is_for_monitoring(self.role, path)
+        {
+            return Err(self.reject_beyond_limit(limit));
+        }
         let reject = |error: HostOriginError| {
             state.metrics().count_refusal(error.refusal_reason());
             error.to_response()
@@ -226,6 +239,12 @@ impl ConnectionHandler<'_> {
             state.authenticator.anonymous_client()
         };
         let route = routes::find_route(self.role, &self.head.method, path)?;
+        if let Some(limit) = self.permit.exceeded
+            && routes::requires_token(self.role, path)
+            && !self.permit.keep_reserved_place()
+        {
+            return Err(self.reject_beyond_limit(limit));
+        }
         if self.head.has_body()
             && let Some(encoding) = body::find_content_encoding(&self.head, bytes)
         {
@@ -235,6 +254,12 @@ impl ConnectionHandler<'_> {
             return Err(HttpResponse::unavailable("the server is stopping"));
         }
         Ok((route, client))
+    }
+
+    /// Returns the response to a request for which a reserved place is not made.
+    fn reject_beyond_limit(&self, limit: AdmissionError) -> HttpResponse {
+        self.state.record_refused_connection(self.peer, limit);
+        HttpResponse::unavailable(limit.to_string())
     }
 
     /// Writes head and body as one write. The body is omitted for HEAD: the client would read it as the next head.

@@ -3,7 +3,7 @@
 use crate::config::Limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors for other uses: standard streams, log, clusters.json, rejected clients.
+/// Descriptors for other uses: standard streams, log, clusters.json, reserved connections, rejected clients.
 const SPARE_DESCRIPTORS: u64 = 64;
 
 /// Returns how many connections can be open at once: `max_connections`, or fewer if descriptors are short. Raises the

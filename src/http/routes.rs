@@ -69,9 +69,9 @@ fn without_final_slash(path: &str) -> &str {
 }
 
 impl Route {
-    /// Returns true for the routes that monitoring uses: some health checks send HEAD (RFC 9110, 9.3.2). A stream has
-    /// no response to HEAD.
-    fn allows_head(&self) -> bool {
+    /// Returns true for the routes that monitoring uses. Only these allow HEAD, which some health checks send (RFC 9110,
+    /// 9.3.2). A stream has no response to HEAD.
+    fn is_for_monitoring(&self) -> bool {
         self.roles.contains(&ListenerRole::Metrics)
     }
 }
@@ -92,16 +92,21 @@ pub fn is_public(role: ListenerRole, path: &str) -> bool {
     routes_at(role, path).any(|route| route.public)
 }
 
+/// Returns true if a path is for monitoring. A server with all connections in use still answers it.
+pub fn is_for_monitoring(role: ListenerRole, path: &str) -> bool {
+    routes_at(role, path).any(Route::is_for_monitoring)
+}
+
 /// Returns the route of a request, or the response 404 or 405.
 pub fn find_route(role: ListenerRole, method: &Method, path: &str) -> Result<&'static Route, HttpResponse> {
-    let is_match = |route: &&Route| route.method == *method || *method == Method::Head && route.allows_head();
+    let is_match = |route: &&Route| route.method == *method || *method == Method::Head && route.is_for_monitoring();
     if let Some(route) = routes_at(role, path).find(is_match) {
         return Ok(route);
     }
     let mut allowed = Vec::new();
     for route in routes_at(role, path) {
         allowed.push(route.method.as_str());
-        allowed.extend(route.allows_head().then_some("HEAD"));
+        allowed.extend(route.is_for_monitoring().then_some("HEAD"));
     }
     if allowed.is_empty() {
         return Err(match role {

@@ -188,6 +188,7 @@ impl HttpServer {
             certificate,
             host_policy,
             scheme_warnings: LogThrottle::default(),
+            connection_warnings: LogThrottle::default(),
             authenticator,
             workers,
             running_calls: AtomicUsize::new(0),

@@ -235,7 +235,7 @@ mod tests {
         let (stream, client) = connection_pair(write_timeout);
         let sessions = SseSessions::new(&Limits { max_sessions: 1, write_timeout, ..Limits::default() });
         let connections = Arc::new(Connections::new(1, 1));
-        let permit = connections.admit(&stream, stream.socket().peer_addr().unwrap()).unwrap();
+        let permit = connections.admit(&stream, stream.socket().peer_addr().unwrap());
         let session = sessions.open(stream, Caller::new_stdio(), &permit, None, "/sse", false).unwrap();
         (sessions, session, client, permit)
     }

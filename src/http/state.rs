@@ -1,6 +1,6 @@
 //! The state that all parts of a running server share.
 
-use super::admission::Connections;
+use super::admission::{AdmissionError, Connections};
 use super::auth::Authenticator;
 use super::certificate::ServerCertificate;
 use super::guard::HostOriginPolicy;
@@ -16,7 +16,8 @@ use crate::base::memory::{CallMemory, MemoryBudget};
 use crate::base::workers::WorkerPool;
 use crate::config::{Client, Limits};
 use crate::mcp::McpServer;
-use crate::metrics::HttpMetrics;
+use crate::metrics::{HttpMetrics, RefusalReason};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -27,6 +28,8 @@ pub struct HttpState {
     pub host_policy: HostOriginPolicy,
     /// Warnings of connections with TLS on a plain port, or the reverse.
     pub scheme_warnings: LogThrottle,
+    /// Warnings of connections beyond a limit.
+    pub connection_warnings: LogThrottle,
     pub authenticator: Authenticator,
     pub quotas: ClientQuotas,
     pub connections: Arc<Connections>,
@@ -58,6 +61,15 @@ impl HttpState {
             true => self.memory.open_shared(&client.name),
             false => self.memory.open_whole(&client.name),
         }
+    }
+
+    /// Counts and logs a connection that a limit rejects.
+    pub fn record_refused_connection(&self, peer: SocketAddr, error: AdmissionError) {
+        self.metrics().count_refusal(match error {
+            AdmissionError::ServerFull | AdmissionError::ShareUsed => RefusalReason::Connections,
+            AdmissionError::AddressFull => RefusalReason::ConnectionsPerAddress,
+        });
+        self.connection_warnings.warn(format_args!("refused a connection from {peer}: {error}"));
     }
 
     pub fn metrics(&self) -> &HttpMetrics {

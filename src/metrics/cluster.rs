@@ -31,6 +31,7 @@ const DOWN: u8 = 2;
 pub struct ClusterMetrics {
     outcomes: [AtomicU64; OUTCOME_LABELS.len()],
     total_micros: AtomicU64,
+    shared_reads: AtomicU64,
     /// Result of the last request to each node: [`UP`], [`DOWN`], or 0 before the first one.
     node_states: Box<[AtomicU8]>,
 }
@@ -48,6 +49,7 @@ impl ClusterMetrics {
         Self {
             outcomes: Default::default(),
             total_micros: AtomicU64::new(0),
+            shared_reads: AtomicU64::new(0),
             node_states: (0..nodes).map(|_| AtomicU8::new(0)).collect(),
         }
     }
@@ -57,6 +59,11 @@ impl ClusterMetrics {
         let outcome = OUTCOME_LABELS.iter().position(|label| *label == failure.unwrap_or("ok"));
         self.outcomes[outcome.unwrap_or(OUTCOME_LABELS.len() - 1)].fetch_add(1, Relaxed);
         self.total_micros.fetch_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Counts reads that were answered by the request of another call.
+    pub fn record_shared_reads(&self, count: usize) {
+        self.shared_reads.fetch_add(count as u64, Relaxed);
     }
 
     /// Records whether the last request to a node reached it.
@@ -82,6 +89,11 @@ impl ClusterMetrics {
         for sample in samples {
             let seconds = format_seconds(sample.metrics.total_micros.load(Relaxed));
             write_sample(out, name, &[("cluster", sample.cluster)], seconds);
+        }
+        let name = "proxmox_mcp_api_shared_reads_total";
+        write_header(out, name, "counter", "Reads answered by the request of another call, by cluster.");
+        for sample in samples {
+            write_sample(out, name, &[("cluster", sample.cluster)], sample.metrics.shared_reads.load(Relaxed));
         }
         let name = "proxmox_mcp_node_up";
         write_header(
@@ -110,6 +122,7 @@ mod tests {
         metrics.record_request(None, Duration::from_millis(1500));
         metrics.record_request(Some("timeout"), Duration::from_secs(1));
         metrics.record_request(Some("new"), Duration::ZERO);
+        metrics.record_shared_reads(31);
         metrics.record_contact(0, true);
         metrics.record_contact(1, true);
         metrics.record_contact(1, false);
@@ -122,6 +135,7 @@ mod tests {
             r#"proxmox_mcp_api_requests_total{cluster="prod",outcome="timeout"} 1"#,
             r#"proxmox_mcp_api_requests_total{cluster="prod",outcome="other"} 1"#,
             r#"proxmox_mcp_api_seconds_total{cluster="prod"} 2.5"#,
+            r#"proxmox_mcp_api_shared_reads_total{cluster="prod"} 31"#,
             r#"proxmox_mcp_node_up{cluster="prod",node="a:1"} 1"#,
             r#"proxmox_mcp_node_up{cluster="prod",node="b:1"} 0"#,
         ] {

@@ -92,6 +92,11 @@ impl<'a> EffectivePolicy<'a> {
         self.protect().next().is_some()
     }
 
+    /// Returns whether the guests of a pool are protected.
+    pub fn protects_pools(&self) -> bool {
+        self.protect().any(|selector| matches!(selector, GuestSelector::Pool(_)))
+    }
+
     /// Returns whether a guest is protected.
     pub fn protects(&self, vmid: u32, pool: &str, tags: &[&str]) -> bool {
         self.protect().any(|selector| selector.matches(vmid, pool, tags))

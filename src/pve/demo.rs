@@ -8,7 +8,7 @@ use proxmox_mcp_demo as simulation;
 use std::io;
 use std::time::Duration;
 
-pub use simulation::Options;
+pub use simulation::{Options, Release};
 
 /// A running simulated cluster. Dropping it closes the port and joins its threads.
 pub struct Demo(simulation::Demo);
@@ -23,7 +23,8 @@ impl Demo {
     }
 
     /// Starts a cluster with these options.
-    pub fn start_with(options: Options) -> io::Result<Self> {
+    pub fn start_with(mut options: Options) -> io::Result<Self> {
+        options.description = APIDOC;
         simulation::Demo::start_with(options).map(Self)
     }
 
@@ -35,6 +36,11 @@ impl Demo {
     /// Returns the settings of a client with a read-only token (role PVEAuditor on /).
     pub fn auditor(&self) -> ClusterConfig {
         self.settings("demo-audit", simulation::AUDIT, self.0.audit_secret())
+    }
+
+    /// Returns the password of `root@pam`, for logins with `POST /access/ticket`.
+    pub fn root_password(&self) -> &str {
+        self.0.root_password()
     }
 
     fn settings(&self, name: &str, token_id: &str, secret: &str) -> ClusterConfig {

@@ -10,6 +10,7 @@ use crate::pve::knowledge::messages::{Diagnosis, Meaning, MissingPrivilege, clas
 use crate::pve::knowledge::text::to_one_line;
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -17,7 +18,7 @@ pub use crate::pve::tls_error::{TlsError, TlsErrorKind};
 
 /// Failure of an API call.
 #[non_exhaustive]
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum PveError {
     /// No connection to any node: its name did not resolve, its address refused or did not answer, or the connection
     /// ended during the TLS handshake. If several nodes were tried, some may have failed as in [`PveError::Tls`].
@@ -193,7 +194,7 @@ pub enum NetworkError {
 }
 
 /// Defect of a node's answer.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum MalformedCause {
     #[error("it is larger than {limit} bytes (the limit is `max_answer_bytes`)")]
     BodyTooLarge { limit: u64 },
@@ -220,7 +221,7 @@ pub enum MalformedCause {
     #[error("it did not come whole in time")]
     DescriptionTimedOut,
     #[error("{0}")]
-    Description(Box<dyn std::error::Error + Send + Sync>),
+    Description(Arc<dyn std::error::Error + Send + Sync>),
 }
 
 /// Body that is not Proxmox's envelope around `data`.
@@ -255,7 +256,7 @@ pub enum EnvelopeError {
 }
 
 /// Event that lost the answer to a request that changes something.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum UnknownOutcome {
     #[error("the connection was lost before an answer came")]
     ConnectionLost { detail: String },
@@ -314,7 +315,7 @@ impl PveError {
         node: String,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        PveError::MalformedResponse { node, cause: MalformedCause::Description(cause.into()) }
+        PveError::MalformedResponse { node, cause: MalformedCause::Description(Arc::from(cause.into())) }
     }
 
     /// Returns the error kind as a short word for logs and metrics.

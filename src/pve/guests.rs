@@ -1,7 +1,7 @@
 //! Guests of a cluster, VMs and containers: read from its list of resources and found by number or name.
 
 use crate::base::hint::Hint;
-use crate::base::json_scan::{unquote, walk};
+use crate::base::json_scan::{find_string, unquote, walk};
 use crate::base::suggest::suggest_several;
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::{MalformedCause, PveError};
@@ -40,7 +40,15 @@ impl GuestKind {
         }
     }
 
-    fn from_name(name: &str) -> Option<Self> {
+    /// Returns the option of the config that has the name.
+    pub(crate) fn name_option(self) -> &'static str {
+        match self {
+            GuestKind::Qemu => "name",
+            GuestKind::Lxc => "hostname",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         [Self::Qemu, Self::Lxc].into_iter().find(|kind| kind.as_str() == name)
     }
 }
@@ -377,6 +385,27 @@ impl Guest {
             uptime: read_count(row.uptime),
             other_text: row.other_text,
         })
+    }
+
+    /// Builds a guest from its config. Texts that are not part of a config are empty.
+    pub(crate) fn from_config(vmid: u32, kind: GuestKind, node: &str, config: &str) -> Self {
+        let text = |key| find_string(config, key).map(Cow::into_owned).unwrap_or_default();
+        Self {
+            vmid,
+            kind,
+            node: node.to_owned(),
+            name: text(kind.name_option()),
+            status: String::new(),
+            tags: text("tags"),
+            pool: String::new(),
+            lock: text("lock"),
+            template: false,
+            maxcpu: None,
+            maxmem: None,
+            maxdisk: None,
+            uptime: None,
+            other_text: String::new(),
+        }
     }
 
     /// Returns `qemu/100`, the id in the list of resources.

@@ -16,6 +16,9 @@ pub struct NodeSummary {
     pub maxcpu: Option<u64>,
     pub mem: Option<u64>,
     pub maxmem: Option<u64>,
+    /// Use of the root file system.
+    pub disk: Option<u64>,
+    pub maxdisk: Option<u64>,
     pub uptime: Option<u64>,
 }
 
@@ -47,6 +50,21 @@ impl NodeSummary {
     pub fn is_online(&self) -> bool {
         self.status == "online"
     }
+
+    /// Returns the used fraction of memory, if it is known.
+    pub fn memory_fraction(&self) -> Option<f64> {
+        used_fraction(self.mem, self.maxmem)
+    }
+
+    /// Returns the used fraction of the root file system, if it is known.
+    pub fn disk_fraction(&self) -> Option<f64> {
+        used_fraction(self.disk, self.maxdisk)
+    }
+}
+
+fn used_fraction(used: Option<u64>, total: Option<u64>) -> Option<f64> {
+    let total = total.filter(|total| *total > 0)?;
+    Some(used? as f64 / total as f64)
 }
 
 impl StorageSummary {
@@ -60,8 +78,7 @@ impl StorageSummary {
 
     /// Returns the used fraction, if it is known.
     pub fn used_fraction(&self) -> Option<f64> {
-        let total = self.total.filter(|total| *total > 0)?;
-        Some(self.used? as f64 / total as f64)
+        used_fraction(self.used, self.total)
     }
 }
 
@@ -80,6 +97,8 @@ impl Inventory {
                     maxcpu: row.count("maxcpu"),
                     mem: row.count("mem"),
                     maxmem: row.count("maxmem"),
+                    disk: row.count("disk"),
+                    maxdisk: row.count("maxdisk"),
                     uptime: row.count("uptime"),
                 }),
                 "storage" => inventory.storages.push(StorageSummary {

@@ -239,7 +239,7 @@ fn get(
 ) -> Result<ApiResponse, PveError> {
     let mut params = ApiParams::new();
     pairs.iter().for_each(|(name, value)| params.push(name, value));
-    cluster.get_with_deadline(deadline, path, &params, cancel)
+    cluster.get_shared(deadline, path, &params, cancel)
 }
 
 /// Log of a task, as far as it was read.

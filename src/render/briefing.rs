@@ -4,7 +4,7 @@
 
 use super::labels::count;
 use crate::sanitize;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 /// The mark of a line with text of a cluster.
 const DATA_MARK: &str = "| ";
@@ -21,15 +21,68 @@ const MAX_TEXT_BYTES: usize = 256 << 10;
 /// The room for the line that says what was left out.
 const LEFT_OUT_BYTES: usize = 160;
 
+/// The subject of a section, for a text that sums up many of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub noun: &'static str,
+    /// The path that shows all of it.
+    pub path: &'static str,
+}
+
 /// Facts under one heading.
 #[derive(Debug)]
 pub struct Section {
     heading: String,
-    rows: Vec<String>,
+    topic: Option<Topic>,
+    rows: Vec<SectionRow>,
     /// Text in place of rows.
     if_empty: &'static str,
-    /// Limits of what could be read, such as a privilege that the token lacks.
-    limits: Vec<String>,
+    limits: Vec<Limit>,
+}
+
+/// A line of a section.
+#[derive(Debug)]
+pub struct SectionRow {
+    pub text: String,
+    /// The path that shows more. `None` for a line about nothing wrong.
+    pub problem_path: Option<String>,
+}
+
+/// A limit of what could be read, such as a privilege that the token lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// The whole sentence.
+    pub text: String,
+    /// The node or storage that it is about. Empty for a whole cluster.
+    pub place: String,
+    /// The reason alone, in few words.
+    pub cause: String,
+}
+
+impl Limit {
+    /// Creates the limit `subject: cause`, of a node, a storage or, without a place, the cluster.
+    pub fn new(subject: &str, place: &str, cause: impl Display) -> Self {
+        Self { text: format!("{subject}: {cause}"), place: place.to_owned(), cause: cause.to_string() }
+    }
+
+    /// Sets the reason in few words.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<String>) -> Self {
+        self.cause = cause.into();
+        self
+    }
+}
+
+impl From<&str> for Limit {
+    fn from(text: &str) -> Self {
+        Self { text: text.to_owned(), place: String::new(), cause: text.to_owned() }
+    }
+}
+
+impl From<&String> for Limit {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
 }
 
 /// The text of a prompt or of a summary.
@@ -49,7 +102,17 @@ struct Group {
 impl Section {
     /// Creates a section. `heading` is text of this program and of the configuration.
     pub fn new(heading: impl Into<String>) -> Self {
-        Self { heading: heading.into(), rows: Vec::new(), if_empty: "none", limits: Vec::new() }
+        Self { heading: heading.into(), topic: None, rows: Vec::new(), if_empty: "none", limits: Vec::new() }
+    }
+
+    /// Sets the subject.
+    #[must_use]
+    pub fn about(self, topic: Topic) -> Self {
+        Self { topic: Some(topic), ..self }
+    }
+
+    pub fn topic(&self) -> Option<Topic> {
+        self.topic
     }
 
     /// Sets the text that is shown if there are no rows.
@@ -61,7 +124,12 @@ impl Section {
 
     /// Adds a line. Secrets are removed, and control characters become spaces.
     pub fn push(&mut self, row: &str) {
-        self.rows.push(to_row(row));
+        self.rows.push(SectionRow { text: to_row(row), problem_path: None });
+    }
+
+    /// Adds a line about something that is wrong, with the path that shows more.
+    pub fn push_problem(&mut self, row: &str, path: impl Into<String>) {
+        self.rows.push(SectionRow { text: to_row(row), problem_path: Some(to_row(&path.into())) });
     }
 
     /// Adds the lines of a text of several lines.
@@ -70,11 +138,20 @@ impl Section {
     }
 
     /// Adds a limit of what could be read, once. It may quote the cluster.
-    pub fn limit(&mut self, limit: &str) {
-        let limit = to_row(limit);
+    pub fn limit(&mut self, limit: impl Into<Limit>) {
+        let Limit { text, place, cause } = limit.into();
+        let limit = Limit { text: to_row(&text), place: to_row(&place), cause: to_row(&cause) };
         if !self.limits.contains(&limit) {
             self.limits.push(limit);
         }
+    }
+
+    pub fn rows(&self) -> &[SectionRow] {
+        &self.rows
+    }
+
+    pub fn limits(&self) -> &[Limit] {
+        &self.limits
     }
 
     pub fn is_empty(&self) -> bool {
@@ -90,8 +167,14 @@ impl Section {
             text.push('\n');
         }
         // The limits come first, because the rows are not the whole truth without them.
-        let limits = self.limits.iter().map(|limit| format!("{DATA_MARK}not seen: {limit}\n"));
-        let lines: Vec<String> = limits.chain(self.rows.iter().map(|row| format!("{DATA_MARK}{row}\n"))).collect();
+        let limits = self.limits.iter().map(|limit| format!("{DATA_MARK}not seen: {}\n", limit.text));
+        let rows = self.rows.iter().map(|row| match &row.problem_path {
+            Some(path) if self.topic.is_none_or(|topic| topic.path != path) => {
+                format!("{DATA_MARK}{} ({path})\n", row.text)
+            }
+            _ => format!("{DATA_MARK}{}\n", row.text),
+        });
+        let lines: Vec<String> = limits.chain(rows).collect();
         if text.len() + lines.iter().map(String::len).sum::<usize>() <= max {
             return text + &lines.concat();
         }

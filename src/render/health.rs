@@ -1,11 +1,11 @@
 //! The state of a cluster in sections.
 
-use super::briefing::Section;
+use super::briefing::{Limit, Section, Topic};
 use super::cluster_errors::ErrorText;
 use super::labels::{count, format_bytes, format_cpu, format_duration, format_percent, format_time, guest_label};
 use crate::pve::backups::{BackupFile, BackupJob};
 use crate::pve::guests::Guest;
-use crate::pve::inventory::{Inventory, StorageSummary};
+use crate::pve::inventory::{Inventory, NodeSummary, StorageSummary};
 use crate::pve::rows::ApiRow;
 use crate::pve::task_list::TaskEntry;
 use crate::pve::token_privileges::TokenPrivileges;
@@ -14,11 +14,27 @@ use std::collections::BTreeMap;
 /// The used fraction from which a storage is reported.
 const FULL_STORAGE: f64 = 0.85;
 
+/// The used fraction of processors, memory or the root file system from which a node is reported.
+const BUSY_NODE: f64 = 0.9;
+
 /// The most tasks of one list.
 pub const MAX_TASKS: usize = 50;
 
-/// The time before its end from which a certificate is reported.
-const CERTIFICATE_SECONDS: u64 = 30 * 86_400;
+/// The time before its end from which a certificate or a subscription is reported.
+const EXPIRY_SECONDS: u64 = 30 * 86_400;
+
+/// The states of a subscription that was entered and is of no use.
+const SUBSCRIPTION_TROUBLE: [&str; 3] = ["invalid", "expired", "suspended"];
+
+const NODES: Topic = Topic { noun: "nodes", path: "/cluster/status" };
+const HA: Topic = Topic { noun: "HA and replication", path: "/cluster/ha/status/current" };
+const STORAGES: Topic = Topic { noun: "storages", path: "/cluster/resources?type=storage" };
+const FAILED_TASKS: Topic = Topic { noun: "failed tasks", path: "/cluster/tasks" };
+const BACKUPS: Topic = Topic { noun: "guests without backup", path: "/cluster/backup-info/not-backed-up" };
+const CERTIFICATES: Topic = Topic { noun: "certificates", path: "/nodes/{node}/certificates/info" };
+const UPDATES: Topic = Topic { noun: "pending updates", path: "/nodes/{node}/apt/update" };
+const SUBSCRIPTIONS: Topic = Topic { noun: "subscriptions", path: "/nodes/{node}/subscription" };
+const GUESTS: Topic = Topic { noun: "locked guests", path: "/cluster/resources?type=vm" };
 
 /// The states of an HA resource that need attention.
 const HA_TROUBLE: [&str; 6] = ["error", "fence", "recovery", "freeze", "unknown", "queued"];
@@ -50,6 +66,14 @@ pub struct Certificate {
     pub file: String,
     /// End of its validity in seconds since 1970.
     pub not_after: u64,
+}
+
+/// The subscription of a node.
+pub struct Subscription {
+    /// `active`, `notfound` or a state that needs attention.
+    pub status: String,
+    /// `2027-01-31`, if it is known.
+    pub due_date: String,
 }
 
 /// The backups on one storage.
@@ -86,6 +110,9 @@ pub struct NodeFacts {
     /// Failed tasks of the last day, by node.
     pub failed_tasks: Vec<PartAnswer<Vec<ExplainedTask>>>,
     pub certificates: Vec<PartAnswer<Vec<Certificate>>>,
+    /// The number of packages with a pending update.
+    pub updates: Vec<PartAnswer<usize>>,
+    pub subscriptions: Vec<PartAnswer<Subscription>>,
     pub replication_problems: Vec<PartAnswer<Vec<String>>>,
 }
 
@@ -132,12 +159,14 @@ pub fn find_replication_problem(row: &ApiRow) -> Option<String> {
 pub fn describe_health(facts: &HealthFacts, nodes: &NodeFacts, backups: &BackupFacts) -> Vec<Section> {
     vec![
         describe_nodes(facts),
-        describe_failed_tasks("Failed tasks of the last 24 hours", &nodes.failed_tasks, facts),
-        describe_full_storages(facts),
-        describe_certificates(&nodes.certificates, facts),
         describe_ha(facts, &nodes.replication_problems),
-        describe_guests(facts),
+        describe_full_storages(facts),
+        describe_failed_tasks("Failed tasks of the last 24 hours", &nodes.failed_tasks, facts),
         describe_guests_without_backup(facts, backups),
+        describe_certificates(&nodes.certificates, facts),
+        describe_updates(&nodes.updates, facts),
+        describe_subscriptions(&nodes.subscriptions, facts),
+        describe_guests(facts),
     ]
 }
 
@@ -149,7 +178,7 @@ pub fn describe_summary(facts: &HealthFacts) -> Vec<Section> {
         storages.push(&describe_storage(storage));
     }
     let mut problems = Section::new("HA problems");
-    push_or_limit(&mut problems, "HA", &facts.ha_problems);
+    push_or_limit(&mut problems, "HA", "", HA.path, &facts.ha_problems);
     vec![describe_nodes(facts), describe_guests(facts), storages, problems]
 }
 
@@ -163,53 +192,84 @@ pub(super) fn limit_by_privilege(
 ) {
     match privileges {
         Ok(token) if token.holds(acl_path, privilege) => {}
-        Ok(_) => section.limit(&format!("{effect}: the API token lacks {privilege} on {acl_path}")),
+        Ok(_) => section.limit(lacks_privilege(acl_path, privilege, effect)),
         Err(error) => limit_by_unknown_privileges(section, error),
     }
 }
 
-fn limit_by_unknown_privileges(section: &mut Section, error: &ErrorText) {
-    section.limit(&format!("the API token's privileges, so rows may be missing: {error}"));
+/// Returns the limit that a privilege would lift.
+fn lacks_privilege(acl_path: &str, privilege: &str, effect: &str) -> Limit {
+    let place = acl_path.strip_prefix("/nodes/").or(acl_path.strip_prefix("/storage/")).unwrap_or_default();
+    let cause = format!("the API token lacks {privilege} on {acl_path}");
+    Limit::new(effect, place, cause).because(format!("the API token lacks {privilege}"))
 }
 
-fn push_or_limit(section: &mut Section, part: &str, answer: &Result<Vec<String>, ErrorText>) {
+fn limit_by_unknown_privileges(section: &mut Section, error: &ErrorText) {
+    section.limit(Limit::new("the API token's privileges, so rows may be missing", "", error));
+}
+
+/// Adds problems of a node, or of the cluster where `place` is empty.
+fn push_or_limit(section: &mut Section, part: &str, place: &str, path: &str, answer: &Result<Vec<String>, ErrorText>) {
     match answer {
-        Ok(rows) => rows.iter().for_each(|row| section.push(row)),
-        Err(error) => section.limit(&format!("{part}: {error}")),
+        Ok(rows) => rows.iter().for_each(|row| section.push_problem(row, path)),
+        Err(error) => section.limit(Limit::new(part, place, error)),
     }
 }
 
 fn describe_nodes(facts: &HealthFacts) -> Section {
-    let mut section = Section::new("Nodes");
+    let mut section = Section::new("Nodes").about(NODES);
     match &facts.membership {
-        Ok(Membership { quorate, nodes, online }) => section.push(&match quorate {
-            Some(true) => format!("{online} of {nodes} nodes online, quorate"),
-            Some(false) => format!("{online} of {nodes} nodes online, NOT QUORATE: nothing can be changed or started"),
-            None => "a single node without a cluster".to_owned(),
-        }),
-        Err(error) => section.limit(&format!("quorum: {error}")),
+        Ok(membership) if membership.quorate == Some(false) => {
+            section.push_problem(&describe_membership(membership), NODES.path);
+        }
+        Ok(membership) => section.push(&describe_membership(membership)),
+        Err(error) => section.limit(Limit::new("quorum", "", error)),
     }
     let mut nodes: Vec<_> = facts.inventory.nodes.iter().collect();
     nodes.sort_by_key(|node| node.is_online());
     for node in nodes {
-        let mut row = format!("{} {}", node.name, describe_status(&node.status));
-        if let (Some(cpu), Some(cores)) = (node.cpu, node.maxcpu) {
-            row += &format!(", CPU {}", format_cpu(cpu, cores as f64));
-        }
-        if let (Some(used), Some(total)) = (node.mem, node.maxmem.filter(|total| *total > 0)) {
-            let fraction = format_percent(used as f64 / total as f64);
-            row += &format!(", memory {} of {} ({fraction})", format_bytes(used), format_bytes(total));
-        }
-        if let Some(uptime) = node.uptime.filter(|uptime| *uptime > 0) {
-            row += &format!(", up {}", format_duration(uptime));
-        }
-        section.push(&row);
+        let row = describe_node(node);
         let path = format!("/nodes/{}", node.name);
+        let figures = [node.cpu, node.memory_fraction(), node.disk_fraction()];
+        if !node.is_online() {
+            section.push_problem(&row, NODES.path);
+        } else if figures.into_iter().flatten().any(|fraction| fraction >= BUSY_NODE) {
+            section.push_problem(&row, format!("{path}/status"));
+        } else {
+            section.push(&row);
+        }
         if node.is_online() && node.mem.is_none() {
             limit_by_privilege(&mut section, &facts.privileges, &path, "Sys.Audit", "its figures");
         }
     }
     section
+}
+
+/// Describes the nodes that are online, and the quorum.
+pub(super) fn describe_membership(membership: &Membership) -> String {
+    let Membership { quorate, nodes, online } = membership;
+    match quorate {
+        Some(true) => format!("{online} of {nodes} nodes online, quorate"),
+        Some(false) => format!("{online} of {nodes} nodes online, NOT QUORATE: nothing can be changed or started"),
+        None => "a single node without a cluster".to_owned(),
+    }
+}
+
+fn describe_node(node: &NodeSummary) -> String {
+    let mut row = format!("{} {}", node.name, describe_status(&node.status));
+    if let (Some(cpu), Some(cores)) = (node.cpu, node.maxcpu) {
+        row += &format!(", CPU {}", format_cpu(cpu, cores as f64));
+    }
+    if let (Some(used), Some(total), Some(fraction)) = (node.mem, node.maxmem, node.memory_fraction()) {
+        row += &format!(", memory {} of {} ({})", format_bytes(used), format_bytes(total), format_percent(fraction));
+    }
+    if let Some(fraction) = node.disk_fraction().filter(|fraction| *fraction >= BUSY_NODE) {
+        row += &format!(", root file system {} full", format_percent(fraction));
+    }
+    if let Some(uptime) = node.uptime.filter(|uptime| *uptime > 0) {
+        row += &format!(", up {}", format_duration(uptime));
+    }
+    row
 }
 
 /// Describes failed tasks, the newest first.
@@ -218,7 +278,7 @@ pub(super) fn describe_failed_tasks(
     answers: &[PartAnswer<Vec<ExplainedTask>>],
     facts: &HealthFacts,
 ) -> Section {
-    let mut section = Section::new(heading);
+    let mut section = Section::new(heading).about(FAILED_TASKS);
     limit_unasked_nodes(&mut section, facts, answers);
     let mut tasks = Vec::new();
     for PartAnswer { part, answer } in answers {
@@ -226,27 +286,35 @@ pub(super) fn describe_failed_tasks(
             Ok(found) => {
                 tasks.extend(found);
                 if found.len() >= MAX_TASKS {
-                    section.limit(&format!("tasks of {part} before its newest {MAX_TASKS} failed ones"));
+                    let text = format!("tasks of {part} before its newest {MAX_TASKS} failed ones");
+                    let limit = Limit { text, place: part.clone(), cause: format!("only the newest {MAX_TASKS}") };
+                    section.limit(limit);
                 }
             }
-            Err(error) => section.limit(&format!("tasks of {part}: {error}")),
+            Err(error) => section.limit(Limit::new(&format!("tasks of {part}"), part, error)),
         }
         let effect = format!("tasks of other users on {part}");
         limit_by_privilege(&mut section, &facts.privileges, &format!("/nodes/{part}"), "Sys.Audit", &effect);
     }
     tasks.sort_by_key(|found| std::cmp::Reverse(found.task.upid.started_at));
-    tasks.iter().for_each(|found| section.push(&describe_task_row(found)));
+    for found in tasks {
+        section.push_problem(&describe_failure(found), found.task.upid.path_to("log").as_str());
+    }
     section
 }
 
-/// Describes a task on one line.
+/// Describes a task on one line, with its UPID.
 pub(super) fn describe_task_row(found: &ExplainedTask) -> String {
+    format!("{} ({})", describe_failure(found), found.task.upid)
+}
+
+fn describe_failure(found: &ExplainedTask) -> String {
     let ExplainedTask { task, cause } = found;
     let upid = &task.upid;
     let what = super::task::describe_task(upid);
     let state = task.state.exit_status().unwrap_or_else(|| "running".into());
     let cause = cause.as_ref().map(|line| format!("; log: {line}")).unwrap_or_default();
-    format!("{} {what} by {}: {state}{cause} ({upid})", format_time(upid.started_at), upid.user)
+    format!("{} {what} by {}: {state}{cause}", format_time(upid.started_at), upid.user)
 }
 
 /// Adds the nodes without an answer: those that are not online, and those beyond the number that is asked.
@@ -254,13 +322,16 @@ fn limit_unasked_nodes<T>(section: &mut Section, facts: &HealthFacts, answers: &
     let mut more = 0;
     for node in &facts.inventory.nodes {
         if !node.is_online() {
-            section.limit(&format!("{}, which is {}", node.name, describe_status(&node.status)));
+            let cause = describe_status(&node.status).to_owned();
+            let text = format!("{}, which is {cause}", node.name);
+            section.limit(Limit { text, place: node.name.clone(), cause });
         } else if answers.iter().all(|answer| answer.part != node.name) {
             more += 1;
         }
     }
     if more > 0 {
-        section.limit(&format!("{}, because only the first {} are asked", count(more, "more node"), answers.len()));
+        let text = format!("{}, because only the first {} are asked", count(more, "more node"), answers.len());
+        section.limit(&text);
     }
 }
 
@@ -290,47 +361,99 @@ pub(super) fn describe_storage(storage: &StorageSummary) -> String {
 }
 
 fn describe_full_storages(facts: &HealthFacts) -> Section {
-    let mut section = Section::new(format!("Storages above {} or not available", format_percent(FULL_STORAGE)));
+    let mut section =
+        Section::new(format!("Storages above {} or not available", format_percent(FULL_STORAGE))).about(STORAGES);
     limit_storages(&mut section, facts);
     // The storages of an offline node are not a problem of their own.
     let storages = facts.inventory.storages.iter();
-    for storage in storages.filter(|storage| storage.shared || facts.inventory.is_online(&storage.node)) {
-        if !storage.is_available() || storage.used_fraction().is_some_and(|fraction| fraction >= FULL_STORAGE) {
-            section.push(&describe_storage(storage));
+    let mut storages: Vec<&StorageSummary> =
+        storages.filter(|storage| storage.shared || facts.inventory.is_online(&storage.node)).collect();
+    let fraction = |storage: &StorageSummary| storage.used_fraction().unwrap_or(0.0);
+    storages.sort_by(|a, b| a.is_available().cmp(&b.is_available()).then(fraction(b).total_cmp(&fraction(a))));
+    for storage in storages {
+        if !storage.is_available() || fraction(storage) >= FULL_STORAGE {
+            let path = format!("/nodes/{}/storage/{}/content", storage.node, storage.name);
+            section.push_problem(&describe_storage(storage), path);
         }
     }
     section
 }
 
 fn describe_certificates(answers: &[PartAnswer<Vec<Certificate>>], facts: &HealthFacts) -> Section {
-    let mut section = Section::new("Certificates that expire within 30 days");
+    let mut section = Section::new("Certificates that expire within 30 days").about(CERTIFICATES);
+    limit_unasked_nodes(&mut section, facts, answers);
+    for PartAnswer { part, answer } in answers {
+        let certificates = match answer {
+            Ok(certificates) => certificates,
+            Err(error) => {
+                section.limit(Limit::new(&format!("certificates of {part}"), part, error));
+                continue;
+            }
+        };
+        for Certificate { file, not_after } in certificates {
+            let end = format_time(*not_after);
+            let row = match not_after.checked_sub(facts.now) {
+                None => format!("{file} of {part} expired on {end}"),
+                Some(left @ ..EXPIRY_SECONDS) => {
+                    format!("{file} of {part} expires in {}, on {end}", format_duration(left))
+                }
+                Some(_) => continue,
+            };
+            section.push_problem(&row, format!("/nodes/{part}/certificates/info"));
+        }
+    }
+    section
+}
+
+fn describe_updates(answers: &[PartAnswer<usize>], facts: &HealthFacts) -> Section {
+    let mut section = Section::new("Pending updates").about(UPDATES);
     limit_unasked_nodes(&mut section, facts, answers);
     for PartAnswer { part, answer } in answers {
         match answer {
-            Ok(certificates) => {
-                for Certificate { file, not_after } in certificates {
-                    match not_after.checked_sub(facts.now) {
-                        None => section.push(&format!("{file} of {part} expired on {}", format_time(*not_after))),
-                        Some(left @ ..CERTIFICATE_SECONDS) => section.push(&format!(
-                            "{file} of {part} expires in {}, on {}",
-                            format_duration(left),
-                            format_time(*not_after)
-                        )),
-                        Some(_) => {}
-                    }
+            Ok(0) => {}
+            Ok(packages) => section
+                .push_problem(&format!("{part}: {}", count(*packages, "package")), format!("/nodes/{part}/apt/update")),
+            // (PVE: the list of updates needs the privilege to change a node.)
+            Err(_) if lacks(&facts.privileges, &format!("/nodes/{part}"), "Sys.Modify") => {
+                section.limit(lacks_privilege(&format!("/nodes/{part}"), "Sys.Modify", &format!("updates of {part}")));
+            }
+            Err(error) => section.limit(Limit::new(&format!("updates of {part}"), part, error)),
+        }
+    }
+    section
+}
+
+/// Returns whether the token is known to lack a privilege.
+fn lacks(privileges: &Result<TokenPrivileges, ErrorText>, acl_path: &str, privilege: &str) -> bool {
+    privileges.as_ref().is_ok_and(|token| !token.holds(acl_path, privilege))
+}
+
+fn describe_subscriptions(answers: &[PartAnswer<Subscription>], facts: &HealthFacts) -> Section {
+    let mut section = Section::new("Subscriptions that end or are not valid").about(SUBSCRIPTIONS);
+    limit_unasked_nodes(&mut section, facts, answers);
+    let soon = format_time(facts.now + EXPIRY_SECONDS);
+    for PartAnswer { part, answer } in answers {
+        match answer {
+            Ok(Subscription { status, due_date }) => {
+                let path = format!("/nodes/{part}/subscription");
+                if SUBSCRIPTION_TROUBLE.contains(&status.as_str()) {
+                    section.push_problem(&format!("{part}: {status}"), path);
+                } else if status == "active" && !due_date.is_empty() && due_date.as_str() < soon.as_str() {
+                    section.push_problem(&format!("{part}: is due on {due_date}"), path);
                 }
             }
-            Err(error) => section.limit(&format!("certificates of {part}: {error}")),
+            Err(error) => section.limit(Limit::new(&format!("the subscription of {part}"), part, error)),
         }
     }
     section
 }
 
 fn describe_ha(facts: &HealthFacts, replication: &[PartAnswer<Vec<String>>]) -> Section {
-    let mut section = Section::new("HA and replication problems");
-    push_or_limit(&mut section, "HA", &facts.ha_problems);
+    let mut section = Section::new("HA and replication problems").about(HA);
+    push_or_limit(&mut section, "HA", "", HA.path, &facts.ha_problems);
     for PartAnswer { part, answer } in replication {
-        push_or_limit(&mut section, &format!("replication of {part}"), answer);
+        let path = format!("/nodes/{part}/replication");
+        push_or_limit(&mut section, &format!("replication of {part}"), part, &path, answer);
     }
     limit_guests(&mut section, facts);
     section
@@ -341,10 +464,22 @@ fn limit_guests(section: &mut Section, facts: &HealthFacts) {
 }
 
 fn describe_guests(facts: &HealthFacts) -> Section {
-    let mut section = Section::new("Guests");
+    let mut section = Section::new("Guests").about(GUESTS);
     limit_guests(&mut section, facts);
+    if !facts.inventory.guests.is_empty() {
+        section.push(&describe_guest_states([facts]));
+    }
+    for guest in facts.inventory.guests.iter().filter(|guest| !guest.lock.is_empty()) {
+        let path = format!("/nodes/{}/{}/status/current", guest.node, guest.id());
+        section.push_problem(&format!("{} is locked ({})", guest_label(guest), guest.lock), path);
+    }
+    section
+}
+
+/// Counts the guests of clusters by their state.
+pub(super) fn describe_guest_states<'a>(clusters: impl IntoIterator<Item = &'a HealthFacts>) -> String {
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
-    for guest in &facts.inventory.guests {
+    for guest in clusters.into_iter().flat_map(|facts| &facts.inventory.guests) {
         let state = match guest.status.as_str() {
             _ if guest.template => "template",
             "" => "unknown",
@@ -352,26 +487,21 @@ fn describe_guests(facts: &HealthFacts) -> Section {
         };
         *states.entry(state).or_default() += 1;
     }
-    if !states.is_empty() {
-        let states: Vec<String> = states.iter().map(|(state, number)| format!("{number} {state}")).collect();
-        section.push(&format!("{}: {}", count(facts.inventory.guests.len(), "guest"), states.join(", ")));
-    }
-    for guest in facts.inventory.guests.iter().filter(|guest| !guest.lock.is_empty()) {
-        section.push(&format!("{} is locked ({})", guest_label(guest), guest.lock));
-    }
-    section
+    let all = count(states.values().sum(), "guest");
+    let states: Vec<String> = states.iter().map(|(state, number)| format!("{number} {state}")).collect();
+    if states.is_empty() { all } else { format!("{all}: {}", states.join(", ")) }
 }
 
 /// Adds the reasons for which backups may exist that the section does not show.
 pub(super) fn limit_backups(section: &mut Section, facts: &HealthFacts, backups: &BackupFacts) {
     limit_guests(section, facts);
     if let Err(error) = &backups.jobs {
-        section.limit(&format!("backup jobs: {error}"));
+        section.limit(Limit::new("backup jobs", "", error));
     }
     for StorageBackups { storage, answer } in &backups.files {
         let part = &storage.name;
         if let Err(error) = answer {
-            section.limit(&format!("backups on {part}{}: {error}", describe_place(storage)));
+            section.limit(Limit::new(&format!("backups on {part}{}", describe_place(storage)), part, error));
             continue;
         }
         let token = match &facts.privileges {
@@ -383,10 +513,12 @@ pub(super) fn limit_backups(section: &mut Section, facts: &HealthFacts, backups:
         };
         let acl_path = format!("/storage/{part}");
         if facts.inventory.guests.iter().any(|guest| !may_see_backups(token, part, guest.vmid)) {
-            section.limit(&format!(
-                "backups on {part} of some guests, or of all: the API token lacks Datastore.Allocate on {acl_path}, or \
-                 Datastore.AllocateSpace there and VM.Backup on the guests"
-            ));
+            let privilege = "Datastore.Allocate";
+            let cause = format!(
+                "the API token lacks {privilege} on {acl_path}, or Datastore.AllocateSpace there and VM.Backup on the guests"
+            );
+            let limit = Limit::new(&format!("backups on {part} of some guests, or of all"), part, cause);
+            section.limit(limit.because(format!("the API token lacks {privilege}")));
         }
     }
 }
@@ -411,7 +543,7 @@ fn has_no_backup(guest: &Guest, backups: &BackupFacts) -> bool {
 }
 
 fn describe_guests_without_backup(facts: &HealthFacts, backups: &BackupFacts) -> Section {
-    let mut section = Section::new("Guests without a backup, or in no enabled backup job");
+    let mut section = Section::new("Guests without a backup, or in no enabled backup job").about(BACKUPS);
     limit_backups(&mut section, facts, backups);
     for guest in facts.inventory.guests.iter().filter(|guest| !guest.template) {
         // A backup that the token can't see is a limit of the section, and no problem of the guest.
@@ -427,7 +559,7 @@ fn describe_guests_without_backup(facts: &HealthFacts, backups: &BackupFacts) ->
         };
         let problems: Vec<&str> = no_file.into_iter().chain(no_job.as_deref()).collect();
         if !problems.is_empty() {
-            section.push(&format!("{}: {}", guest_label(guest), problems.join(", ")));
+            section.push_problem(&format!("{}: {}", guest_label(guest), problems.join(", ")), BACKUPS.path);
         }
     }
     section

@@ -2,6 +2,7 @@
 
 pub mod backup_report;
 pub mod briefing;
+pub mod changed_object;
 pub mod cluster_errors;
 pub mod clusters;
 pub mod command;
@@ -15,10 +16,12 @@ pub mod object_state;
 pub mod operation;
 pub mod outcome;
 pub mod output;
+pub mod overview;
 pub mod plan;
 pub mod question;
 pub mod quoted;
 pub mod resources;
 pub mod table;
 pub mod task;
+pub mod undo;
 pub(crate) mod units;

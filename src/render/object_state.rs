@@ -81,6 +81,12 @@ impl GuestState<'_> {
         text
     }
 
+    /// Returns whether the guest runs, as far as known.
+    pub fn is_running(&self) -> bool {
+        let status = self.status.as_ref().and_then(|status| status.as_ref().ok());
+        status.is_some_and(|status| text_of(status, "status") == "running")
+    }
+
     /// Appends lines about a state that is not known, and about what else works on the guest.
     pub fn push_details(&self, text: &mut String) {
         match &self.status {
@@ -362,14 +368,14 @@ fn push_more(text: &mut String, total: usize, phrase: &str) {
     }
 }
 
-fn kind_name(kind: GuestKind) -> &'static str {
+pub(crate) fn kind_name(kind: GuestKind) -> &'static str {
     match kind {
         GuestKind::Qemu => "VM",
         GuestKind::Lxc => "container",
     }
 }
 
-fn push_name(text: &mut String, name: &str) {
+pub(crate) fn push_name(text: &mut String, name: &str) {
     match name {
         "" => text.push_str(" without a name"),
         name => drop(write!(text, " {}", quote(&sanitize::redact_text(name), MAX_TEXT_CHARS))),
@@ -377,14 +383,14 @@ fn push_name(text: &mut String, name: &str) {
 }
 
 /// Returns a word of the cluster bare, and anything else in quotes.
-fn quote_word(word: &str) -> String {
+pub(crate) fn quote_word(word: &str) -> String {
     let mut text = String::new();
     push_value(&mut text, &sanitize::redact_text(word).chars().take(MAX_TEXT_CHARS).collect::<String>());
     text
 }
 
 /// Returns `running`, `stopped`, `paused`, …, and whether the guest is a template.
-fn describe_power(status: &Map<String, Value>) -> String {
+pub(crate) fn describe_power(status: &Map<String, Value>) -> String {
     if status.get("template").is_some_and(is_true) {
         return "a template".into();
     }
@@ -396,20 +402,24 @@ fn describe_power(status: &Map<String, Value>) -> String {
     }
 }
 
-fn text_of<'v>(object: &'v Map<String, Value>, name: &str) -> &'v str {
+pub(crate) fn text_of<'v>(object: &'v Map<String, Value>, name: &str) -> &'v str {
     object.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Returns the name of a snapshot. (PVE: the row `current` is the guest itself.)
-fn snapshot_name(row: &Value) -> Option<&str> {
+pub(crate) fn snapshot_name(row: &Value) -> Option<&str> {
     row.get("name").and_then(Value::as_str).filter(|name| *name != "current")
+}
+
+/// Returns whether an option of a guest is that of a disk, a CD or a folder.
+pub(crate) fn has_disk_name(name: &str) -> bool {
+    const KINDS: [&str; 9] = ["ide", "sata", "scsi", "virtio", "mp", "unused", "efidisk", "tpmstate", "rootfs"];
+    KINDS.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit()))
 }
 
 /// Returns whether an option is a disk of the guest itself. A CD and a folder of the node are not.
 fn is_own_disk(name: &str, value: &str) -> bool {
-    const KINDS: [&str; 9] = ["ide", "sata", "scsi", "virtio", "mp", "unused", "efidisk", "tpmstate", "rootfs"];
-    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    KINDS.contains(&stem)
+    has_disk_name(name)
         && !value.starts_with('/')
         && !value.starts_with("none")
         && !value.split(',').any(|part| part == "media=cdrom")

@@ -50,14 +50,14 @@ pub fn describe(
 /// The most required parameters that a search result names.
 const MAX_REQUIRED_NAMES: usize = 12;
 
-/// Renders the operations that a search found.
-pub fn render_search(operations: &[Operation<'_>]) -> String {
-    if operations.is_empty() {
+/// Renders the operations that a search found, after the sentence about the query, if there is one.
+pub fn render_search(note: Option<&str>, operations: &[Operation<'_>]) -> String {
+    let mut text = note.map(|note| format!("{note}\n")).unwrap_or_default();
+    if operations.is_empty() && note.is_none() {
         return "No operation fits these words. Try others (what is it about: vm, container, storage, backup, user, \
                 firewall, …), or describe_api with path / to walk down from the top."
             .into();
     }
-    let mut text = String::new();
     for operation in operations {
         let summary = match operation.summary() {
             "" => operation.description(),

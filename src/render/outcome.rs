@@ -13,9 +13,6 @@ pub enum ResponseNote {
     HaRequest,
     /// A command inside a guest, which was started only.
     CommandStarted,
-    Done,
-    /// A change that a running guest may apply later.
-    DonePending,
     /// The first page of a list.
     FirstPage,
 }
@@ -41,10 +38,6 @@ impl fmt::Display for ResponseNote {
             Self::MaybeFiltered => {
                 "the list is empty: nothing is there, or the token may see none of it (GET /access/permissions shows its \
                  privileges)"
-            }
-            Self::Done => "done",
-            Self::DonePending => {
-                "done. A running guest applies some changes at its next restart: GET …/pending shows them"
             }
             Self::FirstPage => "Proxmox sends such a list in pages: the parameters limit and start select another page",
         })

@@ -39,8 +39,13 @@ pub fn describe_task(upid: &Upid) -> String {
 
 /// Renders the state of a task and the end of its log.
 pub fn render_task(upid: &Upid, result: &TaskResult) -> TaskText {
+    let headline = render_headline(upid, result);
+    // The headline says the same.
+    if result.state == TaskState::Ok && result.log_lines == 1 && result.log_tail.iter().all(|line| line == "TASK OK") {
+        return TaskText { headline, log_heading: String::new(), log: String::new() };
+    }
     let log = result.log_tail.iter().map(|line| format!("\n{line}")).collect();
-    TaskText { headline: render_headline(upid, result), log_heading: render_log_heading(upid, result), log }
+    TaskText { headline, log_heading: render_log_heading(upid, result), log }
 }
 
 /// Returns a task as JSON, with what its text says.

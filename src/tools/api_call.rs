@@ -1,5 +1,6 @@
 //! `proxmox_api_call`: any operation of the API.
 
+use super::call_list::{ListRun, authorize_list, describe_list, read_list};
 use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::call_failed;
 use super::followed_task::FollowedTask;
@@ -9,9 +10,9 @@ use super::tasks::{DEFAULT_WAIT, follow_task};
 use crate::base::hint::render_error;
 use crate::call::{
     Authorized, CODE_LIFETIME, CallError, CallSpec, ClusterHandle, CommandEnd, ConfirmationError, ConfirmationInput,
-    Confirmed, FollowUpKind, Outcome, Question, Rejection, UserAnswer, UserDialog,
+    Confirmed, FollowUpKind, Outcome, Question, Rejection, UserAnswer, UserDialog, confirm_all, describe_dry_runs,
 };
-use crate::mcp::arguments::ParameterKind;
+use crate::mcp::arguments::{ParameterKind, ToolParameter};
 use crate::mcp::catalog::{InputMethod, InputRequest, InputRequired, ToolEffect, ToolError, ToolOutput};
 use crate::mcp::context::CallContext;
 use crate::pve::Method;
@@ -21,7 +22,8 @@ use crate::render::command::render_command;
 use crate::render::outcome::ResponseNote;
 use crate::render::output::OutputOptions;
 use crate::render::question::describe_confirmation;
-use serde_json::{Value, json};
+use crate::render::task::describe_task;
+use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
 /// The least time for the end of a task, however long its start took.
@@ -33,21 +35,37 @@ const QUESTION_KEY: &str = "confirm";
 /// The address of the page where a person answers questions. The server has no such page.
 const APPROVAL_URL: Option<&str> = None;
 
-/// `proxmox_api_call(path, method?, data?, dry_run?, wait?, confirm?, cluster?, …)`.
+/// The parameter with a path.
+const PATH: ToolParameter =
+    optional("path", ParameterKind::Name, "such as /nodes/pve1/qemu/100/config; describe_api explains it");
+
+/// The members of a call in a list.
+const LISTED_CALL: [ToolParameter; 3] = [
+    required("path", ParameterKind::Name, ""),
+    optional("method", ParameterKind::Choice(&["GET", "POST", "PUT", "DELETE"]), ""),
+    optional("data", ParameterKind::Object, ""),
+];
+
+/// `proxmox_api_call(path or calls, method?, data?, dry_run?, wait?, confirm?, cluster?, …)`.
 pub(super) const PROXMOX_API_CALL: ToolDefinition = ToolDefinition {
     name: "proxmox_api_call",
     title: "Call the Proxmox API",
     description: "Calls any operation of the Proxmox VE API: POST, PUT and DELETE change things at once. Checked before it \
         is sent; dry_run shows the request and its risk. Example: path /qemu/web01/status/start, method POST, wait true. \
         To look, proxmox_api_get is safer.",
-    parameters: &with_output_options::<7, 13>([
+    parameters: &with_output_options::<8, 14>([
         CLUSTER_OR_DEFAULT,
-        required("path", ParameterKind::Name, "such as /nodes/pve1/qemu/100/config; describe_api explains it"),
+        PATH,
         optional("method", ParameterKind::Choice(&["GET", "POST", "PUT", "DELETE"]), "default: GET"),
         optional(
             "data",
             ParameterKind::Object,
             "parameters: {\"memory\": 2048, \"onboot\": true, \"delete\": \"tags\"} (delete unsets options)",
+        ),
+        optional(
+            "calls",
+            ParameterKind::ObjectList(&LISTED_CALL),
+            "instead of path: several with one question, sent in order until one fails",
         ),
         optional("dry_run", ParameterKind::Flag, "show it, send nothing"),
         optional("wait", ParameterKind::Flag, "where it starts a task, wait up to 45 s for its end"),
@@ -64,20 +82,25 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let start = Instant::now();
     let args = call.args;
     let cluster = call.scope.select(args.text("cluster"))?;
+    if let Some(list) = args.object_list("calls") {
+        return call_list(call, &cluster, &list, start);
+    }
+    let path = args.text("path").ok_or_else(|| call.reject("path is missing (or several calls in calls)"))?;
     // An answer that can't be shown must not be asked for, so the options are parsed first.
     let options = OutputOptions::from_args(args)?;
     let spec = CallSpec {
         method: args.text("method").and_then(Method::from_name),
-        path: args.text("path").expect("a required parameter"),
+        path,
         data: args.object("data"),
         fetch_all: !options.is_plain(),
     };
     let authorized = authorize(&cluster, spec).map_err(|error| call_failed(&cluster, error))?;
     if args.flag("dry_run") {
-        return Ok(with_notes(ToolOutput::text(authorized.describe_dry_run()), &authorized.into_notes()));
+        let text = describe_dry_runs(std::slice::from_ref(&authorized));
+        return Ok(with_notes(ToolOutput::text(text), &authorized.into_notes()));
     }
     let wants_structured = call.context.wants_structured;
-    let confirmed = confirm(call, &cluster, authorized)?;
+    let confirmed = confirm(call, &cluster, vec![authorized])?.pop().expect("one call is confirmed as one call");
     let outcome = confirmed.execute().map_err(|error| call_failed(&cluster, error))?;
     let text = serde_json::from_str::<String>(outcome.response.data());
     if let (true, Some(FollowUpKind::Command { status, pid })) = (args.flag("wait"), &outcome.follow_up) {
@@ -86,38 +109,62 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     }
     match text.ok().and_then(|text| Upid::parse(&text).ok()) {
         Some(upid) if args.flag("wait") => follow_started_task(call, &cluster, outcome, &upid, start),
-        Some(_) => {
+        Some(upid) => {
             let label = cluster.label().map(|name| format!(" and cluster {name}")).unwrap_or_default();
-            let mut notes = outcome.notes;
-            notes.push(format!("a task, which continues: wait_for_task with this upid{label} waits for its end"));
+            let mut notes: Vec<String> = outcome.location.into_iter().chain(outcome.notes).collect();
+            let task = describe_task(&upid);
+            notes.push(format!("{task} continues as a task: wait_for_task with this upid{label} waits for its end"));
             Ok(with_notes(answer_output(outcome.response.into_payload(), wants_structured), &notes))
         }
-        None => render_outcome(call, &options, outcome),
+        None => render_outcome(call, &cluster, &options, outcome),
     }
+}
+
+/// Makes the calls of a list.
+fn call_list(
+    call: &ToolCall<'_>,
+    cluster: &ClusterHandle<'_>,
+    list: &[&Map<String, Value>],
+    start: Instant,
+) -> Result<ToolOutput, ToolError> {
+    let specs = read_list(call, list)?;
+    let authorized = authorize_list(cluster, &specs)?;
+    if call.args.flag("dry_run") {
+        return Ok(describe_list(authorized));
+    }
+    let confirmed = confirm(call, cluster, authorized)?;
+    let run = ListRun {
+        cluster,
+        context: call.context,
+        waits: call.args.flag("wait"),
+        deadline: start + DEFAULT_WAIT,
+        max_result_bytes: call.max_result_bytes,
+    };
+    run.execute(confirmed)
 }
 
 fn authorize<'a>(cluster: &'a ClusterHandle<'a>, spec: CallSpec<'a>) -> Result<Authorized<'a>, CallError> {
     Ok(cluster.plan(spec)?.authorize()?)
 }
 
-/// Confirms the call, or returns the question in the way that the client supports.
+/// Confirms the calls, or returns the question in the way that the client supports.
 fn confirm<'a>(
     call: &ToolCall<'_>,
     cluster: &ClusterHandle<'_>,
-    authorized: Authorized<'a>,
-) -> Result<Confirmed<'a>, ToolError> {
-    let dialog = match authorized.needs_confirmation() {
+    authorized: Vec<Authorized<'a>>,
+) -> Result<Vec<Confirmed<'a>>, ToolError> {
+    let dialog = match authorized.iter().any(Authorized::needs_confirmation) {
         true => match read_dialog(call.context) {
             Ok(dialog) => dialog,
             Err(error) => {
-                authorized.reject_confirmation(Rejection::InvalidState);
+                authorized.iter().for_each(|call| call.reject_confirmation(Rejection::InvalidState));
                 return Err(error);
             }
         },
         false => UserDialog::Unavailable,
     };
     let input = ConfirmationInput { code: call.args.text("confirm"), dialog };
-    authorized.confirm(input).map_err(|error| match error {
+    confirm_all(authorized, input).map_err(|error| match error {
         ConfirmationError::Required(question) => ask(*question, call.context),
         error => call_failed(cluster, error),
     })
@@ -204,11 +251,13 @@ fn follow_started_task(
     let mut notes = outcome.notes;
     // The call follows it.
     notes.retain(|note| *note != ResponseNote::HaRequest.to_string());
+    let location = outcome.location;
     let watch = match cluster.watch_task(upid) {
         Ok(watch) => watch,
         // The task was started, even if it must not be watched.
         Err(denied) => {
             let reason = cluster.redact(render_error(&denied));
+            notes.extend(location);
             notes.push(format!("the task was begun and can't be waited for: {reason}"));
             let output = answer_output(outcome.response.into_payload(), call.context.wants_structured);
             return Ok(with_notes(output, &notes));
@@ -218,7 +267,7 @@ fn follow_started_task(
     let deadline = (start + DEFAULT_WAIT).max(Instant::now() + MIN_WAIT);
     let starts_guest = outcome.follow_up == Some(FollowUpKind::GuestStart);
     let mut task = FollowedTask::own(upid, notes);
-    task.starts_guest = starts_guest;
+    (task.starts_guest, task.location, task.changed) = (starts_guest, location, outcome.changed);
     follow_task(call.context, cluster, watch, &task, deadline)
 }
 
@@ -230,7 +279,7 @@ fn follow_started_command(
     pid: &str,
     start: Instant,
 ) -> ToolOutput {
-    let mut notes = outcome.notes;
+    let mut notes: Vec<String> = outcome.location.into_iter().chain(outcome.notes).collect();
     let text = match cluster.follow_command(status, pid, start + DEFAULT_WAIT) {
         CommandEnd::Ended(answer) => {
             notes.retain(|note| *note != ResponseNote::CommandStarted.to_string());
@@ -244,13 +293,33 @@ fn follow_started_command(
     with_notes(ToolOutput::text(text), &notes)
 }
 
-fn render_outcome(call: &ToolCall<'_>, options: &OutputOptions, outcome: Outcome) -> Result<ToolOutput, ToolError> {
-    let Outcome { response, mut notes, operation, is_change, .. } = outcome;
+/// Renders an answer. After a change, the object is read again and described.
+fn render_outcome(
+    call: &ToolCall<'_>,
+    cluster: &ClusterHandle<'_>,
+    options: &OutputOptions,
+    outcome: Outcome,
+) -> Result<ToolOutput, ToolError> {
+    let Outcome { response, mut notes, operation, is_change, changed, location, .. } = outcome;
+    let lines = changed.map(|changed| cluster.describe_changed(&changed)).unwrap_or_default();
+    if lines.is_empty() {
+        notes.splice(0..0, location);
+    }
+    let wants_structured = call.context.wants_structured;
+    if is_change && response.data() == "null" {
+        let text = match lines.as_slice() {
+            [] => format!("done: {operation} (the answer of Proxmox is empty)"),
+            lines => lines.join("\n"),
+        };
+        let structured = wants_structured.then(|| json!({"data": null, "result": text}).to_string());
+        return Ok(with_notes(ToolOutput::with_structured(text, structured), &notes));
+    }
+    notes.splice(0..0, lines);
     let is_envelope = response.has_extra_fields();
     match options.render(response.into_payload(), is_envelope, call.max_result_bytes) {
         Ok(rendered) => {
             notes.extend(rendered.note);
-            Ok(with_notes(answer_output(rendered.text, call.context.wants_structured), &notes))
+            Ok(with_notes(answer_output(rendered.text, wants_structured), &notes))
         }
         Err(error) if is_change => {
             let text = format!("{operation} was done, but its answer can't be shown so: {}", render_error(&error));

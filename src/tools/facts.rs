@@ -13,14 +13,14 @@ use crate::pve::token_privileges::TokenPrivileges;
 use crate::render::cluster_errors::ErrorText;
 use crate::render::health::{
     BackupFacts, Certificate, ExplainedTask, HealthFacts, MAX_TASKS, Membership, NodeFacts, PartAnswer, StorageBackups,
-    find_ha_problem, find_replication_problem,
+    Subscription, find_ha_problem, find_replication_problem,
 };
 use crate::render::labels::now_seconds;
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-/// The time for all reads of one prompt. Clients often end a request after 60 s.
-const PROMPT_TIME: Duration = Duration::from_secs(20);
+/// The time for all reads of one prompt or overview. Clients often end a request after 60 s.
+const FACT_TIME: Duration = Duration::from_secs(20);
 
 /// The most reads of one cluster at once.
 const MAX_CONCURRENT: usize = 6;
@@ -37,9 +37,9 @@ const MAX_EXPLAINED: usize = 10;
 /// The last lines of a log that are read.
 const LOG_LINES: u64 = 60;
 
-/// Returns the end of the time for a prompt that begins now.
-pub(super) fn prompt_deadline() -> Instant {
-    Instant::now() + PROMPT_TIME
+/// Returns the end of the time for a prompt or an overview that begins now.
+pub(super) fn facts_deadline() -> Instant {
+    Instant::now() + FACT_TIME
 }
 
 /// One read: the segments of its path, and its parameters.
@@ -70,7 +70,7 @@ impl Lookup {
 /// The reason why a read has no answer.
 #[derive(Debug, thiserror::Error)]
 enum FactError {
-    #[error("not asked: the time for this prompt was over")]
+    #[error("not asked: the time for the reads was over")]
     TimeOver,
     #[error(transparent)]
     Path(#[from] PathError),
@@ -122,9 +122,19 @@ impl FactReader<'_> {
         lookup: impl Fn(&str) -> Lookup + Sync,
         parse: impl Fn(&ApiRow) -> Option<T> + Sync,
     ) -> Vec<PartAnswer<Vec<T>>> {
+        self.read_each(parts, lookup, |answer| rows(&answer, &parse))
+    }
+
+    /// Reads a path of each part in parallel.
+    fn read_each<T: Send>(
+        &self,
+        parts: &[String],
+        lookup: impl Fn(&str) -> Lookup + Sync,
+        parse: impl Fn(Result<ApiResponse, ErrorText>) -> Result<T, ErrorText> + Sync,
+    ) -> Vec<PartAnswer<T>> {
         fan_out(parts, MAX_CONCURRENT, |part| PartAnswer {
             part: part.clone(),
-            answer: rows(&self.read(&lookup(part)), &parse),
+            answer: parse(self.read(&lookup(part))),
         })
     }
 
@@ -158,7 +168,7 @@ impl FactReader<'_> {
         HealthFacts { now: now_seconds(), inventory, privileges, membership, ha_problems }
     }
 
-    /// Reads what each node knows: failed tasks of the last day, certificates and replication.
+    /// Reads what each node knows: failed tasks of the last day, replication, certificates, updates and subscription.
     pub(super) fn read_nodes(&self, facts: &HealthFacts) -> NodeFacts {
         let nodes = online_nodes(facts);
         let since = facts.now.saturating_sub(86_400);
@@ -172,7 +182,20 @@ impl FactReader<'_> {
             Ok(jobs) if jobs.is_empty() => Vec::new(),
             _ => self.read_parts(&nodes, |node| Lookup::new(&["nodes", node, "replication"]), find_replication_problem),
         };
-        NodeFacts { failed_tasks, certificates, replication_problems }
+        let updates = self.read_each(
+            &nodes,
+            |node| Lookup::new(&["nodes", node, "apt", "update"]),
+            |answer| rows(&answer, |_| Some(())).map(|packages| packages.len()),
+        );
+        let subscriptions = self.read_each(
+            &nodes,
+            |node| Lookup::new(&["nodes", node, "subscription"]),
+            |answer| {
+                let row = object(&answer)?;
+                Ok(Subscription { status: row.text("status"), due_date: row.text("nextduedate") })
+            },
+        );
+        NodeFacts { failed_tasks, certificates, updates, subscriptions, replication_problems }
     }
 
     /// Reads the failed tasks of these nodes since a time, of one kind or of all, with the causes of the newest.

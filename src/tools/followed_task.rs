@@ -4,7 +4,7 @@ use super::definition::UNTRUSTED_NOTICE;
 use super::errors::render_call_error;
 use super::output::{format_notes, with_notes};
 use super::packed_task::{PackedTask, digest_name, pack_task, unpack_task};
-use crate::call::{CallScope, ClusterHandle, FollowedGuestState, TaskFollowUp, WatchError};
+use crate::call::{CallScope, ChangedObject, ClusterHandle, FollowedGuestState, TaskFollowUp, WatchError};
 use crate::mcp::MAX_TASK_STATE_BYTES;
 use crate::mcp::catalog::ToolOutput;
 use crate::pve::task::{TaskResult, TaskState, Upid};
@@ -17,6 +17,14 @@ struct FollowUpText {
     line: String,
     log: String,
     is_failure: bool,
+}
+
+/// The end of a task with what it causes.
+pub(super) enum FollowedEnd {
+    Ended(ToolOutput),
+    /// What the task causes was not seen in time.
+    Pending(ToolOutput),
+    Failed(String),
 }
 
 fn render_follow_up(upid: &Upid, event: &TaskFollowUp) -> FollowUpText {
@@ -68,6 +76,10 @@ pub(super) struct FollowedTask {
     pub(super) upid: Upid,
     /// The notes of the call that started the task.
     notes: Vec<String>,
+    /// The guest that the path of the call means, for an answer that does not name it.
+    pub(super) location: Option<String>,
+    /// The object that the task changes, if the call knows it.
+    pub(super) changed: Option<ChangedObject>,
     /// The client's own call started the task, and may stop it.
     pub(super) is_own: bool,
     /// The call that started the task asked for the start of the new guest too.
@@ -77,18 +89,25 @@ pub(super) struct FollowedTask {
 impl FollowedTask {
     /// A task that the client's own call started.
     pub(super) fn own(upid: &Upid, notes: Vec<String>) -> Self {
-        Self { upid: upid.clone(), notes, is_own: true, starts_guest: false }
+        Self { is_own: true, notes, ..Self::named(upid) }
     }
 
     /// A task that the client names.
     pub(super) fn named(upid: &Upid) -> Self {
-        Self { upid: upid.clone(), notes: Vec::new(), is_own: false, starts_guest: false }
+        Self {
+            upid: upid.clone(),
+            notes: Vec::new(),
+            location: None,
+            changed: None,
+            is_own: false,
+            starts_guest: false,
+        }
     }
 
     /// Returns the state for the id of the task. Notes that do not fit into an id are left out: the text of the result
     /// has guest and node without them.
     pub(super) fn pack(&self, cluster: &ClusterHandle<'_>) -> Option<Vec<u8>> {
-        let state = pack_task(cluster.name(), &self.upid, &self.notes, self.is_own);
+        let state = pack_task(cluster.name(), &self.upid, &self.all_notes(), self.is_own);
         state
             .filter(|state| state.len() <= MAX_TASK_STATE_BYTES)
             .or_else(|| pack_task(cluster.name(), &self.upid, &[], self.is_own))
@@ -99,12 +118,24 @@ impl FollowedTask {
     pub(super) fn unpack<'a>(scope: CallScope<'a>, state: &[u8]) -> Option<(Self, ClusterHandle<'a>)> {
         let PackedTask { cluster, upid, notes, is_own } = unpack_task(state)?;
         let cluster = scope.all_clusters().into_iter().find(|handle| digest_name(handle.name()) == cluster)?;
-        Some((Self { upid, notes, is_own, starts_guest: false }, cluster))
+        Some((Self { notes, is_own, ..Self::named(&upid) }, cluster))
     }
 
     /// Describes the task in one line, with the UPID by which it is found without its id.
     pub(super) fn describe(&self, cluster: &ClusterHandle<'_>) -> String {
-        self.render_line(cluster, &format!(", task {}{}", self.upid, format_notes(' ', &self.notes)))
+        self.render_line(cluster, &format!(", task {}{}", self.upid, format_notes(' ', &self.all_notes())))
+    }
+
+    fn all_notes(&self) -> Vec<String> {
+        self.location.iter().chain(&self.notes).cloned().collect()
+    }
+
+    /// Describes the object of the task as it is now. Returns no lines if it can't be read.
+    fn describe_object(&self, cluster: &ClusterHandle<'_>) -> Vec<String> {
+        match &self.changed {
+            Some(changed) => cluster.describe_changed(changed),
+            None => ChangedObject::from_task(&self.upid).map(|c| cluster.describe_changed(&c)).unwrap_or_default(),
+        }
     }
 
     /// Returns the description of the task with this end.
@@ -119,35 +150,57 @@ impl FollowedTask {
         result: &TaskResult,
         deadline: Instant,
     ) -> Result<ToolOutput, String> {
+        match self.render_end(cluster, result, deadline) {
+            FollowedEnd::Ended(mut output) | FollowedEnd::Pending(mut output) => {
+                output.notes.splice(0..0, cluster.label().map(|name| format!("on cluster {name}")));
+                Ok(output)
+            }
+            // The log is the cluster's own text, as in a result.
+            FollowedEnd::Failed(text) => Err(prefix_cluster(cluster.label(), &format!("{text}\n\n{UNTRUSTED_NOTICE}"))),
+        }
+    }
+
+    /// Renders the result of the task within a text that names the cluster, and follows what it causes until `deadline`.
+    pub(super) fn render_end(
+        &self,
+        cluster: &ClusterHandle<'_>,
+        result: &TaskResult,
+        deadline: Instant,
+    ) -> FollowedEnd {
         let mut text = render_task(&self.upid, result);
         let follow_up = match result.state {
             TaskState::Ok | TaskState::Warnings(_) => cluster.follow_up(&self.upid, self.starts_guest, deadline),
             _ => None,
         };
         let mut is_failure = matches!(result.state, TaskState::Failed(_) | TaskState::Unknown(_));
+        let is_pending = matches!(follow_up, Some(TaskFollowUp::Pending { .. }));
         let follow_up = follow_up.map(|event| render_follow_up(&self.upid, &event));
         if let Some(event) = &follow_up {
             text.headline = cluster.redact(format!("{}\n{}", text.headline, event.line));
             is_failure |= event.is_failure;
         }
+        let has_ended = matches!(result.state, TaskState::Ok | TaskState::Warnings(_));
+        let object = if has_ended { self.describe_object(cluster) } else { Vec::new() };
+        for line in &object {
+            text.headline.push('\n');
+            text.headline.push_str(line);
+        }
         let later_log = follow_up.map_or_else(String::new, |event| event.log);
         if is_failure {
-            let text = text.join(&format_notes(' ', &self.notes)) + &later_log;
-            // The log is the cluster's own text, as in a result.
-            let text = format!("{text}\n\n{UNTRUSTED_NOTICE}");
-            return Err(prefix_cluster(cluster.label(), &text));
+            return FollowedEnd::Failed(text.join(&format_notes(' ', &self.all_notes())) + &later_log);
         }
         let mut structured = structure_task(&self.upid, result, &text, cluster.label());
         if !later_log.is_empty() {
             structured["later_log"] = later_log.trim_start().into();
         }
-        let mut notes: Vec<_> = cluster.label().map(|name| format!("on cluster {name}")).into_iter().collect();
-        notes.extend_from_slice(&self.notes);
-        Ok(with_notes(ToolOutput::with_structured(text.join("") + &later_log, Some(structured.to_string())), &notes))
+        let output = ToolOutput::with_structured(text.join("") + &later_log, Some(structured.to_string()));
+        let notes = if object.is_empty() { self.all_notes() } else { self.notes.clone() };
+        let output = with_notes(output, &notes);
+        if is_pending { FollowedEnd::Pending(output) } else { FollowedEnd::Ended(output) }
     }
 
     /// Renders the error of a task that can't be read.
     pub(super) fn render_error(&self, cluster: &ClusterHandle<'_>, error: WatchError) -> String {
-        render_call_error(cluster, error) + &format_notes(' ', &self.notes)
+        render_call_error(cluster, error) + &format_notes(' ', &self.all_notes())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::read_failed;
+use super::facts::{FactReader, facts_deadline};
 use super::parameters::{CLUSTER_OR_ALL, optional};
 use crate::call::{ClusterHandle, fan_out};
 use crate::mcp::arguments::ParameterKind;
@@ -10,11 +11,17 @@ use crate::pve::knowledge::answers::KnownAnswer;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::rows::parse_list;
-use crate::render::cluster_errors::{AllClustersFailed, ReadFailure};
+use crate::render::cluster_errors::{AllClustersFailed, ErrorText, ReadFailure, prefix_cluster};
+use crate::render::health::describe_health;
+use crate::render::labels::now_seconds;
 use crate::render::list::{ListForm, RenderedList};
+use crate::render::overview::{ClusterView, render_overview};
 use crate::render::resources::{ClusterRows, is_shown_member, render_nodes, render_resources};
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
+
+/// The most clusters whose nodes are asked at once for an overview.
+const MAX_CONCURRENT_CLUSTERS: usize = 8;
 
 /// `list_nodes(cluster?)`.
 pub(super) const LIST_NODES: ToolDefinition = ToolDefinition {
@@ -37,32 +44,63 @@ fn list_nodes(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
 pub(super) const GET_CLUSTER_RESOURCES: ToolDefinition = ToolDefinition {
     name: "get_cluster_resources",
     title: "Get cluster resources",
-    description: "Everything a cluster (or every cluster) runs: VMs (qemu/<vmid>), containers (lxc/<vmid>), nodes, \
-        storages, pools, with state and use, under a summary of guests, CPU, memory and storage.",
+    description: "Everything a cluster (or every cluster) runs: VMs, containers, nodes, storages, pools, with state and \
+        use, under a summary. Type overview: what needs attention, in 2 KB. Read it first.",
     parameters: &[
         CLUSTER_OR_ALL,
         optional(
             "type",
-            ParameterKind::Choice(&["vm", "node", "storage", "sdn"]),
-            "only these; vm means VMs and containers; leave it out for everything, pools included",
+            ParameterKind::Choice(&["overview", "vm", "node", "storage", "sdn"]),
+            "vm: VMs and containers; default: everything, pools included",
         ),
     ],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
     loading: ToolLoading::OnDemand {
-        search_hint: "inventory overview all VM container LXC QEMU storage pool usage Proxmox PVE",
+        search_hint: "health problems inventory all VM container LXC QEMU storage pool usage Proxmox PVE",
     },
     is_paged: true,
     handler: get_cluster_resources,
 };
 
 fn get_cluster_resources(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
+    if call.args.text("type") == Some("overview") {
+        return overview(call);
+    }
     let mut params = ApiParams::new();
     // (PVE 9: networks have the type `network`, and come without a filter only.)
     if let Some(kind) = call.args.text("type").filter(|kind| *kind != "sdn") {
         params.push("type", kind);
     }
     query_clusters(call, "/cluster/resources", &params, render_resources)
+}
+
+/// Answers with the problems of the clusters. All reads end at one deadline.
+fn overview(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
+    let clusters = call.scope.select_all(call.args.text("cluster"))?;
+    let deadline = facts_deadline();
+    // Every cluster is asked for the most important facts before any is asked for the others.
+    let facts = fan_out(&clusters, clusters.len(), |cluster| FactReader { cluster, deadline }.read_health());
+    if let Some(Err(ErrorText(error))) = facts.first().filter(|_| facts.iter().all(Result::is_err)) {
+        return Err(ToolError::Failed(prefix_cluster(clusters[0].label(), error)));
+    }
+    let pairs: Vec<_> = clusters.iter().zip(facts.iter()).collect();
+    let sections = fan_out(&pairs, MAX_CONCURRENT_CLUSTERS, |(cluster, facts)| {
+        let facts = facts.as_ref().ok()?;
+        let reader = FactReader { cluster, deadline };
+        let (nodes, backups) = (reader.read_nodes(facts), reader.read_backups(facts));
+        Some(describe_health(facts, &nodes, &backups))
+    });
+    let views: Vec<ClusterView<'_>> = clusters
+        .iter()
+        .zip(facts.into_iter().zip(sections))
+        .map(|(cluster, (facts, sections))| ClusterView {
+            name: cluster.name(),
+            label: cluster.label().filter(|_| clusters.len() > 1),
+            state: facts.map(|facts| (facts, sections.unwrap_or_default())),
+        })
+        .collect();
+    Ok(ToolOutput::text(render_overview(&views, now_seconds(), call.list_form().max_bytes)))
 }
 
 /// Reads a list of the clusters in parallel and renders the rows.

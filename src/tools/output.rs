@@ -2,6 +2,7 @@
 
 use crate::base::json_scan::walk;
 use crate::mcp::catalog::ToolOutput;
+use crate::mcp::content::Content;
 use crate::render::list::RenderedList;
 
 impl From<RenderedList> for ToolOutput {
@@ -24,6 +25,15 @@ pub(super) fn answer_output(text: String, wants_structured: bool) -> ToolOutput 
 
 fn is_json(text: &str) -> bool {
     walk(text, &mut |_, _| true)
+}
+
+/// Returns the texts of an output, with its notes.
+pub(super) fn join_output(output: ToolOutput) -> String {
+    let texts = output.content.into_iter().filter_map(|content| match content {
+        Content::Text(text) => Some(text),
+        _ => None,
+    });
+    texts.collect::<Vec<_>>().join("\n") + &format_notes('\n', &output.notes)
 }
 
 /// Returns notes in parentheses, to follow `separator` at the end of a text.

@@ -5,7 +5,7 @@
 
 use super::definition::UNTRUSTED_NOTICE;
 use super::errors::{call_failed, render_call_error};
-use super::facts::{FactReader, prompt_deadline};
+use super::facts::{FactReader, facts_deadline};
 use crate::base::hint::render_error;
 use crate::call::{
     CallError, CallScope, CallSpec, ClusterHandle, ExecuteError, GuestError, Outcome, PlanError, parse_path,
@@ -101,7 +101,7 @@ fn select_cluster<'a>(scope: CallScope<'a>, typed: &str) -> Result<ClusterHandle
 
 /// Reads the summary of a cluster.
 fn read_summary(cluster: &ClusterHandle<'_>, max_bytes: usize) -> Result<String, ResourceError> {
-    let facts = FactReader { cluster, deadline: prompt_deadline() }.read_health();
+    let facts = FactReader { cluster, deadline: facts_deadline() }.read_health();
     let facts = facts.map_err(|error| ToolError::Failed(error.to_string()))?;
     let title = format!("Proxmox VE cluster {}, as of {}.", cluster.name(), format_time(now_seconds()));
     let mut briefing = Briefing::new(title);

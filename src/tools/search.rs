@@ -4,6 +4,7 @@ use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::parameters::{SCHEMA_CLUSTER, optional, required};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
+use crate::pve::schema::Schema;
 use crate::render::operation::render_search;
 
 const DEFAULT_LIMIT: u64 = 8;
@@ -31,5 +32,6 @@ fn search_api(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let schema = call.scope.select_any(call.args.text("cluster"))?.schema();
     let limit = call.args.count("limit").unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
     let query = call.args.text("query").expect("a required parameter");
-    Ok(ToolOutput::text(render_search(&schema.search(query, limit as usize))))
+    let note = Schema::find_search_note(query);
+    Ok(ToolOutput::text(render_search(note, &schema.search(query, limit as usize))))
 }

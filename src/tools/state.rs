@@ -78,7 +78,7 @@ mod tests {
     use crate::mcp::CallAttributes;
     use crate::pve::client::cluster::Cluster;
     use crate::pve::demo::Demo;
-    use crate::tools::facts::{FactReader, prompt_deadline};
+    use crate::tools::facts::{FactReader, facts_deadline};
     use std::time::Instant;
 
     #[test]
@@ -101,7 +101,7 @@ mod tests {
         let ran = state.calls.run(&origin, |scope| {
             let cluster = scope.select(None).expect("the only cluster");
             let read = |deadline| FactReader { cluster: &cluster, deadline }.read_health().map(|_| ());
-            assert!(read(prompt_deadline()).is_ok());
+            assert!(read(facts_deadline()).is_ok());
             let error = read(Instant::now()).expect_err("no time is left").to_string();
             assert_eq!(error, "not asked: the time for this prompt was over");
         });

@@ -34,11 +34,10 @@ pub(super) const WAIT_FOR_TASK: ToolDefinition = ToolDefinition {
     name: "wait_for_task",
     title: "Wait for a task",
     description: "Waits until a task (the UPID:… that a call answered) has ended: how it ended, how long it took, the last \
-        lines of its log. A failed task is an error. One that still runs at the end of the wait continues by itself: call \
-        again with the same upid. Nothing is ever stopped.",
+        lines of its log. A failed task is an error. One that still runs continues by itself: call again with the same upid.",
     parameters: &[
         required("upid", ParameterKind::Name, "the whole UPID:…, as answered"),
-        optional("cluster", ParameterKind::Name, "a name of list_clusters (default: the one that knows the task)"),
+        optional("cluster", ParameterKind::Name, "default: the one that knows the task"),
         optional("timeout", ParameterKind::Count, "seconds, 1 to 3600 (default: 45; clients often give up at 60)"),
     ],
     effect: ToolEffect::ReadOnly,
@@ -83,7 +82,7 @@ pub(super) fn follow_task(
         false => None,
     };
     let limits = WaitLimits { deadline, running_until: started.is_some().then_some(running_until) };
-    match (watch.follow(limits, &mut progress_reporter(context, &task.upid)), started) {
+    match (watch.follow(limits, &mut report_progress(context, &task.upid)), started) {
         // A stop of the server ends the wait too. The key of the id ends with the server.
         (Ok(result), Some(started)) if result.state == TaskState::Running && !context.cancel.is_cancelled() => {
             Err(ToolError::TaskStarted(started))
@@ -94,7 +93,7 @@ pub(super) fn follow_task(
 }
 
 /// Returns a function that sends the new lines of the log to the client.
-fn progress_reporter<'c>(context: &'c CallContext<'_>, upid: &Upid) -> impl FnMut(&TaskReport<'_>) + 'c {
+pub(super) fn report_progress<'c>(context: &'c CallContext<'_>, upid: &Upid) -> impl FnMut(&TaskReport<'_>) + 'c {
     let task = describe_task(upid);
     let mut last_message = Duration::ZERO;
     move |report| {

@@ -191,8 +191,9 @@ fn http_errors_of_quotas_and_limits() {
     document.section("Limits of the server");
     let server = TestServer::start(Limits { max_connections: 1, ..patient_limits() });
     let mut open = server.connect();
-    assert_eq!(open.ask("GET /healthz", "").status, 200);
-    document.case("--max-connections 1", raw(&server, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    assert_eq!(open.ask("POST /mcp", "").status, 415);
+    document.case("--max-connections 1", raw(&server, "POST /mcp HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    document.case("GET /healthz", raw(&server, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"));
 
     let (server, _tools) = crate::support::test_tools::start_with(Limits { max_sessions: 1, ..patient_limits() });
     let _session = server.sse();

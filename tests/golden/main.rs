@@ -11,6 +11,7 @@ mod http;
 mod json_rpc;
 mod log_lines;
 mod node_errors;
+mod overview;
 mod pages;
 mod plans;
 mod policy;

@@ -25,11 +25,11 @@ fn post() -> Value {
     json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST"})
 }
 
-/// Starts a node that answers every request about guest 100 like this.
+/// Starts a node that answers every request about the status of guest 100 like this.
 fn start_node(reply: ScriptedReply) -> Node {
     // The node does not describe its API: the program knows these operations, and reading a description takes time.
     let description = ScriptedReply::refusal(500, "no such file", "");
-    proxmox_with(description, move |request| request.path().contains("/qemu/100/").then(|| reply.clone()))
+    proxmox_with(description, move |request| request.path().contains("/qemu/100/status/").then(|| reply.clone()))
 }
 
 fn refusal(status: u16, phrase: &str, body: &str) -> ScriptedReply {

@@ -13,7 +13,7 @@ use proxmox_mcp::tools;
 use serde_json::{Value, json};
 
 /// Returns a document without the figures of the simulation, for texts with sentences instead of tables.
-fn prompt_document() -> Document {
+pub fn prompt_document() -> Document {
     let mut document = document();
     for (pattern, word) in [
         (r"memory [\d.]+[GM]iB of", "memory N of"),

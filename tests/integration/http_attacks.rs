@@ -3,10 +3,11 @@
 use crate::support::own_process::in_own_process;
 use crate::support::raw::{Client, LONG, Reply, eventually, ping};
 use crate::support::rpc::{ACCEPT, call};
-use crate::support::server::{TestServer, caller, limits};
+use crate::support::server::{TestServer, caller, limits, patient_limits};
 use crate::support::test_tools::start_with;
 use crate::support::tls::trusting_any_certificate;
 use proxmox_mcp::config::Limits;
+use proxmox_mcp::http::HealthSources;
 use serde_json::json;
 use socket2::SockRef;
 use std::io::{ErrorKind, Write};
@@ -319,39 +320,90 @@ fn large_answer_on_a_kept_connection_is_not_delayed() {
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
 
+/// Opens connections that have shown their client and keep their places.
+fn occupy(server: &TestServer, count: usize) -> Vec<Client> {
+    let mut open: Vec<_> = (0..count).map(|_| server.connect()).collect();
+    open.iter_mut().for_each(|client| assert_eq!(client.ask("POST /mcp", "").status, 415));
+    open
+}
+
 #[test]
 fn too_many_connections_get_503() {
     let server = TestServer::start(Limits { max_connections: 4, ..limits() });
-    let mut open: Vec<_> = (0..4).map(|_| server.connect()).collect();
-    for client in &mut open {
-        assert_eq!(client.ask("GET /healthz", "").status, 200);
-    }
+    let mut open = occupy(&server, 4);
     for _ in 0..40 {
-        let mut client = server.connect();
-        client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        let reply = client.reply().expect("an answer");
+        let reply = server.connect().ask("POST /mcp", "");
         assert_eq!(reply.status, 503);
         assert!(reply.has_header("Retry-After: 5") && reply.has_header("Connection: close"), "{}", reply.head);
     }
-    assert_eq!(open[0].ask("GET /healthz", "").status, 200, "open connections are served");
+    assert_eq!(open[0].ask("POST /mcp", "").status, 415, "open connections are served");
     drop(open);
-    eventually("an answer", || server.status_of("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") == 200);
+    eventually("an answer", || server.connect().ask("POST /mcp", "").status == 415);
 }
 
 #[test]
 fn one_address_cannot_use_all_connections() {
     let server = TestServer::start(Limits { max_connections: 8, max_connections_per_address: 2, ..limits() });
-    let mut open: Vec<_> = (0..2).map(|_| server.connect()).collect();
-    for client in &mut open {
-        assert_eq!(client.ask("GET /healthz", "").status, 200);
-    }
-    assert_eq!(server.status_of("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"), 503);
+    let _open = occupy(&server, 2);
+    assert_eq!(server.connect().ask("POST /mcp", "").status, 503);
     // Linux gives all of 127.0.0.0/8 to the loopback interface: another address of the client.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.9:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
     socket.connect(&server.address.into()).unwrap();
     let mut other = Client::new(TcpStream::from(socket));
-    assert_eq!(other.ask("GET /healthz", "").status, 200);
+    assert_eq!(other.ask("POST /mcp", "").status, 415);
+}
+
+#[test]
+fn monitoring_is_answered_although_all_connections_are_in_use() {
+    let by_address = Limits { max_connections: 8, max_connections_per_address: 2, ..patient_limits() };
+    for limits in [Limits { max_connections: 2, ..patient_limits() }, by_address] {
+        let server = TestServer::builder().limits(limits).clients(vec![caller("ada", None)]).start();
+        let mut open: Vec<_> = (0..2).map(|_| server.connect()).collect();
+        open.iter_mut().for_each(|client| assert_eq!(ping_as(client, "ada").status, 200));
+        // More silent and slow clients than there are reserved places.
+        let mut waiting: Vec<_> = (0..100).map(|_| server.connect()).collect();
+        waiting[50..].iter_mut().for_each(|client| client.send("GET /healthz HTTP/1.1\r\nHost: local"));
+        for _ in 0..20 {
+            let reply = server.connect().ask("GET /healthz", "");
+            assert!(reply.status == 200 && reply.has_header("Connection: close"), "{}", reply.head);
+            assert_eq!(server.get("/readyz", "ada").status, 503, "no cluster is ready");
+            assert!(server.get("/readyz", "ada").body.contains("not ready"));
+            let reply = ping_as(&mut server.connect(), "ada");
+            assert!(reply.status == 503 && reply.body.contains("too many connections"), "{}", reply.body);
+        }
+        assert_eq!(server.get("/readyz", "eve").status, 401);
+        waiting.truncate(50);
+        waiting.iter_mut().for_each(|client| assert_eq!(client.reply().map(|reply| reply.status), Some(503)));
+        assert_eq!(ping_as(&mut open[0], "ada").status, 200);
+    }
+}
+
+#[test]
+fn slow_readiness_checks_leave_reserved_places_for_health_checks() {
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let readiness = move || {
+        let _ = wait.lock().unwrap().recv();
+        vec![("lab".to_owned(), None)]
+    };
+    let probes = HealthSources { readiness: Some(Box::new(readiness)), metrics: None };
+    let server = TestServer::builder().limits(Limits { max_connections: 1, ..patient_limits() }).probes(probes).start();
+    let _open = occupy(&server, 1);
+    let readyz = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut waiting: Vec<_> = (0..40).map(|_| server.connect()).collect();
+    waiting.iter_mut().for_each(|client| client.send(readyz));
+    let mut answered = vec![false; waiting.len()];
+    eventually("all but half of the reserved places are answered", || {
+        for (client, answered) in waiting.iter_mut().zip(&mut answered).filter(|(_, answered)| !**answered) {
+            client.stream.set_nonblocking(true).unwrap();
+            *answered = client.stream.peek(&mut [0]).is_ok();
+        }
+        answered.iter().filter(|answered| **answered).count() == waiting.len() - 8
+    });
+    server.assert_answers();
+    drop(release);
+    eventually("the places are free again", || server.status_of(readyz) == 200);
 }
 
 /// Posts a ping with a token.

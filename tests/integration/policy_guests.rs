@@ -1,6 +1,6 @@
 //! Protected guests: no change that affects one is sent. Reads, and changes of other guests, are sent.
 
-use crate::support::node::ScriptedReply;
+use crate::support::node::{Request, ScriptedReply};
 use crate::support::policy::{RecordingNode, open_policy, protected};
 use crate::support::proxmox::{guests, gzipped_facts, read, required, server_error};
 use crate::support::tool::{ToolResult, ToolServer};
@@ -31,10 +31,23 @@ fn start_protecting(protect: &[&str]) -> ToolServer {
 }
 
 fn start_protecting_with_list(protect: &[&str], list: ScriptedReply) -> ToolServer {
-    let node = RecordingNode::with(gzipped_facts(), move |request| (request.target == LIST).then(|| list.clone()));
+    let rows = rows();
+    let node = RecordingNode::with(gzipped_facts(), move |request| match request.target.as_str() {
+        LIST => Some(list.clone()),
+        _ => answer_config(&rows, request),
+    });
     let rules = ClusterPolicy { protect: protected(protect), ..open_policy() };
     let cluster = node.cluster("prod", rules);
     ToolServer::new(node, vec![cluster])
+}
+
+/// Answers a read of the config of one of these guests. A config has name and tags.
+fn answer_config(rows: &Value, request: &Request) -> Option<ScriptedReply> {
+    let place = request.target.strip_prefix("/api2/json/nodes/")?.strip_suffix("/config")?;
+    let is_at =
+        |row: &&Value| format!("{}/{}", row["node"].as_str().unwrap_or_default(), row["id"].as_str().unwrap()) == place;
+    let row = rows.as_array()?.iter().find(is_at).filter(|_| request.method == "GET")?;
+    Some(ScriptedReply::data(&json!({"name": row["name"], "tags": row["tags"], "digest": "d"}).to_string()))
 }
 
 /// Calls `METHOD /path`. Required parameters that are not given are filled in.

@@ -98,7 +98,8 @@ fn denied_path_is_denied_in_every_spelling() {
     // Proxmox reports that the guest is elsewhere. The request is not repeated on the guest's node, which is denied.
     for path in ["/nodes/pve2/qemu/100/config", "/nodes/pve3/lxc/100/config"] {
         assert!(server.call("proxmox_api_get", json!({"path": path})).failed);
-        assert_refused(&server, "proxmox_api_call", json!({"path": path, "method": "PUT"}), "/100/config");
+        let arguments = json!({"path": path, "method": "PUT"});
+        assert_refused(&server, "proxmox_api_call", arguments, "/pve1/qemu/100/config");
     }
     assert!(!server.node.requests().iter().any(|r| r.path().ends_with("/pve1/qemu/100/config")));
     assert_passes(&server, "proxmox_api_get", json!({"path": "/qemu/db01/config"}));

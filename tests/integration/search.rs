@@ -1,9 +1,12 @@
 //! The search for operations: the words of an administrator find the right one among the first five.
 
-use proxmox_mcp::pve::schema::embedded_schema;
+use proxmox_mcp::pve::schema::{Schema, embedded_schema};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+
+/// The word for an operation that the API does not have. The search answers with a sentence.
+const NONE: &str = "none";
 
 /// Counts a file's questions with an accepted operation first, among the first three and among the first five. Returns
 /// these counts, the number of questions, and the questions without one.
@@ -14,7 +17,7 @@ fn count_answered(file: &str) -> ([usize; 3], usize, String) {
     for line in text.lines() {
         let (question, accepted) = line.split_once('\t').expect("a question, a tab, operations");
         let accepted: Vec<&str> = accepted.split('|').collect();
-        for operation in &accepted {
+        for operation in accepted.iter().filter(|operation| **operation != NONE) {
             assert!(
                 embedded_schema().operations().any(|o| *operation == format!("{} {}", o.method(), o.template())),
                 "{operation}"
@@ -22,7 +25,10 @@ fn count_answered(file: &str) -> ([usize; 3], usize, String) {
         }
         let found = embedded_schema().search(question, 5);
         let names: Vec<String> = found.iter().map(|o| format!("{} {}", o.method(), o.template())).collect();
-        let place = names.iter().position(|name| accepted.contains(&name.as_str()));
+        let place = match accepted.as_slice() {
+            [NONE] => Schema::find_search_note(question).map(|_| 0),
+            _ => names.iter().position(|name| accepted.contains(&name.as_str())),
+        };
         for (hits, within) in hits.iter_mut().zip([1, 3, 5]) {
             *hits += usize::from(place.is_some_and(|place| place < within));
         }
@@ -50,4 +56,41 @@ fn search_finds_90_percent_of_held_out_questions_within_five() {
     let ([.., five], all, missed) = count_answered("held-out.tsv");
     println!("{missed}");
     assert!(five * 10 >= all * 9, "{five} of {all}");
+}
+
+#[test]
+fn search_finds_95_percent_of_what_users_say_within_five() {
+    let ([.., five], all, missed) = count_answered("users-tuning.tsv");
+    println!("{missed}");
+    assert!(five * 100 >= all * 95, "{five} of {all}");
+}
+
+#[test]
+fn search_says_that_the_api_has_none_only_where_it_has_none() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/search/questions.tsv");
+    let text = fs::read_to_string(path).expect("the file of questions");
+    let questions = text.lines().map(|line| line.split_once('\t').expect("a question, a tab, operations").0);
+    let with_note: Vec<&str> = questions.filter(|question| Schema::find_search_note(question).is_some()).collect();
+    assert_eq!(
+        with_note,
+        [
+            "run apt update",
+            "shell on the node",
+            "shrink disk",
+            "upgrade the node",
+            "install updates on node",
+            "run command in container"
+        ]
+    );
+}
+
+/// These questions were held out, one file after the other, while topics and words were chosen. In their first runs, 92 of
+/// 100, 86 of 97 and 49 of 59 were answered within five. After each run the topics were tuned with its file too.
+#[test]
+fn search_finds_95_percent_of_once_held_out_words_of_users_within_five() {
+    for file in ["users-held-out.tsv", "users-second.tsv", "users-third.tsv"] {
+        let ([.., five], all, missed) = count_answered(file);
+        println!("{missed}");
+        assert!(five * 100 >= all * 95, "{file}: {five} of {all}");
+    }
 }

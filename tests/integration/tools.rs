@@ -98,7 +98,7 @@ fn tool_list_is_small_and_describes_each_tool() {
             assert!(schema["description"].is_string() && schema["type"].is_string(), "{name}.{param}");
         }
     }
-    assert_eq!(tools[7]["inputSchema"]["required"], json!(["path"]));
+    assert_eq!(tools[7]["inputSchema"]["properties"]["calls"]["items"]["required"], json!(["path"]));
 }
 
 #[test]

@@ -94,21 +94,21 @@ fn metrics_port_has_the_same_guard() {
 }
 
 #[test]
-fn connection_limits_apply_to_both_ports() {
+fn connections_in_use_leave_both_ports_to_monitoring() {
     let (_process, main, watch) = start_program(&["--max-connections", "2"]);
-    let mut held: Vec<_> = [&main, &watch].into_iter().map(Client::to).collect();
+    let token = format!("Authorization: Bearer {TOKEN}\r\n");
+    let mut held: Vec<_> = (0..2).map(|_| Client::to(&main)).collect();
     for client in &mut held {
-        // A connection that shows no token would make room for the next one.
-        assert_eq!(client.ask("GET /readyz", &format!("Authorization: Bearer {TOKEN}\r\n")).status, 200);
+        // A connection that shows no client would make room for the next one.
+        assert_eq!(client.ask("POST /mcp", &token).status, 415);
     }
-    for address in [&main, &watch] {
-        assert_eq!(Client::to(address).reply().map(|reply| reply.status), Some(503), "{address}");
+    assert_eq!(Client::to(&main).ask("POST /mcp", &token).status, 503);
+    for (address, path) in [(&main, "/healthz"), (&main, "/readyz"), (&watch, "/healthz"), (&watch, "/metrics")] {
+        assert_eq!(Client::to(address).ask(&format!("GET {path}"), &token).status, 200, "{address} {path}");
     }
     held.pop();
     crate::support::raw::eventually("there is a free place again", || {
-        let mut client = Client::to(&main);
-        client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        client.reply().is_some_and(|reply| reply.status == 200)
+        Client::to(&main).ask("POST /mcp", &token).status == 415
     });
 }
 

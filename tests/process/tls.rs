@@ -342,14 +342,12 @@ fn a_flood_of_new_keys_or_of_bytes_ends_a_stream() {
 }
 
 #[test]
-fn handshake_over_the_connection_limit_is_rejected_with_an_alert() {
+fn connection_over_the_limit_is_answered_over_tls() {
     let (server, ..) = start_with(Limits { max_connections: 1, ..patient_limits() });
     let mut first = server.connect();
-    assert_eq!(first.ask("GET /healthz", "").status, 200);
-    let mut received = Vec::new();
-    let mut second = server.connect_without_tls();
-    second.stream.read_to_end(&mut received).expect("an alert, and the end");
-    assert_eq!(received, [21, 3, 3, 0, 2, 2, 80]);
+    assert_eq!(first.ask("POST /mcp", "").status, 415);
+    assert_eq!(server.connect().ask("POST /mcp", "").status, 503);
+    assert_eq!(server.connect().ask("GET /healthz", "").status, 200);
 }
 
 // ---- renewal

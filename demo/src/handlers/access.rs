@@ -1,17 +1,16 @@
-//! Users, groups, roles and access lists.
+//! Privileges, groups, roles and access lists.
 
-use super::tokens::user_tokens;
-use crate::error::{ApiResult, fail};
+use crate::error::{ApiError, ApiResult, fail, parameter_error};
 use crate::invocation::Invocation;
-use crate::model::accounts::{AclEntry, GROUPS, Group, ROLES, Role};
-use crate::permissions::privileges_on;
+use crate::model::accounts::{AclEntry, Group, Role, all_privileges};
+use crate::permissions::{Privileges, privileges_on};
 use crate::state::ClusterState;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// Returns an object that has a 1 for each privilege.
-fn privilege_object<'a>(privileges: impl IntoIterator<Item = &'a &'static str>) -> Map<String, Value> {
-    privileges.into_iter().map(|privilege| ((*privilege).into(), 1.into())).collect()
+/// Returns an object that has a 1 for each privilege, and a 0 for one that does not hold below the path.
+fn privilege_object(privileges: Privileges) -> Map<String, Value> {
+    privileges.into_iter().map(|(privilege, propagates)| (privilege.into(), u8::from(propagates).into())).collect()
 }
 
 /// GET /access/permissions
@@ -21,59 +20,175 @@ pub(crate) fn list_permissions(state: &mut ClusterState, call: &Invocation<'_>) 
         call.require(state, "/access", "Sys.Audit")?;
     }
     let top = ["/", "/access", "/access/groups", "/mapping", "/nodes", "/pool", "/sdn", "/storage", "/vms"];
-    let paths: BTreeSet<&str> = match call.optional_text("path") {
-        Some(path) => [path].into(),
-        None => top.into_iter().chain(state.accounts.acl.iter().map(|entry| entry.path.as_str())).collect(),
+    let members = state.guests.values().filter(|guest| guest.pool.is_some());
+    let paths: BTreeSet<String> = match call.optional_text("path") {
+        Some(path) => [path.into()].into(),
+        None => top
+            .into_iter()
+            .chain(state.accounts.acl.iter().map(|entry| entry.path.as_str()))
+            .map(String::from)
+            .chain(members.map(|guest| format!("/vms/{}", guest.vmid)))
+            .collect(),
     };
-    let mut permissions = Map::new();
-    for path in paths {
-        let privileges = privilege_object(&privileges_on(state, subject, path));
-        if !privileges.is_empty() {
-            permissions.insert(path.into(), privileges.into());
-        }
-    }
-    Ok(permissions.into())
+    let rows = paths.into_iter().map(|path| {
+        let privileges = privilege_object(privileges_on(state, subject, &path));
+        (path, privileges)
+    });
+    let granted = rows.filter(|(_, privileges)| !privileges.is_empty());
+    Ok(Value::Object(granted.map(|(path, privileges)| (path, privileges.into())).collect()))
 }
 
 /// GET /access/roles
-pub(crate) fn list_roles(_: &mut ClusterState, _: &Invocation<'_>) -> ApiResult {
-    let row =
-        |role: &Role| json!({"roleid": role.id, "privs": role.privileges.join(","), "special": u8::from(role.special)});
-    Ok(ROLES.iter().map(row).collect())
-}
-
-fn find_role(id: &str) -> ApiResult<&'static Role> {
-    Role::find(id).map_or_else(|| fail(format!("role '{id}' does not exist")), Ok)
+pub(crate) fn list_roles(state: &mut ClusterState, _: &Invocation<'_>) -> ApiResult {
+    let row = |(id, role): (&String, &Role)| {
+        let privileges: Vec<&str> = role.privileges.iter().copied().collect();
+        json!({"roleid": id, "privs": privileges.join(","), "special": u8::from(role.special)})
+    };
+    Ok(state.accounts.roles.iter().map(row).collect())
 }
 
 /// GET /access/roles/{roleid}
-pub(crate) fn read_role(_: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    Ok(privilege_object(find_role(call.text("roleid"))?.privileges).into())
+pub(crate) fn read_role(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let id = call.text("roleid");
+    let Some(role) = state.accounts.roles.get(id) else { return fail(format!("role '{id}' does not exist")) };
+    Ok(privilege_object(role.privileges.iter().map(|privilege| (*privilege, true)).collect()).into())
+}
+
+/// Returns the privileges that the call lists in `privs`.
+fn listed_privileges(state: &ClusterState, call: &Invocation<'_>) -> ApiResult<BTreeSet<&'static str>> {
+    call.list("privs")
+        .map(|name| match all_privileges(state.release).find(|privilege| *privilege == name) {
+            Some(privilege) => Ok(privilege),
+            None => parameter_error("privs", format!("invalid format - invalid privilege '{name}'\n")),
+        })
+        .collect()
+}
+
+/// POST /access/roles
+pub(crate) fn create_role(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let (id, privileges) = (call.text("roleid"), listed_privileges(state, call)?);
+    if id.get(..3).is_some_and(|prefix| prefix.eq_ignore_ascii_case("PVE")) {
+        return parameter_error("roleid", "cannot use role ID starting with the (case-insensitive) 'PVE' namespace");
+    }
+    if state.accounts.roles.contains_key(id) {
+        return fail(format!("create role failed: role '{id}' already exists"));
+    }
+    state.accounts.roles.insert(id.into(), Role { special: false, privileges });
+    Ok(Value::Null)
+}
+
+/// Fails unless the role of the call exists and is not predefined.
+fn changeable_role<'s>(state: &'s mut ClusterState, call: &Invocation<'_>, change: &str) -> ApiResult<&'s mut Role> {
+    let id = call.text("roleid");
+    match state.accounts.roles.get_mut(id) {
+        None => fail(format!("{change} role failed: role '{id}' does not exist")),
+        Some(role) if role.special => {
+            let participle = if change == "delete" { "deleted" } else { "modified" };
+            fail(format!("auto-generated role '{id}' cannot be {participle}"))
+        }
+        Some(role) => Ok(role),
+    }
+}
+
+/// PUT /access/roles/{roleid}: sets the privileges, or adds some with `append`.
+pub(crate) fn update_role(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let privileges = listed_privileges(state, call)?;
+    let role = changeable_role(state, call, "update")?;
+    if !call.flag("append") {
+        role.privileges.clear();
+    }
+    role.privileges.extend(privileges);
+    Ok(Value::Null)
+}
+
+/// DELETE /access/roles/{roleid}: also removes the role from the access lists.
+pub(crate) fn delete_role(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    changeable_role(state, call, "delete")?;
+    let id = call.text("roleid");
+    state.accounts.roles.remove(id);
+    state.accounts.acl.retain(|entry| entry.role != id);
+    Ok(Value::Null)
 }
 
 /// GET /access/groups
 pub(crate) fn list_groups(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    let sees_groups =
-        ["Sys.Audit", "Group.Allocate", "User.Modify"].iter().any(|p| call.allows(state, "/access/groups", p));
-    let groups = if sees_groups { GROUPS } else { &[] };
-    let row = |group: &Group| json!({"groupid": group.id, "comment": group.comment, "users": group.members.join(",")});
-    Ok(groups.iter().map(row).collect())
-}
-
-fn find_group(id: &str) -> ApiResult<&'static Group> {
-    Group::find(id).map_or_else(|| fail(format!("group '{id}' does not exist")), Ok)
+    let privileges = ["Sys.Audit", "Group.Allocate", "User.Modify"];
+    if !call.allows_any(state, "/access/groups", &privileges) {
+        return Ok(json!([]));
+    }
+    let row = |(id, group): (&String, &Group)| {
+        let members: Vec<&str> = group.members.iter().map(String::as_str).collect();
+        let mut row = json!({"groupid": id, "users": members.join(",")});
+        if let Some(comment) = &group.comment {
+            row["comment"] = comment.as_str().into();
+        }
+        row
+    };
+    Ok(state.accounts.groups.iter().map(row).collect())
 }
 
 /// GET /access/groups/{groupid}
-pub(crate) fn read_group(_: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    let group = find_group(call.text("groupid"))?;
-    Ok(json!({"comment": group.comment, "members": group.members}))
+pub(crate) fn read_group(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let id = call.text("groupid");
+    let Some(group) = state.accounts.groups.get(id) else { return fail(format!("group '{id}' does not exist")) };
+    let mut row = json!({"members": group.members});
+    if let Some(comment) = &group.comment {
+        row["comment"] = comment.as_str().into();
+    }
+    Ok(row)
+}
+
+/// POST /access/groups
+pub(crate) fn create_group(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let id = call.text("groupid");
+    if state.accounts.groups.contains_key(id) {
+        return fail(format!("create group failed: group '{id}' already exists"));
+    }
+    let comment = call.optional_text("comment").map(String::from);
+    state.accounts.groups.insert(id.into(), Group { comment, ..Group::default() });
+    Ok(Value::Null)
+}
+
+/// PUT /access/groups/{groupid}: changes the comment.
+pub(crate) fn update_group(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let id = call.text("groupid");
+    let Some(group) = state.accounts.groups.get_mut(id) else {
+        return fail(format!("update group failed: group '{id}' does not exist"));
+    };
+    if let Some(comment) = call.optional_text("comment") {
+        group.comment = Some(comment.into());
+    }
+    Ok(Value::Null)
+}
+
+/// DELETE /access/groups/{groupid}: also removes the group from the access lists.
+pub(crate) fn delete_group(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let id = call.text("groupid");
+    if state.accounts.groups.remove(id).is_none() {
+        return fail(format!("delete group failed: group '{id}' does not exist"));
+    }
+    state.accounts.acl.retain(|entry| entry.subject.strip_prefix('@') != Some(id));
+    Ok(Value::Null)
+}
+
+/// Returns the privileges of which one allows a change of the access lists of a path (PVE: check_perm_modify).
+fn modify_privileges(path: &str) -> &'static [&'static str] {
+    const BY_FOLDER: [(&str, &[&str]); 3] = [
+        ("/storage/", &["Permissions.Modify", "Datastore.Allocate"]),
+        ("/vms/", &["Permissions.Modify", "VM.Allocate"]),
+        ("/pool/", &["Permissions.Modify", "Pool.Allocate"]),
+    ];
+    BY_FOLDER
+        .iter()
+        .find(|(folder, _)| path.starts_with(folder))
+        .map_or(&["Permissions.Modify"], |(_, privileges)| privileges)
 }
 
 /// GET /access/acl
 pub(crate) fn list_acl(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
     let is_visible = |entry: &&AclEntry| {
-        call.allows(state, &entry.path, "Permissions.Modify") || call.allows(state, "/access", "Sys.Audit")
+        call.allows(state, "/access", "Sys.Audit")
+            || call.allows_any(state, &entry.path, modify_privileges(&entry.path))
     };
     let row = |entry: &AclEntry| {
         let (kind, id) = match entry.subject.strip_prefix('@') {
@@ -87,31 +202,69 @@ pub(crate) fn list_acl(state: &mut ClusterState, call: &Invocation<'_>) -> ApiRe
     Ok(state.accounts.acl.iter().filter(is_visible).map(row).collect())
 }
 
+/// Returns the path without a last slash if access lists can have it (PVE: check_path).
+fn normalize_acl_path(path: &str) -> Option<String> {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let is_known = match parts.as_slice() {
+        [] | ["access" | "nodes" | "pool" | "sdn" | "storage" | "vms" | "mapping"] => true,
+        ["access", "groups" | "realm"] | ["access", "groups" | "realm", _] => true,
+        ["nodes" | "storage", _] | ["pool", _, ..] => parts.len() <= 4,
+        ["vms", vmid] => vmid.parse::<u32>().is_ok_and(|vmid| vmid >= 100),
+        ["sdn", "zones" | "controllers" | "dns" | "fabrics" | "ipams", ..] => parts.len() <= 5,
+        ["mapping", "dir" | "pci" | "usb" | "notifications", ..] => parts.len() <= 3,
+        _ => false,
+    };
+    is_known.then(|| format!("/{}", parts.join("/")))
+}
+
 /// PUT /access/acl
 pub(crate) fn update_acl(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
     let path = call.text("path");
-    call.require(state, path, "Permissions.Modify")?;
-    let mut subjects: Vec<String> = call.list("users").chain(call.list("tokens")).map(String::from).collect();
-    for group in call.list("groups") {
-        subjects.push(format!("@{}", find_group(group)?.id));
+    let Some(path) = normalize_acl_path(path) else {
+        return parameter_error("path", format!("invalid ACL path '{path}'"));
+    };
+    call.require_any(state, &path, modify_privileges(&path))?;
+    let subjects = call
+        .list("users")
+        .chain(call.list("tokens"))
+        .map(String::from)
+        .chain(call.list("groups").map(|group| format!("@{group}")))
+        .collect::<Vec<String>>();
+    if subjects.is_empty() {
+        let absent = "either 'users', 'groups' or 'tokens' is required.";
+        return parameter_error("users", absent);
     }
+    let refuse = |reason: String| fail(format!("ACL update failed: {reason}"));
+    let may_grant_all = call.allows(state, &path, "Permissions.Modify");
     for role in call.list("roles") {
-        find_role(role)?;
+        let Some(role) = state.accounts.roles.get(role) else {
+            return refuse(format!("role '{role}' does not exist"));
+        };
+        let lacking = role.privileges.iter().find(|privilege| !call.allows(state, &path, privilege));
+        if let Some(lacking) = lacking.filter(|_| !may_grant_all && !call.flag("delete")) {
+            return Err(ApiError::Forbidden(format!("{path}, {lacking}")));
+        }
+    }
+    for subject in &subjects {
+        match (subject.strip_prefix('@'), subject.split_once('!')) {
+            (Some(group), _) if !state.accounts.groups.contains_key(group) => {
+                return refuse(format!("group '{group}' does not exist"));
+            }
+            (None, Some((user, token))) if !state.accounts.tokens.contains_key(subject) => {
+                return refuse(format!("no such token '{token}' for user '{user}'"));
+            }
+            (None, None) if !state.accounts.users.contains_key(subject) => {
+                return refuse(format!("user '{subject}' does not exist"));
+            }
+            _ => {}
+        }
     }
     for subject in subjects {
-        let is_known = match subject.split_once('!') {
-            _ if subject.starts_with('@') => true,
-            Some(_) => state.accounts.tokens.contains_key(&subject),
-            None => state.accounts.users.contains_key(subject.as_str()),
-        };
-        if !is_known {
-            return fail(format!("user '{subject}' does not exist"));
-        }
         for role in call.list("roles") {
-            state.accounts.acl.retain(|e| (e.path.as_str(), &e.subject, e.role.as_str()) != (path, &subject, role));
+            state.accounts.acl.retain(|e| (&e.path, &e.subject, e.role.as_str()) != (&path, &subject, role));
             if !call.flag("delete") {
                 let propagate = call.integer("propagate") != Some(0);
-                let (path, subject, role) = (path.into(), subject.clone(), role.into());
+                let (path, subject, role) = (path.clone(), subject.clone(), role.into());
                 state.accounts.acl.push(AclEntry { path, subject, role, propagate });
             }
         }
@@ -119,45 +272,29 @@ pub(crate) fn update_acl(state: &mut ClusterState, call: &Invocation<'_>) -> Api
     Ok(Value::Null)
 }
 
-/// GET /access/users
-pub(crate) fn list_users(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    let sees_all = ["Sys.Audit", "User.Modify"].iter().any(|p| call.allows(state, "/access/groups", p));
-    let enabled = call.integer("enabled");
-    let users = state
-        .accounts
-        .users
-        .iter()
-        .filter(|(id, _)| sees_all || **id == call.caller.user())
-        .filter(|(_, user)| enabled.is_none() || user["enable"].as_i64() == enabled);
-    let row = |(id, user): (&&str, &Value)| {
-        let (_, realm) = id.rsplit_once('@').expect("a user id is user@realm");
-        let mut row = user.clone();
-        row["userid"] = (*id).into();
-        row["realm-type"] = realm.into();
-        if call.flag("full") {
-            row["groups"] = Group::ids_of(id).join(",").into();
-            row["tokens"] = user_tokens(state, id).into();
-        }
-        row
-    };
-    Ok(users.map(row).collect())
-}
-
-/// GET /access/users/{userid}
-pub(crate) fn read_user(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    let id = call.text("userid");
-    let Some(user) = state.accounts.users.get(id) else { return fail(format!("no such user ('{id}')")) };
-    let mut row = user.clone();
-    row["groups"] = Group::ids_of(id).into();
-    let by_name = |token: Value| (token["tokenid"].as_str().expect("the name of a token").into(), token);
-    row["tokens"] = Value::Object(user_tokens(state, id).into_iter().map(by_name).collect());
-    Ok(row)
-}
+/// The realms: their type and comment.
+const REALMS: [(&str, &str); 2] =
+    [("pam", "Linux PAM standard authentication"), ("pve", "Proxmox VE authentication server")];
 
 /// GET /access/domains: the realms, which need no token.
 pub(crate) fn list_realms(_: &mut ClusterState, _: &Invocation<'_>) -> ApiResult {
-    Ok(json!([
-        {"realm": "pam", "type": "pam", "comment": "Linux PAM standard authentication"},
-        {"realm": "pve", "type": "pve", "comment": "Proxmox VE authentication server", "default": 1},
-    ]))
+    let row = |(realm, comment)| {
+        let mut row = json!({"realm": realm, "type": realm, "comment": comment});
+        if realm == "pve" {
+            row["default"] = 1.into();
+        }
+        row
+    };
+    Ok(REALMS.into_iter().map(row).collect())
+}
+
+/// GET /access/domains/{realm}
+pub(crate) fn read_realm(_: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let realm = call.text("realm");
+    match REALMS.into_iter().find(|(name, _)| *name == realm) {
+        Some((kind, comment)) => {
+            Ok(json!({"type": kind, "comment": comment, "digest": "18e436b071507277e2b141f0d8470f3de55d1f71"}))
+        }
+        None => fail(format!("domain '{realm}' does not exist")),
+    }
 }

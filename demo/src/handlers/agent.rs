@@ -1,10 +1,13 @@
 //! The guest agent of the VMs that have one.
 
 use super::directory::directory_rows;
-use crate::error::{ApiResult, fail};
+use crate::error::{ApiError, ApiResult, fail};
 use crate::invocation::Invocation;
 use crate::model::guest::{AgentCommand, Guest};
 use crate::state::ClusterState;
+use crate::units::MIB;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 /// Number of commands that are remembered.
@@ -130,4 +133,95 @@ pub(crate) fn read_exec_status(state: &mut ClusterState, call: &Invocation<'_>) 
         Some(command) => Ok(json!({"exited": 1, "exitcode": 0, "out-data": command.output})),
         None => fail(format!("Agent error: PID {pid} does not exist")),
     }
+}
+
+/// GET …/agent/get-time: nanoseconds since 1970.
+pub(crate) fn read_time(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    agent_guest(state, call)?;
+    Ok(json!({"result": state.seconds() * 1_000_000_000}))
+}
+
+/// GET …/agent/get-vcpus
+pub(crate) fn list_vcpus(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let cpus = agent_guest(state, call)?.cpus();
+    let row = |id| json!({"logical-id": id, "online": true, "can-offline": id != 0});
+    Ok(json!({"result": (0..cpus).map(row).collect::<Value>()}))
+}
+
+/// GET …/agent/get-memory-block-info
+pub(crate) fn read_memory_block_info(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    agent_guest(state, call)?;
+    Ok(json!({"result": {"size": 128 * MIB}}))
+}
+
+/// GET …/agent/get-memory-blocks
+pub(crate) fn list_memory_blocks(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let blocks = agent_guest(state, call)?.memory() / (128 * MIB);
+    let row = |index| json!({"phys-index": index, "online": true, "can-offline": false});
+    Ok(json!({"result": (0..blocks).map(row).collect::<Value>()}))
+}
+
+/// Returns the content of a file of the guest: one that a caller wrote, or one that every guest has.
+fn file_content(state: &ClusterState, guest: &Guest, file: &str) -> Option<String> {
+    let written = state.agent_files.get(&(guest.vmid, file.into()));
+    let name = guest.name();
+    written.cloned().or_else(|| match file {
+        "/etc/hostname" => Some(format!("{name}\n")),
+        "/etc/hosts" => Some(format!("127.0.0.1 localhost\n127.0.1.1 {name}.demo.example.test {name}\n")),
+        "/etc/os-release" => {
+            Some("PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nID=debian\nVERSION_ID=\"13\"\n".into())
+        }
+        _ => None,
+    })
+}
+
+fn no_such_file(file: &str) -> String {
+    format!(
+        "Agent error: Guest agent command failed, error was 'Failed to open file '{file}' (mode: 'r'): No such file or directory'"
+    )
+}
+
+/// GET …/agent/file-read. The content has each byte as a character of its own, as on a node.
+pub(crate) fn read_file(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let (guest, file) = (agent_guest(state, call)?, call.text("file"));
+    let Some(content) = file_content(state, guest, file) else { return fail(no_such_file(file)) };
+    let content: String = content.bytes().map(char::from).collect();
+    Ok(json!({"content": content, "bytes-read": content.chars().count()}))
+}
+
+/// POST …/agent/file-write. With `encode=0` the content is base64 already.
+pub(crate) fn write_file(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let vmid = agent_guest(state, call)?.vmid;
+    let content = call.text("content");
+    let content = if call.integer("encode") == Some(0) {
+        match STANDARD.decode(content).map(String::from_utf8) {
+            Ok(Ok(text)) => text,
+            Ok(Err(_)) => return Err(ApiError::Unsupported("files that are no text".into())),
+            Err(_) => return fail("Agent error: Guest agent command failed, error was 'failed to decode base64'"),
+        }
+    } else if content.chars().any(|c| c > '\u{ff}') {
+        return fail("Wide character in subroutine entry at /usr/share/perl5/PVE/API2/Qemu/Agent.pm line 482.");
+    } else {
+        content.into()
+    };
+    state.agent_files.insert((vmid, call.text("file").into()), content);
+    Ok(Value::Null)
+}
+
+/// POST …/agent/set-user-password
+pub(crate) fn set_password(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    agent_guest(state, call)?;
+    Ok(json!({"result": {}}))
+}
+
+/// POST …/agent/fsfreeze-freeze, …-thaw and …-status
+pub(crate) fn freeze(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    agent_guest(state, call)?;
+    Ok(json!({"result": if call.segment(5) == "fsfreeze-status" { json!("thawed") } else { json!(1) }}))
+}
+
+/// POST …/agent/fstrim
+pub(crate) fn trim(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    agent_guest(state, call)?;
+    Ok(json!({"result": {"paths": [{"path": "/", "minimum": 0, "trimmed": 1_203_650_560_u64}]}}))
 }

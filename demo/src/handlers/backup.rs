@@ -1,5 +1,6 @@
 //! Backups and backup jobs.
 
+use super::retention::{removable_backups, storage_settings};
 use crate::error::{ApiResult, fail, parameter_error};
 use crate::invocation::Invocation;
 use crate::model::guest::{Disk, Guest};
@@ -20,8 +21,9 @@ fn job_index(state: &ClusterState, call: &Invocation<'_>) -> Option<usize> {
     state.backup_jobs.iter().position(|job| job["id"] == id)
 }
 
+/// Returns the index of the job of the call. A node has two answers for one that does not exist.
 fn find_job(state: &ClusterState, call: &Invocation<'_>) -> ApiResult<usize> {
-    job_index(state, call).map_or_else(|| fail(format!("No such job '{}'", call.text("id"))), Ok)
+    job_index(state, call).map_or_else(|| parameter_error("id", format!("No such job '{}'", call.text("id"))), Ok)
 }
 
 /// GET /cluster/backup/{id}
@@ -51,7 +53,7 @@ pub(crate) fn create_job(state: &mut ClusterState, call: &Invocation<'_>) -> Api
         state.storage(storage)?;
     }
     if job_index(state, call).is_some() {
-        return fail(format!("Job '{}' already exists", call.text("id")));
+        return parameter_error("id", format!("Job '{}' already exists", call.text("id")));
     }
     let id = format!("backup-{:08x}-{:04x}", state.seconds(), state.next_number());
     let mut job = json!({"id": id, "type": "vzdump", "enabled": 1});
@@ -62,7 +64,7 @@ pub(crate) fn create_job(state: &mut ClusterState, call: &Invocation<'_>) -> Api
 
 /// PUT /cluster/backup/{id}
 pub(crate) fn update_job(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    let index = find_job(state, call)?;
+    let Some(index) = job_index(state, call) else { return fail("no such vzdump job") };
     let job = &mut state.backup_jobs[index];
     job.as_object_mut().expect("a job is an object").retain(|key, _| call.list("delete").all(|deleted| deleted != key));
     set_properties(job, call);
@@ -145,9 +147,7 @@ fn selected_guests<'a>(state: &'a ClusterState, call: &Invocation<'_>) -> ApiRes
     }
     let mut guests = Vec::new();
     for vmid in call.list("vmid") {
-        let Ok(vmid) = vmid.parse::<u32>() else {
-            return parameter_error("vmid", "invalid format - value does not look like a valid VM ID\n");
-        };
+        let vmid: u32 = vmid.parse().expect("a validated list of guest ids");
         call.require(state, &format!("/vms/{vmid}"), "VM.Backup")?;
         guests.extend(state.guests.get(&vmid).filter(on_node));
     }
@@ -160,15 +160,27 @@ pub(crate) fn create_backups(state: &mut ClusterState, call: &Invocation<'_>) ->
     let storage_name = call.optional_text("storage").unwrap_or("local");
     let guests = selected_guests(state, call)?;
     call.require(state, &format!("/storage/{storage_name}"), "Datastore.AllocateSpace")?;
-    let storage = state.storage(storage_name)?;
+    let vmids: Vec<u32> = call.list("vmid").filter_map(|vmid| vmid.parse().ok()).collect();
+    let task_id = if let [vmid] = vmids.as_slice() { vmid.to_string() } else { String::new() };
+    let Ok(storage) = state.storage(storage_name) else {
+        let reason = format!("storage '{storage_name}' does not exist");
+        let error = format!(
+            "could not activate storage '{storage_name}': {reason} could not get storage information for '{storage_name}': {reason}"
+        );
+        return TaskBuilder::new(node, "vzdump", task_id)
+            .fail_with(Some(error))
+            .start(state, &call.caller.id, |_| Ok(()));
+    };
     if !storage.accepts("backup") {
         let reason = format!("storage '{storage_name}' does not support backups");
         return fail(format!("could not get storage information for '{storage_name}': {reason}"));
     }
     let mode = call.optional_text("mode").unwrap_or("snapshot");
     let ids: Vec<String> = guests.iter().map(|guest| guest.vmid.to_string()).collect();
-    let task_id = if ids.len() == 1 && call.list("vmid").count() == 1 { ids[0].as_str() } else { "" };
     let command = format!("vzdump {} --mode {mode} --storage {storage_name}", ids.join(" "));
+    let retention =
+        call.optional_text("prune-backups").map_or_else(|| storage_settings(state, storage_name), String::from);
+    let removes = call.integer("remove") != Some(0) && !retention.starts_with("keep-all");
     let mut task = TaskBuilder::new(node, "vzdump", task_id).line(format!("INFO: starting new backup job: {command}"));
     if let [guest] = guests.as_slice() {
         task = task.fail_with(guest.lock_error()).lock(guest.vmid, "backup");
@@ -176,7 +188,17 @@ pub(crate) fn create_backups(state: &mut ClusterState, call: &Invocation<'_>) ->
     let notes = call.optional_text("notes-template").unwrap_or("{{guestname}}");
     let mut free = storage.total - state.used_space(storage, node);
     let mut backups = Vec::new();
-    let mut has_failed = false;
+    let missing: Vec<u32> =
+        vmids.iter().copied().filter(|vmid| guests.iter().all(|guest| guest.vmid != *vmid)).collect();
+    let is_elsewhere = |vmid: &u32| state.guests.contains_key(vmid);
+    let mut has_failed = missing.iter().any(|vmid| !is_elsewhere(vmid));
+    for vmid in missing {
+        task = task.line(if is_elsewhere(&vmid) {
+            format!("INFO: skip external VMs: {vmid}")
+        } else {
+            format!("ERROR: Backup of VM {vmid} failed - unable to find VM '{vmid}'")
+        });
+    }
     for guest in guests {
         let (label, size) = (guest.label(), backup_size(state, guest));
         task = task
@@ -197,22 +219,49 @@ pub(crate) fn create_backups(state: &mut ClusterState, call: &Invocation<'_>) ->
         }
         free -= size;
         let backup_node = (!storage.shared).then(|| node.into());
+        // Two backups of one second need two names.
+        let is_free = |time: &i64| {
+            let volid = backup_volume(guest, storage_name, None, size, *time).volid;
+            state.volumes.iter().all(|volume| volume.volid != volid)
+        };
+        let time = (state.seconds()..).find(is_free).expect("a second without a backup");
         let backup = Volume {
             notes: Some(notes.replace("{{guestname}}", &guest.name())),
             protected: call.flag("protected"),
-            ..backup_volume(guest, storage_name, backup_node, size, state.seconds())
+            ..backup_volume(guest, storage_name, backup_node, size, time)
         };
         task = task
             .line(format!("INFO: creating archive '{}'", backup.volid))
             .line(format!("INFO: 100% ({0} of {0})", format_gib(size)))
-            .line(format!("INFO: archive file size: {}", format_gib(size)))
-            .line(format!("INFO: Finished Backup of {label}"));
+            .line(format!("INFO: archive file size: {}", format_gib(size)));
+        if removes {
+            task = task.line(format!("INFO: prune older backups with retention: {retention}"));
+        }
+        task = task.line(format!("INFO: Finished Backup of {label}"));
         backups.push(backup);
     }
     let result = if has_failed { "with errors" } else { "successfully" };
+    let storage_name = storage_name.to_string();
     task.line(format!("INFO: Backup job finished {result}")).start(state, &call.caller.id, move |state| {
-        let ctime = state.seconds();
-        state.volumes.extend(backups.into_iter().map(|backup| Volume { ctime, ..backup }));
+        for backup in backups {
+            let vmid = backup.vmid.expect("a backup has a guest");
+            state.volumes.push(backup);
+            if removes {
+                let old = removable_backups(state, &storage_name, vmid, &retention);
+                state.volumes.retain(|volume| !old.contains(&volume.volid));
+            }
+        }
         if has_failed { Err("job errors".into()) } else { Ok(()) }
     })
+}
+
+/// GET /nodes/{node}/vzdump/defaults
+pub(crate) fn read_defaults(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let storage = call.optional_text("storage").unwrap_or("local");
+    call.require_any(state, &format!("/storage/{storage}"), &["Datastore.Audit", "Datastore.AllocateSpace"])?;
+    Ok(json!({"all": 0, "bwlimit": 0, "compress": "0", "dumpdir": "/var/lib/vz/dump", "fleecing": {"enabled": 0},
+        "ionice": 7, "lockwait": 180, "mailnotification": "always", "mode": "snapshot", "notification-mode": "auto",
+        "performance": {"max-workers": 16, "pbs-entries-max": 1_048_576}, "pigz": 0,
+        "prune-backups": storage_settings(state, storage), "quiet": 0, "remove": 1, "stdexcludes": 1, "stop": 0,
+        "stopwait": 10, "storage": storage, "zstd": 1}))
 }

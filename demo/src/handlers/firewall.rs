@@ -1,10 +1,10 @@
 //! The firewall rules of guests.
 
 use super::directory::directory_rows;
-use crate::error::{ApiResult, parameter_error};
+use crate::error::{ApiResult, fail, parameter_error};
 use crate::invocation::Invocation;
 use crate::state::ClusterState;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Members of a rule that a caller can set.
 #[rustfmt::skip]
@@ -12,14 +12,30 @@ const RULE_MEMBERS: &[&str] = &[
     "type", "action", "enable", "macro", "source", "dest", "proto", "dport", "sport", "iface", "log", "icmp-type",
     "comment",
 ];
-/// The digest of every rule.
+/// The digest of the data centre's firewall configuration.
+pub(crate) const CLUSTER_DIGEST: &str = "4e1f6ac8b9e3ab0d5fd5e2bb5b5ab27c1cc35a0f";
+/// The digest of every rule of a guest.
 const DIGEST: &str = "0f1c9a5f3a1e7b4d6c2b8e9fa7d3c5b1e2f4a6d8";
 
 fn rule_row(position: usize, rule: &Value) -> Value {
     let mut row = rule.clone();
     row["pos"] = position.into();
     row["digest"] = DIGEST.into();
+    let address = |key: &str| rule[key].as_str().filter(|text| text.contains(['.', ':']));
+    if let Some(address) = address("source").or_else(|| address("dest")) {
+        row["ipversion"] = if address.contains(':') { 6 } else { 4 }.into();
+    } else if rule["proto"] == "icmp" {
+        row["ipversion"] = 4.into();
+    }
     row
+}
+
+/// Returns the rule at the position in the path, which is a text here.
+fn row_at_position(rows: Vec<Value>, call: &Invocation<'_>) -> ApiResult {
+    let position = existing_position(&rows, call)?;
+    let mut row = rows[position].clone();
+    row["pos"] = position.to_string().into();
+    Ok(row)
 }
 
 /// Returns the rules of the guest in the path.
@@ -32,7 +48,7 @@ fn guest_rules<'a>(state: &'a mut ClusterState, call: &Invocation<'_>) -> ApiRes
 fn existing_position(rules: &[Value], call: &Invocation<'_>) -> ApiResult<usize> {
     match call.count("pos").expect("a position in the path") {
         position if position < rules.len() => Ok(position),
-        position => parameter_error("pos", format!("no rule at position {position}")),
+        position => fail(format!("no rule at position {position}")),
     }
 }
 
@@ -42,6 +58,21 @@ fn set_members(rule: &mut Value, call: &Invocation<'_>) {
         if let Some(value) = call.params.get(*member) {
             rule[*member] = value.clone();
         }
+    }
+}
+
+/// Fails if the action of a rule is not one of the firewall's. A rule of a group has the name of the group instead.
+fn check_action(call: &Invocation<'_>) -> ApiResult<()> {
+    match call.optional_text("action") {
+        Some(action) if call.optional_text("type") == Some("group") && action != "webserver" => {
+            parameter_error("action", format!("security group '{action}' does not exist"))
+        }
+        Some(action)
+            if call.optional_text("type") != Some("group") && !["ACCEPT", "DROP", "REJECT"].contains(&action) =>
+        {
+            parameter_error("action", format!("unknown action '{action}'"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -66,7 +97,28 @@ pub(crate) fn read_log(state: &mut ClusterState, call: &Invocation<'_>) -> ApiRe
 /// GET …/firewall/options
 pub(crate) fn read_options(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
     call.guest(state)?;
-    Ok(json!({"enable": 1, "dhcp": 1, "macfilter": 1, "policy_in": "DROP", "policy_out": "ACCEPT", "digest": DIGEST}))
+    Ok(options(state, call).into())
+}
+
+/// Returns the firewall options of the guest in the path.
+fn options(state: &ClusterState, call: &Invocation<'_>) -> Map<String, Value> {
+    state.firewall_options.get(&call.vmid()).cloned().unwrap_or_else(|| {
+        let options = json!({"enable": 1, "dhcp": 1, "macfilter": 1, "policy_in": "DROP", "policy_out": "ACCEPT",
+            "digest": DIGEST});
+        options.as_object().expect("an object of options").clone()
+    })
+}
+
+/// PUT …/firewall/options
+pub(crate) fn update_options(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    call.guest(state)?;
+    let mut options = options(state, call);
+    options.retain(|key, _| call.list("delete").all(|deleted| deleted != key));
+    let is_option = |key: &str| !matches!(key, "node" | "vmid" | "delete" | "digest");
+    let given = call.params.iter().filter(|(key, _)| is_option(key));
+    options.extend(given.map(|(key, value)| (key.clone(), value.clone())));
+    state.firewall_options.insert(call.vmid(), options);
+    Ok(Value::Null)
 }
 
 /// GET …/firewall/rules
@@ -76,13 +128,13 @@ pub(crate) fn list_rules(state: &mut ClusterState, call: &Invocation<'_>) -> Api
 
 /// GET …/firewall/rules/{pos}
 pub(crate) fn read_rule(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    let rules = guest_rules(state, call)?;
-    let position = existing_position(rules, call)?;
-    Ok(rule_row(position, &rules[position]))
+    let rows = guest_rules(state, call)?.iter().enumerate().map(|(position, rule)| rule_row(position, rule));
+    row_at_position(rows.collect(), call)
 }
 
 /// POST …/firewall/rules: by default, a new rule is the first one and disabled.
 pub(crate) fn create_rule(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    check_action(call)?;
     let mut rule = json!({"enable": 0});
     set_members(&mut rule, call);
     let rules = guest_rules(state, call)?;
@@ -95,6 +147,7 @@ pub(crate) fn create_rule(state: &mut ClusterState, call: &Invocation<'_>) -> Ap
 pub(crate) fn update_rule(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
     let rules = guest_rules(state, call)?;
     let position = existing_position(rules, call)?;
+    check_action(call)?;
     if let Some(target) = call.count("moveto") {
         let rule = rules.remove(position);
         rules.insert(target.min(rules.len()), rule);
@@ -112,4 +165,150 @@ pub(crate) fn delete_rule(state: &mut ClusterState, call: &Invocation<'_>) -> Ap
     let position = existing_position(rules, call)?;
     rules.remove(position);
     Ok(Value::Null)
+}
+
+/// Returns the rules of the data centre.
+fn cluster_rules() -> Vec<Value> {
+    vec![
+        json!({"pos": 0, "type": "in", "action": "ACCEPT", "enable": 1, "macro": "SSH", "source": "+dc/management",
+            "ipversion": 4, "comment": "administration", "digest": CLUSTER_DIGEST}),
+        json!({"pos": 1, "type": "in", "action": "ACCEPT", "enable": 1, "proto": "tcp", "dport": "8006",
+            "source": "+dc/management", "ipversion": 4, "digest": CLUSTER_DIGEST}),
+    ]
+}
+
+/// GET /cluster/firewall/rules
+pub(crate) fn list_cluster_rules(_: &mut ClusterState, _: &Invocation<'_>) -> ApiResult {
+    Ok(cluster_rules().into())
+}
+
+/// GET /cluster/firewall/rules/{pos}
+pub(crate) fn read_cluster_rule(_: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    row_at_position(cluster_rules(), call)
+}
+
+/// GET /nodes/{node}/firewall/rules/{pos}: the nodes have no rules.
+pub(crate) fn read_node_rule(_: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    row_at_position(Vec::new(), call)
+}
+
+/// Returns the rules of the only security group.
+fn group_rules(call: &Invocation<'_>) -> ApiResult<Vec<Value>> {
+    match call.text("group") {
+        "webserver" => Ok(vec![
+            json!({"pos": 0, "type": "in", "action": "ACCEPT", "enable": 1, "macro": "HTTP", "digest": CLUSTER_DIGEST}),
+            json!({"pos": 1, "type": "in", "action": "ACCEPT", "enable": 1, "macro": "HTTPS", "digest": CLUSTER_DIGEST}),
+        ]),
+        group => fail(format!("no such security group '{group}'")),
+    }
+}
+
+/// GET /cluster/firewall/groups/{group}
+pub(crate) fn read_group(_: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    group_rules(call).map(Value::from)
+}
+
+/// GET /cluster/firewall/groups/{group}/{pos}
+pub(crate) fn read_group_rule(_: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    row_at_position(group_rules(call)?, call)
+}
+
+/// GET /cluster/firewall/ipset/{name}
+pub(crate) fn read_ipset(_: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    match call.text("name") {
+        "management" => Ok(json!([{"cidr": "192.0.2.0/24", "digest": CLUSTER_DIGEST}])),
+        name => fail(format!("no such IPSet '{name}'")),
+    }
+}
+
+/// GET /cluster/firewall/ipset/{name}/{cidr}
+pub(crate) fn read_ipset_entry(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let entries = read_ipset(state, call)?;
+    match entries.as_array().into_iter().flatten().find(|entry| entry["cidr"] == call.text("cidr")) {
+        Some(entry) => Ok(entry.clone()),
+        None => parameter_error("cidr", "no such IP/Network"),
+    }
+}
+
+/// Returns the row of an alias of the data centre.
+fn alias_row(name: &str, (cidr, comment): &(String, Option<String>)) -> Value {
+    let version = if cidr.contains(':') { 6 } else { 4 };
+    let mut row = json!({"name": name, "cidr": cidr, "ipversion": version, "digest": CLUSTER_DIGEST});
+    if let Some(comment) = comment {
+        row["comment"] = comment.as_str().into();
+    }
+    row
+}
+
+/// GET /cluster/firewall/aliases
+pub(crate) fn list_aliases(state: &mut ClusterState, _: &Invocation<'_>) -> ApiResult {
+    Ok(state.aliases.iter().map(|(name, alias)| alias_row(name, alias)).collect())
+}
+
+/// Fails unless the alias in the path exists.
+fn require_alias(state: &ClusterState, call: &Invocation<'_>) -> ApiResult<()> {
+    if state.aliases.contains_key(call.text("name")) { Ok(()) } else { parameter_error("name", "no such alias") }
+}
+
+/// GET /cluster/firewall/aliases/{name}
+pub(crate) fn read_alias(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    require_alias(state, call)?;
+    let name = call.text("name");
+    Ok(alias_row(name, &state.aliases[name]))
+}
+
+fn given_alias(call: &Invocation<'_>) -> (String, Option<String>) {
+    (call.text("cidr").into(), call.optional_text("comment").map(String::from))
+}
+
+/// POST /cluster/firewall/aliases
+pub(crate) fn create_alias(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let name = call.text("name");
+    if state.aliases.contains_key(name) {
+        return parameter_error("name", format!("alias '{name}' already exists"));
+    }
+    state.aliases.insert(name.into(), given_alias(call));
+    Ok(Value::Null)
+}
+
+/// PUT /cluster/firewall/aliases/{name}
+pub(crate) fn update_alias(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    require_alias(state, call)?;
+    state.aliases.remove(call.text("name"));
+    let name = call.optional_text("rename").unwrap_or(call.text("name"));
+    state.aliases.insert(name.into(), given_alias(call));
+    Ok(Value::Null)
+}
+
+/// DELETE /cluster/firewall/aliases/{name}
+pub(crate) fn delete_alias(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    require_alias(state, call)?;
+    state.aliases.remove(call.text("name"));
+    Ok(Value::Null)
+}
+
+/// GET …/firewall/refs: what a rule can refer to.
+pub(crate) fn list_refs(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    if call.params.contains_key("vmid") {
+        call.guest(state)?;
+    }
+    let wanted = |kind: &str| call.optional_text("type").is_none_or(|wanted| wanted == kind);
+    let aliases = state.aliases.iter().filter(|_| wanted("alias")).map(|(name, (_, comment))| {
+        json!({"type": "alias", "scope": "dc", "name": name, "ref": format!("dc/{name}"), "comment": comment})
+    });
+    let ipset = json!({"type": "ipset", "scope": "dc", "name": "management", "ref": "+dc/management",
+        "comment": "may reach the hosts"});
+    Ok(aliases.chain(wanted("ipset").then_some(ipset)).collect())
+}
+
+/// GET …/{vmid}/firewall/aliases/{name}: guests have none.
+pub(crate) fn read_guest_alias(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    call.guest(state)?;
+    parameter_error("name", "no such alias")
+}
+
+/// GET …/{vmid}/firewall/ipset/{name} and …/{cidr}: guests have none.
+pub(crate) fn read_guest_ipset(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    call.guest(state)?;
+    fail(format!("no such IPSet '{}'", call.text("name")))
 }

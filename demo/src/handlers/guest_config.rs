@@ -3,7 +3,7 @@
 use crate::error::{ApiError, ApiResult, fail, parameter_error};
 use crate::guest_options::{LXC, QEMU};
 use crate::invocation::Invocation;
-use crate::model::guest::{Guest, GuestConfig, GuestKind, find_mac_address, is_disk, volume_id};
+use crate::model::guest::{Guest, GuestConfig, GuestKind, StaleName, find_mac_address, is_disk, volume_id};
 use crate::parameters::{MISSING_PARAMETER, RequestParams, UNKNOWN_PARAMETER, value_text};
 use crate::state::{ClusterState, TaskBuilder};
 use crate::units::{format_size, parse_size};
@@ -108,7 +108,10 @@ pub(crate) fn update_config_in_task(state: &mut ClusterState, call: &Invocation<
 /// Fails if the call has the digest of another state of the options.
 pub(crate) fn check_digest(guest: &Guest, call: &Invocation<'_>) -> ApiResult<()> {
     match call.optional_text("digest") {
-        Some(digest) if digest != guest.digest() => fail("checksum mismatch (file change by other user?)"),
+        Some(digest) if digest != guest.digest() => fail(guest.kind.select(
+            "checksum mismatch (file change by other user?)",
+            "detected modified configuration - file changed by other user? Try again.",
+        )),
         _ => Ok(()),
     }
 }
@@ -120,6 +123,7 @@ pub(crate) fn check_lock(guest: &Guest) -> ApiResult<()> {
 
 fn change_config(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult<()> {
     let mut guest = call.guest(state)?.clone();
+    check_option_privileges(state, call, &guest)?;
     check_digest(&guest, call)?;
     check_lock(&guest)?;
     for option in call.list("delete") {
@@ -150,20 +154,68 @@ fn change_config(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult<(
         let hot_options = guest.config.iter().filter(|(option, _)| !is_cold(option));
         running_config.extend(hot_options.map(|(option, value)| (option.clone(), value.clone())));
     }
+    let former_name = state.guests.get(&guest.vmid).map(Guest::name).filter(|name| *name != guest.name());
+    if former_name.is_some() {
+        guest.stale_name = Some(StaleName { name: former_name, until: state.now + state.lag });
+    }
     state.guests.insert(guest.vmid, guest);
     Ok(())
 }
 
+/// Returns the privilege that a change of an option needs, or none for one that only root can set.
+fn option_privilege(kind: GuestKind, option: &str, value: &str) -> Option<&'static str> {
+    let family = option.trim_end_matches(|c: char| c.is_ascii_digit());
+    let has_number = family != option;
+    Some(match (kind, family) {
+        (GuestKind::Qemu, "args" | "lock" | "hookscript" | "vmstatestorage") => return None,
+        _ if is_disk(option) && value.contains("media=cdrom") => "VM.Config.CDROM",
+        _ if is_disk(option) || family == "unused" => "VM.Config.Disk",
+        (_, "net") if has_number => "VM.Config.Network",
+        (_, "cdrom") => "VM.Config.CDROM",
+        (_, "ipconfig") | (GuestKind::Qemu, "nameserver" | "searchdomain") => "VM.Config.Network",
+        (_, "cicustom" | "cipassword" | "citype" | "ciuser" | "ciupgrade" | "sshkeys") => "VM.Config.Cloudinit",
+        (_, "cores" | "sockets" | "cpu" | "vcpus" | "cpulimit" | "cpuunits" | "affinity" | "smp" | "numa") => {
+            "VM.Config.CPU"
+        }
+        (_, "memory" | "balloon" | "shares" | "swap" | "hugepages" | "keephugepages" | "allow-ksm") => {
+            "VM.Config.Memory"
+        }
+        (GuestKind::Lxc, "hostname" | "nameserver" | "searchdomain") => "VM.Config.Network",
+        (
+            GuestKind::Qemu,
+            "acpi" | "bios" | "kvm" | "machine" | "scsihw" | "vga" | "watchdog" | "audio" | "rng" | "tpmstate" | "usb"
+            | "hostpci" | "serial" | "parallel" | "hotplug" | "smbios" | "amd-sev" | "arch" | "ivshmem" | "tdf"
+            | "localtime",
+        ) => "VM.Config.HWType",
+        _ => "VM.Config.Options",
+    })
+}
+
+/// Fails unless the caller may change every option of the call.
+fn check_option_privileges(state: &ClusterState, call: &Invocation<'_>, guest: &Guest) -> ApiResult<()> {
+    let given = call.params.iter().filter(|(option, _)| is_option(guest.kind, option));
+    let given = given.map(|(option, value)| (option.clone(), value_text(value)));
+    let deleted = call.list("delete").chain(call.list("revert"));
+    let deleted = deleted.map(|option| (option.into(), guest.option(option).unwrap_or_default()));
+    for (option, value) in given.chain(deleted) {
+        match option_privilege(guest.kind, &option, &value) {
+            Some(privilege) => call.require(state, &format!("/vms/{}", guest.vmid), privilege)?,
+            None if call.caller.id == "root@pam" => {}
+            None => return fail(format!("only root can set '{option}' config")),
+        }
+    }
+    Ok(())
+}
+
 /// Deletes an option. A disk is kept as an unused one, and the volume of an unused one is removed.
-fn delete_option(state: &mut ClusterState, guest: &mut Guest, option: &str) -> ApiResult<()> {
+pub(super) fn delete_option(state: &mut ClusterState, guest: &mut Guest, option: &str) -> ApiResult<()> {
     let Some(value) = guest.config.remove(option) else { return Ok(()) };
     let value = value_text(&value);
     let volid = volume_id(&value);
     if option.starts_with("unused") {
         state.volumes.retain(|volume| volume.volid != volid);
     } else if is_disk(option) && state.volumes.iter().any(|v| v.volid == volid && v.vmid == Some(guest.vmid)) {
-        let is_free = |slot: &String| !guest.config.contains_key(slot);
-        let Some(slot) = (0..256).map(|n| format!("unused{n}")).find(is_free) else {
+        let Some(slot) = guest.free_unused_slot() else {
             return fail("Too many unused volumes - please delete some of them first");
         };
         guest.config.insert(slot, volid.into());
@@ -267,8 +319,12 @@ fn prepare_disk(
     if matches!(volid, "none" | "cdrom") {
         return Ok(value.into());
     }
-    let properties: String =
-        value.split(',').skip(1).filter(|p| !p.starts_with("size=")).map(|p| format!(",{p}")).collect();
+    let properties: String = value
+        .split(',')
+        .skip(1)
+        .filter(|p| !p.starts_with("size=") && !p.starts_with("format="))
+        .map(|p| format!(",{p}"))
+        .collect();
     let (storage, name) = match (volid.split_once(':'), default_storage) {
         (Some(parts), _) => parts,
         (None, Some(storage)) if volid.parse::<f64>().is_ok() => (storage, volid),
@@ -281,12 +337,30 @@ fn prepare_disk(
         let Some(size) = parse_size(&format!("{name}G")).filter(|size| *size > 0) else {
             return parameter_error(option, format!("invalid size '{name}'"));
         };
-        (state.allocate_volume(&guest.node, storage, guest.kind, guest.vmid, size)?, size)
+        let format = value.split(',').find_map(|part| part.strip_prefix("format=")).unwrap_or("raw");
+        (state.allocate_volume(&guest.node, storage, guest.kind, guest.vmid, size, format)?, size)
     } else {
-        state.storage(storage)?;
+        let plugin = &state.storage(storage)?.plugin;
+        if !name.contains('/') && plugin != "lvmthin" {
+            return fail(format!("unable to parse directory volume name '{name}'"));
+        }
         let found = state.volumes.iter().find(|volume| volume.volid == volid && volume.is_on(&guest.node));
         let volume = found.ok_or_else(|| ApiError::Failed(format!("volume '{volid}' does not exist")))?;
         (volid.to_string(), volume.size)
     };
     Ok(format!("{volid}{properties},size={}", format_size(size)))
+}
+
+/// GET /nodes/{node}/qemu/{vmid}/cloudinit/dump
+pub(crate) fn dump_cloudinit(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let guest = call.guest(state)?;
+    let name = guest.name();
+    Ok(match call.text("type") {
+        "user" => format!(
+            "#cloud-config\nhostname: {name}\nmanage_etc_hosts: true\nfqdn: {name}\nchpasswd:\n  expire: False\nusers:\n  - default\npackage_upgrade: true\n"
+        ),
+        "network" => "version: 1\nconfig:\n    - type: nameserver\n      address:\n      - '192.0.2.53'\n".into(),
+        _ => format!("instance-id: {}\n", &guest.digest()[..32]),
+    }
+    .into())
 }

@@ -4,7 +4,7 @@ use super::ha::requested_state;
 use super::time_series::sample_times;
 use crate::error::ApiResult;
 use crate::invocation::Invocation;
-use crate::model::guest::{Disk, Guest, load_curve};
+use crate::model::guest::{Disk, Guest, StaleName, load_curve};
 use crate::state::ClusterState;
 use crate::units::MIB;
 use serde_json::{Value, json};
@@ -44,8 +44,22 @@ fn guest_row(guest: &Guest, now: f64) -> Value {
 }
 
 /// Returns the row of a guest in /cluster/resources.
-pub(crate) fn resource_row(guest: &Guest, now: f64) -> Value {
-    let mut row = guest_row(guest, now);
+pub(crate) fn resource_row(state: &ClusterState, guest: &Guest) -> Value {
+    let mut row = guest_row(guest, state.now);
+    match guest.stale_name.as_ref().filter(|stale| state.now < stale.until) {
+        Some(StaleName { name: Some(name), .. }) => row["name"] = name.as_str().into(),
+        Some(StaleName { name: None, .. }) => {
+            row.as_object_mut().expect("a row is an object").remove("name");
+            row["status"] = "unknown".into();
+        }
+        None => {}
+    }
+    if let Some(resource) = state.ha_resources.get(&guest.ha_id()) {
+        row["hastate"] = requested_state(resource).into();
+    }
+    if let Some(pool) = &guest.pool {
+        row["pool"] = pool.as_str().into();
+    }
     row["id"] = format!("{}/{}", guest.kind, guest.vmid).into();
     row["type"] = guest.kind.to_string().into();
     row["node"] = guest.node.as_str().into();
@@ -66,6 +80,13 @@ fn node_row(guest: &Guest, now: f64) -> Value {
         row["swap"] = 0.into();
         row["maxswap"] = (512 * MIB).into();
     }
+    if guest.is_running() {
+        row["pid"] = (2000 + guest.vmid).into();
+        for resource in ["cpu", "io", "memory"] {
+            row[format!("pressure{resource}some")] = 0.into();
+            row[format!("pressure{resource}full")] = 0.into();
+        }
+    }
     row
 }
 
@@ -76,14 +97,7 @@ pub(crate) fn list_guests(state: &mut ClusterState, call: &Invocation<'_>) -> Ap
         .values()
         .filter(|guest| guest.kind == call.guest_kind && guest.node == call.node())
         .filter(|guest| call.allows(state, &format!("/vms/{}", guest.vmid), "VM.Audit"));
-    let row = |guest: &Guest| {
-        let mut row = node_row(guest, state.now);
-        if guest.is_running() && !guest.kind.is_container() {
-            row["pid"] = (2000 + guest.vmid).into();
-        }
-        row
-    };
-    Ok(guests.map(row).collect())
+    Ok(guests.map(|guest| node_row(guest, state.now)).collect())
 }
 
 /// GET …/status/current
@@ -106,18 +120,11 @@ pub(crate) fn read_status(state: &mut ClusterState, call: &Invocation<'_>) -> Ap
             row["agent"] = 1.into();
         }
     }
-    if guest.is_running() {
-        row["pid"] = (2000 + guest.vmid).into();
-        for resource in ["cpu", "io", "memory"] {
-            row[format!("pressure{resource}some")] = 0.into();
-            row[format!("pressure{resource}full")] = 0.into();
-        }
-        if !is_container {
-            let interface = json!({"netin": row["netin"], "netout": row["netout"]});
-            row["nics"] = json!({format!("tap{}i0", guest.vmid): interface});
-            row["running-machine"] = "pc-i440fx-10.1+pve0".into();
-            row["running-qemu"] = "10.1.2".into();
-        }
+    if guest.is_running() && !is_container {
+        let interface = json!({"netin": row["netin"], "netout": row["netout"]});
+        row["nics"] = json!({format!("tap{}i0", guest.vmid): interface});
+        row["running-machine"] = "pc-i440fx-10.1+pve0".into();
+        row["running-qemu"] = "10.1.2".into();
     }
     Ok(row)
 }
@@ -157,16 +164,19 @@ pub(crate) fn check_migration(state: &mut ClusterState, call: &Invocation<'_>) -
     let is_local = |disk: &Disk| state.volumes.iter().any(|v| v.volid == disk.volume_id() && v.node.is_some());
     let row = |disk: Disk| {
         let (volid, size) = (disk.volume_id(), disk.size());
-        json!({"volid": volid, "drivename": disk.slot, "size": size, "cdrom": 0, "is_unused": 0})
+        json!({"volid": volid, "drivename": disk.slot, "size": size, "cdrom": 0, "is_unused": 0, "is_attached": 1,
+            "is_cloudinit": 0, "is_tpmstate": 0, "is_vmstate": 0, "replicate": 1, "shared": 0})
     };
     let local_disks: Value = guest.disks().into_iter().filter(is_local).map(row).collect();
-    let mut conditions = json!({"running": u8::from(guest.is_running()), "local_disks": local_disks,
-        "local_resources": [], "mapped-resources": [], "has-dbus-vmstate": 1});
-    if !guest.is_running() {
-        conditions["allowed_nodes"] =
-            state.nodes.iter().filter(|node| node.name != guest.node).map(|node| node.name).collect();
-        conditions["not_allowed_nodes"] = json!({});
+    if guest.kind.is_container() {
+        let nodes: Value = state.nodes.iter().filter(|n| n.name != guest.node).map(|n| n.name).collect();
+        return Ok(json!({"running": u8::from(guest.is_running()), "allowed-nodes": nodes, "not-allowed-nodes": {}}));
     }
+    let mut conditions = json!({"running": u8::from(guest.is_running()), "local_disks": local_disks,
+        "local_resources": [], "mapped-resources": [], "mapped-resource-info": {}, "has-dbus-vmstate": 1,
+        "not_allowed_nodes": {}});
+    conditions["allowed_nodes"] =
+        state.nodes.iter().filter(|node| node.name != guest.node).map(|node| node.name).collect();
     Ok(conditions)
 }
 
@@ -178,7 +188,12 @@ pub(crate) fn list_interfaces(state: &mut ClusterState, call: &Invocation<'_>) -
     }
     let (ip, mac) = guest.addresses();
     Ok(json!([
-        {"name": "lo", "hwaddr": "00:00:00:00:00:00", "inet": "127.0.0.1/8", "inet6": "::1/128"},
-        {"name": "eth0", "hwaddr": mac, "inet": format!("{ip}/24")},
+        {"name": "lo", "hwaddr": "00:00:00:00:00:00", "hardware-address": "00:00:00:00:00:00", "inet": "127.0.0.1/8",
+            "inet6": "::1/128", "ip-addresses": [
+                {"ip-address": "127.0.0.1", "ip-address-type": "inet", "prefix": "8"},
+                {"ip-address": "::1", "ip-address-type": "inet6", "prefix": "128"},
+            ]},
+        {"name": "eth0", "hwaddr": mac, "hardware-address": mac, "inet": format!("{ip}/24"),
+            "ip-addresses": [{"ip-address": ip, "ip-address-type": "inet", "prefix": "24"}]},
     ]))
 }

@@ -1,10 +1,11 @@
 //! Creation, cloning, migration, resizing and removal of guests.
 
 use super::guest_config::{check_digest, check_lock, prepare_options, renew_mac_addresses};
+use super::ha;
 use super::restore::restore_guest;
 use crate::error::{ApiResult, fail, parameter_error};
 use crate::invocation::Invocation;
-use crate::model::guest::{Disk, Guest, GuestKind};
+use crate::model::guest::{Disk, Guest, GuestKind, StaleName};
 use crate::state::{ClusterState, TaskBuilder};
 use crate::units::{format_size, parse_size};
 use serde_json::{Value, json};
@@ -47,7 +48,12 @@ pub(crate) fn create_guest(state: &mut ClusterState, call: &Invocation<'_>) -> A
         GuestKind::Lxc => {
             let template = call.text("ostemplate");
             if !state.volumes.iter().any(|volume| volume.volid == template && volume.content == "vztmpl") {
-                return fail(format!("volume '{template}' does not exist"));
+                let error = format!("unable to create CT {vmid} - volume '{template}' does not exist");
+                return TaskBuilder::new(node, "vzcreate", vmid).fail_with(Some(error)).start(
+                    state,
+                    &call.caller.id,
+                    |_| Ok(()),
+                );
             }
             vec![
                 ("rootfs", format!("{}:4", call.optional_text("storage").unwrap_or("local-lvm")).into()),
@@ -70,6 +76,7 @@ pub(crate) fn create_guest(state: &mut ClusterState, call: &Invocation<'_>) -> A
         let slots: Vec<&str> = disks.iter().map(|disk| disk.slot.as_str()).collect();
         guest.config.insert("boot".into(), format!("order={}", slots.join(";")).into());
     }
+    guest.stale_name = Some(StaleName { name: None, until: state.now + state.lag });
     state.guests.insert(vmid, guest);
     let start = call.flag("start");
     let line = |disk: Disk| format!("{}: successfully created disk '{}'", disk.slot, disk.value);
@@ -119,7 +126,7 @@ pub(crate) fn clone_guest(state: &mut ClusterState, call: &Invocation<'_>) -> Ap
         if target != node && !state.storage(storage)?.shared {
             return fail(format!("can't clone VM to node '{target}' (VM uses local storage)"));
         }
-        let volume = state.allocate_volume(target, storage, kind, new_id, disk.size())?;
+        let volume = state.allocate_volume(target, storage, kind, new_id, disk.size(), disk.format())?;
         let method = if full { "full" } else { "linked" };
         task = task.line(format!("create {method} clone of drive {} ({})", disk.slot, disk.volume_id()));
         if full {
@@ -135,6 +142,7 @@ pub(crate) fn clone_guest(state: &mut ClusterState, call: &Invocation<'_>) -> Ap
         guest.config.insert("description".into(), description.into());
     }
     renew_mac_addresses(state, &mut guest.config);
+    guest.stale_name = Some(StaleName { name: None, until: state.now + state.lag });
     state.guests.insert(new_id, guest);
     task.start(state, &call.caller.id, |_| Ok(()))
 }
@@ -147,6 +155,10 @@ pub(crate) fn migrate_guest(state: &mut ClusterState, call: &Invocation<'_>) -> 
         return parameter_error("target", "target is local node.");
     }
     let address = state.node(&target)?.ip;
+    if ha::is_managed(state, guest) {
+        let guest = guest.clone();
+        return ha::request_migration(state, &call.caller.id, &guest, target);
+    }
     match (guest.kind, guest.is_running()) {
         (GuestKind::Lxc, true) if call.flag("online") => {
             return fail("lxc live migration is currently not implemented");
@@ -174,18 +186,22 @@ pub(crate) fn migrate_guest(state: &mut ClusterState, call: &Invocation<'_>) -> 
         task = task.line(format!("starting online/live migration on unix:/run/qemu-server/{vmid}.migrate"));
     }
     task = task.line(format!("migration finished successfully (to node '{target}')"));
-    task.start(state, &call.caller.id, move |state| {
-        let now = state.now;
-        let guest = state.guests.get_mut(&vmid).ok_or_else(|| format!("no such guest {vmid}"))?;
-        guest.node.clone_from(&target);
-        if guest.kind.is_container() && guest.is_running() {
-            guest.start(now);
-        }
-        for volume in state.volumes.iter_mut().filter(|volume| local_volumes.contains(&volume.volid)) {
-            volume.node = Some(target.clone());
-        }
-        Ok(())
-    })
+    task.start(state, &call.caller.id, move |state| move_guest(state, vmid, &target))
+}
+
+/// Moves a guest and its local volumes to another node.
+pub(super) fn move_guest(state: &mut ClusterState, vmid: u32, target: &str) -> Result<(), String> {
+    let now = state.now;
+    let guest = state.guests.get_mut(&vmid).ok_or_else(|| format!("no such guest {vmid}"))?;
+    guest.node = target.into();
+    if guest.kind.is_container() && guest.is_running() {
+        guest.start(now);
+    }
+    let volumes: Vec<String> = guest.disks().iter().map(|disk| disk.volume_id().into()).collect();
+    for volume in state.volumes.iter_mut().filter(|volume| volumes.contains(&volume.volid) && volume.node.is_some()) {
+        volume.node = Some(target.into());
+    }
+    Ok(())
 }
 
 /// DELETE …/{vmid}
@@ -224,14 +240,15 @@ pub(crate) fn resize_disk(state: &mut ClusterState, call: &Invocation<'_>) -> Ap
     let guest = call.guest(state)?;
     let (vmid, slot, size) = (guest.vmid, call.text("disk").to_string(), call.text("size"));
     check_digest(guest, call)?;
-    let Some(value) = guest.option(&slot) else { return fail(format!("disk '{slot}' does not exist")) };
-    let disk = Disk { slot, value };
+    let missing = guest.option(&slot).is_none().then(|| format!("disk '{slot}' does not exist"));
+    let disk = Disk { value: guest.option(&slot).unwrap_or_default(), slot };
     let increase = size.strip_prefix('+');
     let Some(size) = parse_size(increase.unwrap_or(size)) else {
         return parameter_error("size", "value does not match the regex pattern");
     };
     let (old_size, new_size) = (disk.size(), if increase.is_some() { disk.size().saturating_add(size) } else { size });
     TaskBuilder::for_guest(guest, "resize", "resize")
+        .fail_with(missing)
         .fail_if(new_size < old_size, "shrinking disks is not supported")
         .line(format!("resizing {} to {}", disk.slot, format_size(new_size)))
         .start(state, &call.caller.id, move |state| {

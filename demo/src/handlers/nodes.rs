@@ -141,26 +141,44 @@ pub(crate) fn read_interface(state: &mut ClusterState, call: &Invocation<'_>) ->
     }
 }
 
-fn service_row(name: &str) -> Value {
-    let [state, active_state, unit_state] =
-        if name == "syslog" { ["dead", "inactive", "not-found"] } else { ["running", "active", "enabled"] };
+fn service_row(cluster: &ClusterState, node: &str, name: &str) -> Value {
+    let [state, active_state, unit_state] = match name {
+        "syslog" => ["dead", "inactive", "not-found"],
+        _ if cluster.stopped_services.contains(&(node.into(), name.into())) => ["dead", "inactive", "enabled"],
+        _ => ["running", "active", "enabled"],
+    };
     json!({"service": name, "name": name, "desc": format!("{name} service"), "state": state,
         "active-state": active_state, "unit-state": unit_state})
 }
 
 /// GET /nodes/{node}/services
-pub(crate) fn list_services(_: &mut ClusterState, _: &Invocation<'_>) -> ApiResult {
-    Ok(SERVICES.iter().map(|name| service_row(name)).collect())
+pub(crate) fn list_services(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    Ok(SERVICES.iter().map(|name| service_row(state, call.node(), name)).collect())
 }
 
 /// GET /nodes/{node}/services/{service}/state
-pub(crate) fn read_service(_: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    Ok(service_row(call.text("service")))
+pub(crate) fn read_service(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    Ok(service_row(state, call.node(), call.text("service")))
 }
 
-/// POST /nodes/{node}/services/{service}/restart and …/reload
-pub(crate) fn restart_service(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    TaskBuilder::new(call.node(), "srvrestart", call.text("service")).start(state, &call.caller.id, |_| Ok(()))
+/// POST /nodes/{node}/services/{service}/start, …/stop, …/restart and …/reload
+pub(crate) fn control_service(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let (node, service) = (call.node().to_string(), call.text("service").to_string());
+    let (kind, stops) = match call.segment(4) {
+        "start" => ("srvstart", false),
+        "stop" => ("srvstop", true),
+        "reload" => ("srvreload", false),
+        _ => ("srvrestart", false),
+    };
+    TaskBuilder::new(&node, kind, &service).start(state, &call.caller.id, move |state| {
+        let entry = (node, service);
+        if stops {
+            state.stopped_services.insert(entry)
+        } else {
+            state.stopped_services.remove(&entry)
+        };
+        Ok(())
+    })
 }
 
 /// GET /nodes/{node}/apt/update
@@ -193,7 +211,8 @@ pub(crate) fn refresh_updates(state: &mut ClusterState, call: &Invocation<'_>) -
 pub(crate) fn list_versions(_: &mut ClusterState, _: &Invocation<'_>) -> ApiResult {
     let row = |(package, version): (&str, &str)| {
         json!({"Package": package, "OldVersion": version, "Version": version, "CurrentState": "Installed",
-            "Arch": "amd64", "Origin": "Proxmox"})
+            "Arch": "amd64", "Origin": "Proxmox", "Priority": "optional", "Section": "admin", "Title": package,
+            "Description": package})
     };
     let packages = [
         ("proxmox-ve", "9.2.0"),
@@ -215,6 +234,7 @@ pub(crate) fn list_certificates(state: &mut ClusterState, call: &Invocation<'_>)
     Ok(json!([{"filename": "pve-ssl.pem", "subject": subject, "issuer": issuer,
         "fingerprint": certificate_fingerprint(node), "notbefore": booted - 8_000_000,
         "notafter": booted + 55_000_000, "san": ["127.0.0.1", "localhost", node.ip, node.name],
+        "pem": format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", "ZGVtbyBjZXJ0aWZpY2F0ZQ=="),
         "public-key-type": "rsaEncryption", "public-key-bits": 2048}]))
 }
 
@@ -348,4 +368,25 @@ pub(crate) fn start_all(state: &mut ClusterState, call: &Invocation<'_>) -> ApiR
 /// POST /nodes/{node}/stopall
 pub(crate) fn stop_all(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
     switch_guests(state, call, false)
+}
+
+/// GET /nodes/{node}/aplinfo: the container templates that can be downloaded.
+pub(crate) fn templates() -> Value {
+    json!([
+        {
+            "template": "debian-13-standard_13.1-2_amd64.tar.zst", "package": "debian-13-standard", "version": "13.1-2",
+            "os": "debian-13", "section": "system", "type": "lxc", "architecture": "amd64",
+            "headline": "Debian 13 Trixie (standard)",
+        },
+        {
+            "template": "ubuntu-24.04-standard_24.04-2_amd64.tar.zst", "package": "ubuntu-24.04-standard",
+            "version": "24.04-2", "os": "ubuntu-24.04", "section": "system", "type": "lxc", "architecture": "amd64",
+            "headline": "Ubuntu 24.04 Noble (standard)",
+        },
+        {
+            "template": "alpine-3.22-default_20250617_amd64.tar.xz", "package": "alpine-3.22-default",
+            "version": "20250617", "os": "alpine", "section": "system", "type": "lxc", "architecture": "amd64",
+            "headline": "LXC default image for alpine 3.22",
+        },
+    ])
 }

@@ -55,7 +55,7 @@ pub(crate) fn restore_guest(state: &mut ClusterState, call: &Invocation<'_>, bac
     ));
     for disk in guest.disks() {
         let storage = call.optional_text("storage").unwrap_or_else(|| disk.storage());
-        let volid = state.allocate_volume(node, storage, kind, vmid, disk.size())?;
+        let volid = state.allocate_volume(node, storage, kind, vmid, disk.size(), disk.format())?;
         state.volume_mut(&volid).expect("the volume that was just allocated").used = disk.size() / 3;
         task = task.line(format!("new volume ID is '{volid}'"));
         let value = disk.with_volume(&volid);

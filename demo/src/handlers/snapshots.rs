@@ -2,7 +2,7 @@
 
 use crate::error::{ApiResult, fail};
 use crate::invocation::Invocation;
-use crate::model::guest::{Disk, Snapshot};
+use crate::model::guest::{Disk, Guest, Snapshot};
 use crate::state::{ClusterState, TaskBuilder};
 use serde_json::{Value, json};
 
@@ -27,6 +27,14 @@ pub(crate) fn list_snapshots(state: &mut ClusterState, call: &Invocation<'_>) ->
     Ok(guest.snapshots.iter().map(row).chain([current]).collect())
 }
 
+/// Returns true if every disk of the guest can have snapshots: raw files cannot.
+pub(crate) fn supports_snapshots(state: &ClusterState, guest: &Guest) -> bool {
+    let is_raw_file = |disk: &Disk| {
+        disk.format() == "raw" && state.storage(disk.storage()).is_ok_and(|storage| storage.plugin != "lvmthin")
+    };
+    !guest.disks().iter().any(is_raw_file)
+}
+
 /// POST …/snapshot
 pub(crate) fn create_snapshot(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
     let guest = call.guest(state)?;
@@ -39,6 +47,7 @@ pub(crate) fn create_snapshot(state: &mut ClusterState, call: &Invocation<'_>) -
     let line = |disk: Disk| format!("snapshotting '{}' ({})", disk.slot, disk.volume_id());
     TaskBuilder::for_guest(guest, "qmsnapshot", "vzsnapshot")
         .fail_if(guest.snapshot(&name).is_ok(), format!("snapshot name '{name}' already used"))
+        .fail_if(!supports_snapshots(state, guest), "snapshot feature is not available")
         .fail_if(guest.is_template(), format!("can't create snapshot of template {vmid}"))
         .lock(vmid, "snapshot")
         .lines(guest.disks().into_iter().map(line))

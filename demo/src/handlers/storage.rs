@@ -1,13 +1,17 @@
 //! Storages and the volumes on them.
 
 use super::time_series::sample_times;
-use crate::error::{ApiResult, fail, parameter_error};
+use crate::error::{ApiError, ApiResult, fail, parameter_error};
 use crate::invocation::Invocation;
 use crate::model::guest::GuestKind;
 use crate::model::storage::{Storage, Volume};
+use crate::parameters::MISSING_PARAMETER;
 use crate::state::{ClusterState, TaskBuilder};
-use crate::units::parse_size;
+use crate::units::{GIB, parse_size};
 use serde_json::{Value, json};
+
+/// The digest of storage.cfg.
+const CONFIG_DIGEST: &str = "c9a5c0541334075c6a7167602b58f5c6ca388e23";
 
 /// Returns the storages that the caller can see.
 fn visible_storages<'a>(state: &'a ClusterState, call: &'a Invocation<'_>) -> impl Iterator<Item = &'a Storage> {
@@ -20,8 +24,9 @@ fn visible_storages<'a>(state: &'a ClusterState, call: &'a Invocation<'_>) -> im
 /// Returns the status of a storage on a node.
 fn status_row(state: &ClusterState, storage: &Storage, node: &str) -> Value {
     let used = state.used_space(storage, node);
-    json!({"type": storage.plugin, "content": storage.content, "shared": u8::from(storage.shared), "active": 1,
-        "enabled": 1, "total": storage.total, "used": used, "avail": storage.total - used})
+    let enabled = u8::from(storage.properties["disable"] != 1);
+    json!({"type": storage.plugin, "content": storage.content, "shared": u8::from(storage.shared), "active": enabled,
+        "enabled": enabled, "total": storage.total, "used": used, "avail": storage.total - used})
 }
 
 /// Returns the row of a storage in /cluster/resources.
@@ -34,10 +39,10 @@ pub(crate) fn resource_row(state: &ClusterState, storage: &Storage, node: &str) 
 /// Returns the entry of a storage in storage.cfg.
 fn config_row(storage: &Storage) -> Value {
     let mut row = storage.properties.clone();
-    row["storage"] = storage.name.into();
-    row["type"] = storage.plugin.into();
-    row["content"] = storage.content.into();
-    row["digest"] = "c9a5c0541334075c6a7167602b58f5c6ca388e23".into();
+    row["storage"] = storage.name.as_str().into();
+    row["type"] = storage.plugin.as_str().into();
+    row["content"] = storage.content.as_str().into();
+    row["digest"] = CONFIG_DIGEST.into();
     if storage.shared {
         row["shared"] = 1.into();
     }
@@ -65,7 +70,7 @@ pub(crate) fn list_node_storages(state: &mut ClusterState, call: &Invocation<'_>
         .filter(|storage| content.is_empty() || content.iter().any(|content| storage.accepts(content)));
     let row = |storage: &Storage| {
         let mut row = status_row(state, storage, call.node());
-        row["storage"] = storage.name.into();
+        row["storage"] = storage.name.as_str().into();
         row["used_fraction"] = (state.used_space(storage, call.node()) as f64 / storage.total as f64).into();
         row
     };
@@ -118,7 +123,7 @@ pub(crate) fn list_volumes(state: &mut ClusterState, call: &Invocation<'_>) -> A
     let storage = state.storage(call.text("storage"))?;
     let (content, vmid) = (call.optional_text("content"), call.integer("vmid"));
     let volumes = state
-        .volumes_on(storage.name, call.node())
+        .volumes_on(&storage.name, call.node())
         .filter(|volume| content.is_none_or(|content| content == volume.content))
         .filter(|volume| vmid.is_none() || volume.vmid.map(i64::from) == vmid)
         .filter(|volume| may_see_volume(state, call, volume));
@@ -184,7 +189,17 @@ pub(crate) fn update_volume(state: &mut ClusterState, call: &Invocation<'_>) -> 
 /// DELETE …/content/{volume}
 pub(crate) fn delete_volume(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
     require_on_storage(state, call, "Datastore.Allocate")?;
-    let volume = &state.volumes[find_volume(state, call)?];
+    let Ok(index) = find_volume(state, call) else {
+        state.storage(call.text("storage"))?;
+        let name = call.text("volume").rsplit('/').next().unwrap_or_default();
+        let error = format!("unlink '{name}' failed - No such file or directory");
+        return TaskBuilder::new(call.node(), "imgdel", call.text("storage")).fail_with(Some(error)).start(
+            state,
+            &call.caller.id,
+            |_| Ok(()),
+        );
+    };
+    let volume = &state.volumes[index];
     let (volid, node) = (volume.volid.clone(), volume.node.clone());
     if volume.protected {
         return fail(format!("volume '{volid}' is protected - remove its protection first"));
@@ -210,6 +225,84 @@ pub(crate) fn create_volume(state: &mut ClusterState, call: &Invocation<'_>) -> 
         return parameter_error("size", "value does not match the regex pattern");
     };
     let kind = state.guests.get(&vmid).map_or(GuestKind::Qemu, |guest| guest.kind);
-    let volid = state.allocate_volume(call.node(), call.text("storage"), kind, vmid, size.saturating_mul(unit))?;
+    let format = call.optional_text("format").unwrap_or("raw");
+    let volid =
+        state.allocate_volume(call.node(), call.text("storage"), kind, vmid, size.saturating_mul(unit), format)?;
     Ok(volid.into())
+}
+
+/// Parameters of a storage that are no properties of its entry.
+const NO_PROPERTIES: [&str; 6] = ["storage", "type", "content", "shared", "delete", "digest"];
+
+/// Sets the content and the properties of a storage that the call has.
+fn set_properties(storage: &mut Storage, call: &Invocation<'_>) {
+    if let Some(content) = call.optional_text("content") {
+        let mut content: Vec<&str> = content.split(',').collect();
+        content.sort_unstable();
+        storage.content = content.join(",");
+    }
+    let given = call.params.iter().filter(|(key, _)| !NO_PROPERTIES.contains(&key.as_str()));
+    let properties = storage.properties.as_object_mut().expect("an object of properties");
+    properties.extend(given.map(|(key, value)| (key.clone(), value.clone())));
+}
+
+/// POST /storage
+pub(crate) fn create_storage(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let (name, plugin) = (call.text("storage"), call.text("type"));
+    let required: &[&str] = match plugin {
+        "dir" => &["path"],
+        "nfs" => &["server", "export"],
+        _ => return Err(ApiError::Unsupported(format!("storages of type {plugin}"))),
+    };
+    if let Some(missing) = required.iter().find(|name| call.optional_text(name).is_none()) {
+        return parameter_error(missing, MISSING_PARAMETER);
+    }
+    if state.storage(name).is_ok() {
+        return fail(format!("create storage failed: storage ID '{name}' already defined"));
+    }
+    let known_servers: Vec<Value> = state.storages.iter().map(|storage| storage.properties["server"].clone()).collect();
+    if plugin == "nfs" && !known_servers.iter().any(|server| server == call.text("server")) {
+        return fail(format!("create storage failed: storage '{name}' is not online"));
+    }
+    let mut storage = Storage {
+        name: name.into(),
+        plugin: plugin.into(),
+        content: if plugin == "dir" { "backup,iso,vztmpl" } else { "images" }.into(),
+        shared: plugin == "nfs" || call.flag("shared"),
+        total: if plugin == "nfs" { 4096 } else { 94 } * GIB,
+        other: GIB,
+        properties: json!({}),
+    };
+    set_properties(&mut storage, call);
+    state.storages.push(storage);
+    Ok(json!({"storage": name, "type": plugin}))
+}
+
+/// Returns the index of the storage in the path, or the refusal of a change of it.
+fn storage_index(state: &ClusterState, call: &Invocation<'_>, change: &str) -> ApiResult<usize> {
+    let name = call.text("storage");
+    match state.storages.iter().position(|storage| storage.name == name) {
+        Some(index) => Ok(index),
+        None => fail(format!("{change} storage failed: storage '{name}' does not exist")),
+    }
+}
+
+/// PUT /storage/{storage}
+pub(crate) fn update_storage(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let index = storage_index(state, call, "update")?;
+    let storage = &mut state.storages[index];
+    if call.optional_text("digest").is_some_and(|digest| digest != CONFIG_DIGEST) {
+        return fail("update storage failed: detected modified configuration - file changed by other user? Try again.");
+    }
+    let properties = storage.properties.as_object_mut().expect("an object of properties");
+    properties.retain(|key, _| call.list("delete").all(|deleted| deleted != key));
+    set_properties(storage, call);
+    Ok(json!({"storage": storage.name, "type": storage.plugin}))
+}
+
+/// DELETE /storage/{storage}: removes the entry, not the data.
+pub(crate) fn delete_storage(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let index = storage_index(state, call, "delete")?;
+    state.storages.remove(index);
+    Ok(Value::Null)
 }

@@ -49,7 +49,7 @@ pub(crate) fn list_cluster_tasks(state: &mut ClusterState, call: &Invocation<'_>
     let row = |task: &Task| {
         let mut row = task_row(task);
         if task.end.is_some() {
-            row["saved"] = 1.into();
+            row["saved"] = "1".into();
         }
         row
     };

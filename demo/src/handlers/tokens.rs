@@ -1,8 +1,10 @@
 //! API tokens.
 
+use super::users::require_self_or_modify;
 use crate::error::{ApiError, ApiResult, fail, parameter_error};
 use crate::invocation::Invocation;
 use crate::model::accounts::{Token, new_secret};
+use crate::parameters::value_text;
 use crate::state::ClusterState;
 use serde_json::{Value, json};
 
@@ -23,14 +25,6 @@ fn token_info(token: &Token) -> Value {
     json!({"privsep": u8::from(token.privilege_separation), "expire": token.expire, "comment": token.comment})
 }
 
-/// Fails unless the caller is the user in the path, or may modify users.
-fn require_own_or_modify(state: &ClusterState, call: &Invocation<'_>) -> ApiResult<()> {
-    if call.caller.user() == call.text("userid") {
-        return Ok(());
-    }
-    call.require(state, "/access/groups", "User.Modify")
-}
-
 fn token_id(call: &Invocation<'_>) -> String {
     format!("{}!{}", call.text("userid"), call.text("tokenid"))
 }
@@ -41,23 +35,27 @@ fn fail_without_token<T>(call: &Invocation<'_>) -> ApiResult<T> {
 
 /// GET /access/users/{userid}/token
 pub(crate) fn list_tokens(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    require_own_or_modify(state, call)?;
+    require_self_or_modify(state, call)?;
     Ok(user_tokens(state, call.text("userid")).into())
 }
 
 /// GET /access/users/{userid}/token/{tokenid}
 pub(crate) fn read_token(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    require_own_or_modify(state, call)?;
+    require_self_or_modify(state, call)?;
     state.accounts.tokens.get(&token_id(call)).map_or_else(|| fail_without_token(call), |token| Ok(token_info(token)))
+}
+
+/// Returns the properties that a call gives to a new token, as texts.
+fn given_info(call: &Invocation<'_>) -> Value {
+    let given = ["comment", "expire"].into_iter().filter_map(|key| Some((key, value_text(call.params.get(key)?))));
+    let privsep = u8::from(call.integer("privsep") != Some(0)).to_string();
+    given.chain([("privsep", privsep)]).map(|(key, value)| (key.to_string(), Value::from(value))).collect()
 }
 
 /// POST /access/users/{userid}/token/{tokenid}: the only answer that has the secret.
 pub(crate) fn create_token(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    require_own_or_modify(state, call)?;
-    let (user, id) = (call.text("userid"), token_id(call));
-    if !state.accounts.users.contains_key(user) {
-        return fail(format!("no such user ('{user}')"));
-    }
+    require_self_or_modify(state, call)?;
+    let id = token_id(call);
     if state.accounts.tokens.contains_key(&id) {
         return parameter_error("tokenid", "Token already exists.");
     }
@@ -68,14 +66,35 @@ pub(crate) fn create_token(state: &mut ClusterState, call: &Invocation<'_>) -> A
         comment: call.optional_text("comment").unwrap_or("").into(),
         expire: call.integer("expire").unwrap_or(0),
     };
-    let info = token_info(&token);
+    let info = given_info(call);
     state.accounts.tokens.insert(id.clone(), token);
     Ok(json!({"full-tokenid": id, "info": info, "value": secret}))
 }
 
+/// PUT /access/users/{userid}/token/{tokenid}: changes the properties, and the secret with `regenerate`.
+pub(crate) fn update_token(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    require_self_or_modify(state, call)?;
+    let id = token_id(call);
+    let Some(token) = state.accounts.tokens.get_mut(&id) else { return fail_without_token(call) };
+    if let Some(comment) = call.optional_text("comment") {
+        token.comment = comment.into();
+    }
+    if call.list("delete").any(|key| key == "comment") {
+        token.comment.clear();
+    }
+    token.expire = call.integer("expire").unwrap_or(token.expire);
+    token.privilege_separation = call.integer("privsep").map_or(token.privilege_separation, |privsep| privsep == 1);
+    let mut answer = token_info(token);
+    if call.flag("regenerate") {
+        token.secret = new_secret().map_err(|e| ApiError::Failed(format!("cannot create a secret: {e}")))?;
+        answer = json!({"full-tokenid": id, "info": answer, "value": token.secret});
+    }
+    Ok(answer)
+}
+
 /// DELETE /access/users/{userid}/token/{tokenid}: also removes the token from the access lists.
 pub(crate) fn delete_token(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    require_own_or_modify(state, call)?;
+    require_self_or_modify(state, call)?;
     let id = token_id(call);
     if state.accounts.tokens.remove(&id).is_none() {
         return fail_without_token(call);

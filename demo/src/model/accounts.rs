@@ -1,8 +1,9 @@
 //! Users, groups, roles, API tokens and access lists.
 
+use crate::options::Release;
 use ring::rand::{SecureRandom, SystemRandom};
-use serde_json::Value;
-use std::collections::BTreeMap;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 /// The owner of both tokens.
@@ -14,27 +15,49 @@ pub const AUDIT: &str = "audit";
 
 /// A role: a set of privileges with a name.
 pub(crate) struct Role {
-    pub(crate) id: &'static str,
     /// True for a predefined role of Proxmox.
     pub(crate) special: bool,
-    pub(crate) privileges: &'static [&'static str],
+    pub(crate) privileges: BTreeSet<&'static str>,
 }
 
 /// A group of users.
+#[derive(Default)]
 pub(crate) struct Group {
-    pub(crate) id: &'static str,
-    pub(crate) comment: &'static str,
-    pub(crate) members: &'static [&'static str],
+    pub(crate) comment: Option<String>,
+    pub(crate) members: BTreeSet<String>,
 }
 
-/// Users, tokens and access lists of the cluster.
+/// A user.
+#[derive(Default)]
+pub(crate) struct User {
+    /// Properties as in user.cfg: `enable`, `expire`, `email` and so on.
+    pub(crate) properties: Map<String, Value>,
+    pub(crate) password: Option<String>,
+    /// Second factors, oldest first.
+    pub(crate) factors: Vec<SecondFactor>,
+}
+
+/// A second factor of a user: one-time passwords by time (RFC 6238).
+pub(crate) struct SecondFactor {
+    pub(crate) id: String,
+    pub(crate) description: String,
+    /// Time of creation, in seconds since 1970.
+    pub(crate) created: i64,
+    pub(crate) secret: Vec<u8>,
+}
+
+/// Users, groups, roles, tokens and access lists of the cluster.
 #[derive(Default)]
 pub(crate) struct Accounts {
-    /// Properties of the users, by user id.
-    pub(crate) users: BTreeMap<&'static str, Value>,
+    /// Users by their id, `user@realm`.
+    pub(crate) users: BTreeMap<String, User>,
+    pub(crate) groups: BTreeMap<String, Group>,
+    pub(crate) roles: BTreeMap<String, Role>,
     /// API tokens by full id, `user@realm!token`.
     pub(crate) tokens: BTreeMap<String, Token>,
     pub(crate) acl: Vec<AclEntry>,
+    /// The key that signs tickets.
+    pub(crate) ticket_key: [u8; 32],
 }
 
 /// An API token.
@@ -57,9 +80,9 @@ pub(crate) struct AclEntry {
     pub(crate) propagate: bool,
 }
 
-/// Every privilege, in the order of a node.
+/// Every privilege of both releases, in the order of a node.
 #[rustfmt::skip]
-pub(crate) const ALL_PRIVILEGES: &[&str] = &[
+const PRIVILEGES: &[&str] = &[
     "Datastore.Allocate", "Datastore.AllocateSpace", "Datastore.AllocateTemplate", "Datastore.Audit", "Group.Allocate",
     "Mapping.Audit", "Mapping.Modify", "Mapping.Use", "Permissions.Modify", "Pool.Allocate", "Pool.Audit",
     "Realm.Allocate", "Realm.AllocateUser", "SDN.Allocate", "SDN.Audit", "SDN.Use", "Sys.AccessNetwork", "Sys.Audit",
@@ -67,84 +90,93 @@ pub(crate) const ALL_PRIVILEGES: &[&str] = &[
     "VM.Audit", "VM.Backup", "VM.Clone", "VM.Config.CDROM", "VM.Config.CPU", "VM.Config.Cloudinit", "VM.Config.Disk",
     "VM.Config.HWType", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Options", "VM.Console",
     "VM.GuestAgent.Audit", "VM.GuestAgent.FileRead", "VM.GuestAgent.FileSystemMgmt", "VM.GuestAgent.FileWrite",
-    "VM.GuestAgent.Unrestricted", "VM.Migrate", "VM.PowerMgmt", "VM.Replicate", "VM.Snapshot", "VM.Snapshot.Rollback",
+    "VM.GuestAgent.Unrestricted", "VM.Migrate", "VM.Monitor", "VM.PowerMgmt", "VM.Replicate", "VM.Snapshot",
+    "VM.Snapshot.Rollback",
 ];
 
-/// The predefined roles of a node, and one that the demo's administrators made.
+/// The predefined roles of a node, with the privileges of both releases.
 #[rustfmt::skip]
-pub(crate) const ROLES: &[Role] = &[
-    Role { id: "Administrator", special: true, privileges: ALL_PRIVILEGES },
-    Role { id: "NoAccess", special: true, privileges: &[] },
-    Role { id: "PVEAdmin", special: true, privileges: &[
+const PREDEFINED_ROLES: &[(&str, &[&str])] = &[
+    ("Administrator", PRIVILEGES),
+    ("NoAccess", &[]),
+    ("PVEAdmin", &[
         "Datastore.Allocate", "Datastore.AllocateSpace", "Datastore.AllocateTemplate", "Datastore.Audit",
         "Group.Allocate", "Mapping.Audit", "Mapping.Use", "Pool.Allocate", "Pool.Audit", "Realm.AllocateUser",
         "SDN.Allocate", "SDN.Audit", "SDN.Use", "Sys.Audit", "Sys.Console", "Sys.Syslog", "User.Modify", "VM.Allocate",
         "VM.Audit", "VM.Backup", "VM.Clone", "VM.Config.CDROM", "VM.Config.CPU", "VM.Config.Cloudinit",
         "VM.Config.Disk", "VM.Config.HWType", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Options",
         "VM.Console", "VM.GuestAgent.Audit", "VM.GuestAgent.FileRead", "VM.GuestAgent.FileSystemMgmt",
-        "VM.GuestAgent.FileWrite", "VM.GuestAgent.Unrestricted", "VM.Migrate", "VM.PowerMgmt", "VM.Replicate",
-        "VM.Snapshot", "VM.Snapshot.Rollback",
-    ] },
-    Role { id: "PVEAuditor", special: true, privileges: &[
+        "VM.GuestAgent.FileWrite", "VM.GuestAgent.Unrestricted", "VM.Migrate", "VM.Monitor", "VM.PowerMgmt",
+        "VM.Replicate", "VM.Snapshot", "VM.Snapshot.Rollback",
+    ]),
+    ("PVEAuditor", &[
         "Datastore.Audit", "Mapping.Audit", "Pool.Audit", "SDN.Audit", "Sys.Audit", "VM.Audit", "VM.GuestAgent.Audit",
-    ] },
-    Role { id: "PVEDatastoreAdmin", special: true, privileges: &[
+    ]),
+    ("PVEDatastoreAdmin", &[
         "Datastore.Allocate", "Datastore.AllocateSpace", "Datastore.AllocateTemplate", "Datastore.Audit",
-    ] },
-    Role { id: "PVEDatastoreUser", special: true, privileges: &["Datastore.AllocateSpace", "Datastore.Audit"] },
-    Role { id: "PVEMappingAdmin", special: true, privileges: &["Mapping.Audit", "Mapping.Modify", "Mapping.Use"] },
-    Role { id: "PVEMappingUser", special: true, privileges: &["Mapping.Audit", "Mapping.Use"] },
-    Role { id: "PVEPoolAdmin", special: true, privileges: &["Pool.Allocate", "Pool.Audit"] },
-    Role { id: "PVEPoolUser", special: true, privileges: &["Pool.Audit"] },
-    Role { id: "PVESDNAdmin", special: true, privileges: &["SDN.Allocate", "SDN.Audit", "SDN.Use"] },
-    Role { id: "PVESDNUser", special: true, privileges: &["SDN.Audit", "SDN.Use"] },
-    Role { id: "PVESysAdmin", special: true, privileges: &["Sys.Audit", "Sys.Console", "Sys.Syslog"] },
-    Role { id: "PVETemplateUser", special: true, privileges: &["VM.Audit", "VM.Clone"] },
-    Role { id: "PVEUserAdmin", special: true, privileges: &["Group.Allocate", "Realm.AllocateUser", "User.Modify"] },
-    Role { id: "PVEVMAdmin", special: true, privileges: &[
+    ]),
+    ("PVEDatastoreUser", &["Datastore.AllocateSpace", "Datastore.Audit"]),
+    ("PVEMappingAdmin", &["Mapping.Audit", "Mapping.Modify", "Mapping.Use"]),
+    ("PVEMappingUser", &["Mapping.Audit", "Mapping.Use"]),
+    ("PVEPoolAdmin", &["Pool.Allocate", "Pool.Audit"]),
+    ("PVEPoolUser", &["Pool.Audit"]),
+    ("PVESDNAdmin", &["SDN.Allocate", "SDN.Audit", "SDN.Use"]),
+    ("PVESDNUser", &["SDN.Audit", "SDN.Use"]),
+    ("PVESysAdmin", &["Sys.Audit", "Sys.Console", "Sys.Syslog"]),
+    ("PVETemplateUser", &["VM.Audit", "VM.Clone"]),
+    ("PVEUserAdmin", &["Group.Allocate", "Realm.AllocateUser", "User.Modify"]),
+    ("PVEVMAdmin", &[
         "VM.Allocate", "VM.Audit", "VM.Backup", "VM.Clone", "VM.Config.CDROM", "VM.Config.CPU", "VM.Config.Cloudinit",
         "VM.Config.Disk", "VM.Config.HWType", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Options",
         "VM.Console", "VM.GuestAgent.Audit", "VM.GuestAgent.FileRead", "VM.GuestAgent.FileSystemMgmt",
-        "VM.GuestAgent.FileWrite", "VM.GuestAgent.Unrestricted", "VM.Migrate", "VM.PowerMgmt", "VM.Replicate",
-        "VM.Snapshot", "VM.Snapshot.Rollback",
-    ] },
-    Role { id: "PVEVMUser", special: true, privileges: &[
+        "VM.GuestAgent.FileWrite", "VM.GuestAgent.Unrestricted", "VM.Migrate", "VM.Monitor", "VM.PowerMgmt",
+        "VM.Replicate", "VM.Snapshot", "VM.Snapshot.Rollback",
+    ]),
+    ("PVEVMUser", &[
         "VM.Audit", "VM.Backup", "VM.Config.CDROM", "VM.Config.Cloudinit", "VM.Console", "VM.GuestAgent.Audit",
         "VM.GuestAgent.FileRead", "VM.GuestAgent.FileSystemMgmt", "VM.GuestAgent.FileWrite", "VM.PowerMgmt",
-    ] },
-    Role { id: "VMOperator", special: false, privileges: &["VM.Audit", "VM.Console", "VM.PowerMgmt"] },
+    ]),
 ];
 
-/// The groups of the cluster.
-pub(crate) const GROUPS: &[Group] = &[
-    Group { id: "admins", comment: "cluster administrators", members: &["root@pam"] },
-    Group { id: "auditors", comment: "may look at everything", members: &["carol@pve"] },
-    Group { id: "operators", comment: "on call", members: &["alice@pve", "bob@pve"] },
-];
-
-impl Role {
-    /// Returns the role of that id.
-    pub(crate) fn find(id: &str) -> Option<&'static Self> {
-        ROLES.iter().find(|role| role.id == id)
+/// Returns true if a node of the release has the privilege.
+fn is_privilege_of(release: Release, privilege: &str) -> bool {
+    match release {
+        Release::Pve9 => privilege != "VM.Monitor",
+        Release::Pve8 => !privilege.starts_with("VM.GuestAgent.") && privilege != "VM.Replicate",
     }
 }
 
-impl Group {
-    /// Returns the group of that id.
-    pub(crate) fn find(id: &str) -> Option<&'static Self> {
-        GROUPS.iter().find(|group| group.id == id)
-    }
+/// Returns every privilege of a release, in the order of a node.
+pub(crate) fn all_privileges(release: Release) -> impl Iterator<Item = &'static str> {
+    PRIVILEGES.iter().copied().filter(move |privilege| is_privilege_of(release, privilege))
+}
 
+/// Returns the predefined roles of a release.
+pub(crate) fn predefined_roles(release: Release) -> BTreeMap<String, Role> {
+    let role = |privileges: &[&'static str]| Role {
+        special: true,
+        privileges: privileges.iter().copied().filter(|privilege| is_privilege_of(release, privilege)).collect(),
+    };
+    PREDEFINED_ROLES.iter().map(|(id, privileges)| ((*id).into(), role(privileges))).collect()
+}
+
+impl Accounts {
     /// Returns the ids of the groups of a user.
-    pub(crate) fn ids_of(user: &str) -> Vec<&'static str> {
-        GROUPS.iter().filter(|group| group.members.contains(&user)).map(|group| group.id).collect()
+    pub(crate) fn groups_of(&self, user: &str) -> Vec<&str> {
+        self.groups.iter().filter(|(_, group)| group.members.contains(user)).map(|(id, _)| id.as_str()).collect()
     }
+}
+
+/// Makes a random key. Fails if the system has no randomness.
+pub(crate) fn random_key<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("cannot read random bytes from the system"))?;
+    Ok(bytes)
 }
 
 /// Makes the secret of a token: 122 random bits, written as a UUID (version 4) as on a node.
 pub(crate) fn new_secret() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("cannot read random bytes from the system"))?;
+    let mut bytes: [u8; 16] = random_key()?;
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex = format!("{:032x}", u128::from_be_bytes(bytes));

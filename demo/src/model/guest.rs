@@ -40,6 +40,17 @@ pub(crate) struct Guest {
     /// Name of the snapshot that the current state descends from.
     pub(crate) parent: Option<String>,
     pub(crate) pool: Option<String>,
+    /// The name that the lists of the cluster still have.
+    pub(crate) stale_name: Option<StaleName>,
+}
+
+/// A name in the lists of the cluster, which follow a change late.
+#[derive(Clone)]
+pub(crate) struct StaleName {
+    /// The former name; none for a new guest, whose state is unknown too.
+    pub(crate) name: Option<String>,
+    /// The time until which the lists have it, in seconds since 1970.
+    pub(crate) until: f64,
 }
 
 /// A snapshot of a guest.
@@ -167,6 +178,11 @@ impl Disk {
         self.value.split(',').find_map(|part| part.strip_prefix("size=")).and_then(parse_size).unwrap_or(0)
     }
 
+    /// Returns the format of the volume.
+    pub(crate) fn format(&self) -> &'static str {
+        if self.volume_id().ends_with(".qcow2") { "qcow2" } else { "raw" }
+    }
+
     /// Returns the value of the option with another volume.
     pub(crate) fn with_volume(&self, volume: &str) -> Value {
         self.value.replacen(self.volume_id(), volume, 1).into()
@@ -188,6 +204,7 @@ impl Guest {
             snapshots: Vec::new(),
             parent: None,
             pool: None,
+            stale_name: None,
         }
     }
 
@@ -235,9 +252,12 @@ impl Guest {
         self.is_set("template")
     }
 
-    /// Returns true if the VM is configured to have a guest agent.
+    /// Returns true if the VM has been started with a guest agent.
     pub(crate) fn has_agent(&self) -> bool {
-        self.option("agent").is_some_and(|agent| agent.starts_with('1') || agent.contains("enabled=1"))
+        self.current_config()
+            .get("agent")
+            .map(value_text)
+            .is_some_and(|agent| agent.starts_with('1') || agent.contains("enabled=1"))
     }
 
     /// Returns true if it has been started, suspended or not.
@@ -289,6 +309,11 @@ impl Guest {
             disks.swap(0, boot_disk);
         }
         disks
+    }
+
+    /// Returns the first option for an unused disk that the guest does not have.
+    pub(crate) fn free_unused_slot(&self) -> Option<String> {
+        (0..256).map(|n| format!("unused{n}")).find(|slot| !self.config.contains_key(slot))
     }
 
     /// Returns the snapshot of that name.

@@ -5,11 +5,11 @@ use serde_json::Value;
 
 /// A storage of the cluster.
 pub(crate) struct Storage {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// Plugin type: dir, lvmthin or nfs.
-    pub(crate) plugin: &'static str,
+    pub(crate) plugin: String,
     /// Content types that it accepts, comma-separated.
-    pub(crate) content: &'static str,
+    pub(crate) content: String,
     /// True if all nodes see the same volumes.
     pub(crate) shared: bool,
     /// Size in bytes, per node if the storage is not shared.

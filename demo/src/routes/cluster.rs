@@ -1,13 +1,13 @@
 //! Routes of the cluster and its pools.
 
-use super::route::Access::{AnyPrivilege, Privilege};
+use super::route::Access::{AlternativePrivileges, Privilege, RootOnly};
 use super::route::Action::{Directory, Fixed, Handler, Refusal};
 use super::route::{
     ANYONE, AUDIT, Access, BACKUP_PARAMS, CEPH_AUDIT, MODIFY, Route, delete, get, get_protected, post, put,
 };
-use crate::handlers::{backup, cluster, ha, pools, tasks};
+use crate::handlers::{backup, cluster, firewall, ha, misc, pools, replication, tasks};
 use crate::parameters::ParameterType::{Boolean, Integer, MaxText, OneOf, Text, Vmid};
-use crate::parameters::{CONFIG_ID, MAX, NODE_NAME, POOL_ID, Parameter, optional, required};
+use crate::parameters::{CALENDAR_EVENT, CONFIG_ID, MAX, NODE_NAME, POOL_ID, Parameter, optional, required};
 use serde_json::json;
 
 #[rustfmt::skip]
@@ -19,15 +19,13 @@ const HA_PARAMS: &[Parameter] = &[
 #[rustfmt::skip]
 const JOB_PARAMS: &[Parameter] = &[
     optional("comment", MaxText(512)), optional("dow", Text), optional("enabled", Boolean), optional("node", NODE_NAME),
-    optional("repeat-missed", Boolean), optional("schedule", MaxText(128)), optional("starttime", Text),
+    optional("repeat-missed", Boolean), optional("schedule", CALENDAR_EVENT), optional("starttime", Text),
 ];
 const SDN_PARAMS: &[Parameter] = &[optional("pending", Boolean), optional("running", Boolean)];
 const JOB_ID_PARAM: &[Parameter] = &[required("id", MaxText(50))];
 const POOL_ALLOCATE: Access = Privilege("/pool/{poolid}", "Pool.Allocate");
-/// The digest of the data centre's firewall configuration.
-const FIREWALL_DIGEST: &str = "4e1f6ac8b9e3ab0d5fd5e2bb5b5ab27c1cc35a0f";
 const NOTIFICATION_AUDIT: Access =
-    AnyPrivilege("/mapping/notifications", &["Mapping.Modify", "Mapping.Audit", "Mapping.Use"]);
+    AlternativePrivileges("/mapping/notifications", &["Mapping.Modify", "Mapping.Audit", "Mapping.Use"]);
 
 #[rustfmt::skip]
 pub(super) static ROUTES: &[Route] = &[
@@ -54,11 +52,11 @@ pub(super) static ROUTES: &[Route] = &[
     get_protected(
         "/cluster/backup/{id}/included_volumes", AUDIT, &[JOB_ID_PARAM], Handler(backup::list_included_volumes),
     ),
-    get("/cluster/backup-info", ANYONE, &[], Directory("subdir", &["not-backed-up"])),
+    get("/cluster/backup-info", RootOnly, &[], Directory("subdir", &["not-backed-up"])),
     get_protected("/cluster/backup-info/not-backed-up", AUDIT, &[], Handler(backup::list_uncovered_guests)),
     get_protected("/cluster/ceph/status", CEPH_AUDIT, &[], Refusal("binary not installed: /usr/bin/ceph-mon")),
     get("/cluster/config", AUDIT, &[], Directory("name", &["apiversion", "join", "nodes", "qdevice", "totem"])),
-    get("/cluster/config/apiversion", AUDIT, &[], Fixed(|| json!(1))),
+    get("/cluster/config/apiversion", AUDIT, &[], Fixed(|| json!("1"))),
     get("/cluster/config/nodes", AUDIT, &[], Handler(cluster::list_config_nodes)),
     get_protected("/cluster/config/qdevice", AUDIT, &[], Fixed(|| json!({}))),
     get("/cluster/config/totem", AUDIT, &[], Fixed(|| json!({
@@ -68,24 +66,12 @@ pub(super) static ROUTES: &[Route] = &[
     get("/cluster/firewall", ANYONE, &[], Directory("name", &[
         "aliases", "groups", "ipset", "macros", "options", "refs", "rules",
     ])),
-    get("/cluster/firewall/aliases", AUDIT, &[], Fixed(|| json!([
-        {
-            "name": "office", "cidr": "192.0.2.0/24", "ipversion": 4, "comment": "office network",
-            "digest": FIREWALL_DIGEST,
-        },
-    ]))),
+    get("/cluster/firewall/aliases", AUDIT, &[], Handler(firewall::list_aliases)),
     get("/cluster/firewall/groups", ANYONE, &[], Fixed(|| json!([
-        {"group": "webserver", "comment": "HTTP and HTTPS from anywhere", "digest": FIREWALL_DIGEST},
-    ]))),
-    get("/cluster/firewall/groups/webserver", AUDIT, &[], Fixed(|| json!([
-        {"pos": 0, "type": "in", "action": "ACCEPT", "enable": 1, "macro": "HTTP"},
-        {"pos": 1, "type": "in", "action": "ACCEPT", "enable": 1, "macro": "HTTPS"},
+        {"group": "webserver", "comment": "HTTP and HTTPS from anywhere", "digest": firewall::CLUSTER_DIGEST},
     ]))),
     get("/cluster/firewall/ipset", AUDIT, &[], Fixed(|| json!([
-        {"name": "management", "comment": "may reach the hosts", "digest": FIREWALL_DIGEST},
-    ]))),
-    get("/cluster/firewall/ipset/management", AUDIT, &[], Fixed(|| json!([
-        {"cidr": "192.0.2.0/24", "digest": FIREWALL_DIGEST},
+        {"name": "management", "comment": "may reach the hosts", "digest": firewall::CLUSTER_DIGEST},
     ]))),
     get("/cluster/firewall/macros", ANYONE, &[], Fixed(|| json!([
         {"macro": "DNS", "descr": "Domain Name System traffic (upd and tcp)"},
@@ -96,18 +82,9 @@ pub(super) static ROUTES: &[Route] = &[
         {"macro": "SSH", "descr": "Secure shell traffic"},
     ]))),
     get("/cluster/firewall/options", AUDIT, &[], Fixed(|| json!({
-        "enable": 1, "policy_in": "DROP", "policy_out": "ACCEPT", "digest": FIREWALL_DIGEST,
+        "enable": 1, "policy_in": "DROP", "policy_out": "ACCEPT", "digest": firewall::CLUSTER_DIGEST,
     }))),
-    get("/cluster/firewall/rules", AUDIT, &[], Fixed(|| json!([
-        {
-            "pos": 0, "type": "in", "action": "ACCEPT", "enable": 1, "macro": "SSH", "source": "+dc/management",
-            "ipversion": 4, "comment": "administration",
-        },
-        {
-            "pos": 1, "type": "in", "action": "ACCEPT", "enable": 1, "proto": "tcp", "dport": "8006",
-            "source": "+dc/management", "ipversion": 4,
-        },
-    ]))),
+    get("/cluster/firewall/rules", AUDIT, &[], Handler(firewall::list_cluster_rules)),
     get("/cluster/ha", AUDIT, &[], Directory("id", &["status", "resources", "groups", "rules"])),
     get("/cluster/ha/groups", AUDIT, &[], Refusal("cannot index groups: ha groups have been migrated to rules")),
     get("/cluster/ha/resources", AUDIT, &[&[optional("type", OneOf(&["ct", "vm"]))]], Handler(ha::list_resources)),
@@ -125,7 +102,7 @@ pub(super) static ROUTES: &[Route] = &[
     ]], Handler(ha::delete_resource)),
     get("/cluster/ha/rules", AUDIT, &[
         &[optional("resource", Text), optional("type", OneOf(&["node-affinity", "resource-affinity"]))],
-    ], Fixed(|| json!([]))),
+    ], Handler(ha::list_rules)),
     get("/cluster/ha/status", ANYONE, &[], Directory("name", &["current", "manager_status"])),
     get("/cluster/ha/status/current", AUDIT, &[], Handler(ha::read_status)),
     get("/cluster/ha/status/manager_status", AUDIT, &[], Handler(ha::read_manager_status)),
@@ -135,7 +112,7 @@ pub(super) static ROUTES: &[Route] = &[
     get("/cluster/mapping", ANYONE, &[], Directory("name", &["cpu", "dir", "pci", "usb"])),
     get("/cluster/metrics", ANYONE, &[], Directory("name", &["export", "server"])),
     get("/cluster/metrics/server", AUDIT, &[], Fixed(|| json!([
-        {"id": "influx", "type": "influxdb", "server": "192.0.2.40", "port": 8089},
+        misc::metric_server(),
     ]))),
     get("/cluster/nextid", ANYONE, &[&[optional("vmid", Vmid)]], Handler(cluster::find_next_id)),
     get("/cluster/notifications", ANYONE, &[], Directory("name", &[
@@ -151,11 +128,11 @@ pub(super) static ROUTES: &[Route] = &[
     get_protected("/cluster/notifications/targets", NOTIFICATION_AUDIT, &[], Fixed(|| json!([
         {
             "name": "mail-to-root", "type": "sendmail", "comment": "Send mails to root@pam's email address",
-            "origin": "builtin",
+            "origin": "builtin", "disable": 0,
         },
     ]))),
     get("/cluster/options", ANYONE, &[], Handler(cluster::read_options)),
-    get("/cluster/replication", ANYONE, &[], Fixed(|| json!([]))),
+    get("/cluster/replication", ANYONE, &[], Handler(replication::list_jobs)),
     get("/cluster/resources", ANYONE, &[&[
         optional("type", OneOf(&["vm", "storage", "node", "sdn"])),
     ]], Handler(cluster::list_resources)),

@@ -1,13 +1,13 @@
 //! Routes of the nodes and their tasks.
 
-use super::route::Access::{AnyPrivilege, Privilege};
+use super::route::Access::{AlternativePrivileges, AnyPrivilege, Privilege};
 use super::route::Action::{Directory, Fixed, Handler, Refusal};
 use super::route::{
     ANYONE, AUDIT, Access, BACKUP_PARAMS, CEPH_AUDIT, MODIFY, NODE_PARAM, Route, delete, get, get_protected, post,
 };
-use crate::handlers::{backup, cluster, disks, nodes, tasks};
-use crate::parameters::ParameterType::{Boolean, Integer, MaxText, OneOf, Text, Vmid};
-use crate::parameters::{MAX, MIN, NODE_NAME, Parameter, STORAGE_ID, optional, required};
+use crate::handlers::{backup, cluster, disks, nodes, replication, tasks};
+use crate::parameters::ParameterType::{Boolean, Integer, MaxText, OneOf, Pattern, Text, Vmid};
+use crate::parameters::{MAX, MIN, NODE_NAME, Parameter, STORAGE_ID, TASK_STATUS_LIST, optional, required};
 use serde_json::json;
 
 #[rustfmt::skip]
@@ -27,6 +27,8 @@ const SERVICE_PARAMS: &[Parameter] = &[
     ])),
 ];
 const NODE_AUDIT: Access = Privilege("/nodes/{node}", "Sys.Audit");
+/// Privileges propagate downwards, so those on / need no rule of their own.
+const DISK_LIST_AUDIT: Access = AlternativePrivileges("/nodes/{node}", &["Sys.Audit"]);
 const NODE_MODIFY: Access = Privilege("/nodes/{node}", "Sys.Modify");
 const NODE_LOG: Access = Privilege("/nodes/{node}", "Sys.Syslog");
 
@@ -40,29 +42,13 @@ pub(super) static ROUTES: &[Route] = &[
         "startall", "status", "stopall", "storage", "subscription", "suspendall", "syslog", "tasks", "termproxy",
         "time", "version", "vncshell", "vzdump", "wakeonlan",
     ])),
-    get("/nodes/{node}/aplinfo", ANYONE, &[NODE_PARAM], Fixed(|| json!([
-        {
-            "template": "debian-13-standard_13.1-2_amd64.tar.zst", "package": "debian-13-standard", "version": "13.1-2",
-            "os": "debian-13", "section": "system", "type": "lxc", "architecture": "amd64",
-            "headline": "Debian 13 Trixie (standard)",
-        },
-        {
-            "template": "ubuntu-24.04-standard_24.04-2_amd64.tar.zst", "package": "ubuntu-24.04-standard",
-            "version": "24.04-2", "os": "ubuntu-24.04", "section": "system", "type": "lxc", "architecture": "amd64",
-            "headline": "Ubuntu 24.04 Noble (standard)",
-        },
-        {
-            "template": "alpine-3.22-default_20250617_amd64.tar.xz", "package": "alpine-3.22-default",
-            "version": "20250617", "os": "alpine", "section": "system", "type": "lxc", "architecture": "amd64",
-            "headline": "LXC default image for alpine 3.22",
-        },
-    ]))),
+    get("/nodes/{node}/aplinfo", ANYONE, &[NODE_PARAM], Fixed(nodes::templates)),
     get("/nodes/{node}/apt", ANYONE, &[NODE_PARAM], Directory("id", &[
         "changelog", "repositories", "update", "versions",
     ])),
     get("/nodes/{node}/apt/changelog", NODE_MODIFY, &[
         NODE_PARAM,
-        &[required("name", Text), optional("version", Text)],
+        &[required("name", Pattern(|t| t.len() > 1)), optional("version", Text)],
     ], Fixed(|| {
         json!("  * update to the latest upstream stable release\n\n  * fix a regression of the last one\n")
     })),
@@ -91,7 +77,7 @@ pub(super) static ROUTES: &[Route] = &[
     ], Handler(nodes::refresh_updates)),
     get("/nodes/{node}/apt/versions", NODE_AUDIT, &[NODE_PARAM], Handler(nodes::list_versions)),
     get("/nodes/{node}/capabilities/qemu/migration", NODE_AUDIT, &[NODE_PARAM], Fixed(|| json!({
-        "has-dbus-vmstate": 1,
+        "has-dbus-vmstate": true,
     }))),
     get_protected(
         "/nodes/{node}/ceph/status", CEPH_AUDIT, &[NODE_PARAM], Refusal("binary not installed: /usr/bin/ceph-mon"),
@@ -111,7 +97,7 @@ pub(super) static ROUTES: &[Route] = &[
         "directory", "initgpt", "list", "lvm", "lvmthin", "smart", "wipedisk", "zfs",
     ])),
     get_protected("/nodes/{node}/disks/directory", AUDIT, &[NODE_PARAM], Fixed(|| json!([]))),
-    get_protected("/nodes/{node}/disks/list", NODE_AUDIT, &[
+    get_protected("/nodes/{node}/disks/list", DISK_LIST_AUDIT, &[
         NODE_PARAM,
         &[
             optional("include-partitions", Boolean), optional("skipsmart", Boolean),
@@ -152,6 +138,8 @@ pub(super) static ROUTES: &[Route] = &[
         {
             "id": "0000:41:00.0", "class": "0x010802", "vendor": "0x144d", "vendor_name": "Samsung Electronics Co Ltd",
             "device": "0xa80a", "device_name": "NVMe SSD Controller PM9A1/PM9A3/980PRO", "iommugroup": 14,
+            "subsystem_vendor": "0x144d", "subsystem_vendor_name": "Samsung Electronics Co Ltd",
+            "subsystem_device": "0xa801",
         },
     ]))),
     get_protected("/nodes/{node}/hardware/usb", MODIFY, &[NODE_PARAM], Fixed(|| json!([
@@ -184,7 +172,10 @@ pub(super) static ROUTES: &[Route] = &[
         NODE_PARAM,
         &[required("iface", MaxText(20))],
     ], Handler(nodes::read_interface)),
-    get_protected("/nodes/{node}/replication", ANYONE, &[NODE_PARAM, &[optional("guest", Vmid)]], Fixed(|| json!([]))),
+    get_protected("/nodes/{node}/replication", ANYONE, &[
+        NODE_PARAM,
+        &[optional("guest", Vmid)],
+    ], Handler(replication::list_status)),
     get_protected("/nodes/{node}/report", NODE_AUDIT, &[NODE_PARAM], Handler(nodes::read_report)),
     get_protected(
         "/nodes/{node}/rrddata", NODE_AUDIT, &[NODE_PARAM, NODE_TIMEFRAME_PARAMS], Handler(nodes::read_time_series),
@@ -205,9 +196,9 @@ pub(super) static ROUTES: &[Route] = &[
     get("/nodes/{node}/services/{service}", NODE_AUDIT, &[SERVICE_PARAMS], Directory("subdir", &[
         "state", "start", "stop", "restart", "reload",
     ])),
-    post("/nodes/{node}/services/{service}/restart|reload", NODE_MODIFY, &[
+    post("/nodes/{node}/services/{service}/start|stop|restart|reload", NODE_MODIFY, &[
         SERVICE_PARAMS,
-    ], Handler(nodes::restart_service)),
+    ], Handler(nodes::control_service)),
     get_protected(
         "/nodes/{node}/services/{service}/state", NODE_AUDIT, &[SERVICE_PARAMS], Handler(nodes::read_service),
     ),
@@ -237,7 +228,7 @@ pub(super) static ROUTES: &[Route] = &[
         PAGE_PARAMS,
         &[
             optional("errors", Boolean), optional("since", Integer(MIN, MAX)),
-            optional("source", OneOf(&["archive", "active", "all"])), optional("statusfilter", Text),
+            optional("source", OneOf(&["archive", "active", "all"])), optional("statusfilter", TASK_STATUS_LIST),
             optional("typefilter", Text), optional("until", Integer(MIN, MAX)), optional("userfilter", Text),
             optional("vmid", Vmid),
         ],
@@ -257,8 +248,8 @@ pub(super) static ROUTES: &[Route] = &[
         BACKUP_PARAMS,
         &[optional("job-id", MaxText(50)), optional("stdout", Boolean)],
     ], Handler(backup::create_backups)),
-    get("/nodes/{node}/vzdump/defaults", ANYONE, &[NODE_PARAM, &[optional("storage", STORAGE_ID)]], Fixed(|| json!({
-        "mode": "snapshot", "compress": "0", "ionice": 7, "lockwait": 180, "stopwait": 10, "stdexcludes": 1,
-        "remove": 1, "prune-backups": "keep-all=1",
-    }))),
+    get("/nodes/{node}/vzdump/defaults", ANYONE, &[
+        NODE_PARAM,
+        &[optional("storage", STORAGE_ID)],
+    ], Handler(backup::read_defaults)),
 ];

@@ -3,14 +3,16 @@
 use crate::error::ApiResult;
 use crate::invocation::Invocation;
 use crate::parameters::ParameterType::{Boolean, Integer, List, MaxText, OneOf, Text, Vmid};
-use crate::parameters::{MAX, MIN, NODE_NAME, POOL_ID, Parameter, RequestParams, STORAGE_ID, optional, required};
+use crate::parameters::{
+    MAX, MIN, NODE_NAME, POOL_ID, PRUNE_BACKUPS, Parameter, RequestParams, STORAGE_ID, VMID_LIST, optional, required,
+};
 use crate::state::ClusterState;
 use serde_json::Value;
 
 /// An operation of the API.
 pub(crate) struct Route {
     pub(crate) method: &'static str,
-    /// Path: `{name}` is a parameter, `a|b` one of two words. A last `{volume}` is the rest of the path.
+    /// Path: `{name}` is a parameter, `a|b` one of two words. A last `{volume}` or `{cidr}` is the rest of the path.
     pub(crate) path: &'static str,
     /// True if the privileged daemon (pvedaemon) performs it, false if pveproxy does.
     pub(crate) protected: bool,
@@ -25,12 +27,18 @@ pub(crate) struct Route {
 pub(crate) enum Access {
     /// Any caller with a token. The handler decides what the caller can see or change.
     Anyone,
+    /// `root@pam` with a ticket.
+    RootOnly,
+    /// Privileges and parameters as the API description tells them.
+    Described,
     /// A login with a ticket; a token is not enough.
     TicketOnly,
     /// This privilege on this path.
     Privilege(&'static str, &'static str),
     /// One of these privileges on this path.
     AnyPrivilege(&'static str, &'static [&'static str]),
+    /// As [`Access::AnyPrivilege`], but a refusal does not name them.
+    AlternativePrivileges(&'static str, &'static [&'static str]),
 }
 
 /// The behaviour of an operation.
@@ -56,9 +64,9 @@ impl Route {
         for part in self.path.split('/').filter(|part| !part.is_empty()) {
             let segment = rest.next()?;
             match parameter_name(part) {
-                Some("volume") => {
-                    let volume: Vec<&str> = [segment].into_iter().chain(rest.by_ref()).map(String::as_str).collect();
-                    params.insert("volume".into(), volume.join("/").into());
+                Some(name @ ("volume" | "cidr")) => {
+                    let value: Vec<&str> = [segment].into_iter().chain(rest.by_ref()).map(String::as_str).collect();
+                    params.insert(name.into(), value.join("/").into());
                 }
                 Some(name) => drop(params.insert(name.into(), segment.as_str().into())),
                 None if part.split('|').any(|word| word == segment) => {}
@@ -106,6 +114,11 @@ pub(super) const fn delete(path: &'static str, access: Access, parameters: Param
     Route { method: "DELETE", path, protected: true, access, parameters, action }
 }
 
+/// Creates the route of an operation whose privileges and parameters the API description tells.
+pub(super) const fn described(method: &'static str, path: &'static str, action: Action) -> Route {
+    Route { method, path, protected: true, access: Access::Described, parameters: &[], action }
+}
+
 pub(super) const ANYONE: Access = Access::Anyone;
 pub(super) const AUDIT: Access = Privilege("/", "Sys.Audit");
 pub(super) const MODIFY: Access = Privilege("/", "Sys.Modify");
@@ -132,8 +145,8 @@ pub(super) const BACKUP_PARAMS: &[Parameter] = &[
     optional("notification-mode", OneOf(&["auto", "legacy-sendmail", "notification-system"])),
     optional("pbs-change-detection-mode", OneOf(&["legacy", "data", "metadata"])), optional("performance", Text),
     optional("pigz", Integer(MIN, MAX)), optional("pool", POOL_ID), optional("protected", Boolean),
-    optional("prune-backups", Text), optional("quiet", Boolean), optional("remove", Boolean), optional("script", Text),
+    optional("prune-backups", PRUNE_BACKUPS), optional("quiet", Boolean), optional("remove", Boolean), optional("script", Text),
     optional("stdexcludes", Boolean), optional("stop", Boolean), optional("stopwait", Integer(0, MAX)),
-    optional("storage", STORAGE_ID), optional("tmpdir", Text), optional("vmid", Text),
+    optional("storage", STORAGE_ID), optional("tmpdir", Text), optional("vmid", VMID_LIST),
     optional("zstd", Integer(MIN, MAX)),
 ];

@@ -159,9 +159,12 @@ fn add_details(state: &mut ClusterState) {
     });
     state.ha_resources.insert(
         "vm:104".into(),
-        json!({"sid": "vm:104", "type": "vm", "state": "started", "max_restart": 1, "max_relocate": 1, "group": null,
-            "digest": DIGEST}),
+        json!({"sid": "vm:104", "type": "vm", "state": "started", "max_restart": 1, "max_relocate": 1,
+            "digest": DIGEST, "comment": "kept up by HA"}),
     );
+    let rule =
+        json!({"type": "node-affinity", "resources": "vm:104", "nodes": "pve2:1", "comment": "its data are near"});
+    state.ha_rules.insert("keep-gitlab".into(), rule.as_object().expect("an object").clone());
 }
 
 fn web_server_rules() -> Vec<Value> {

@@ -1,27 +1,31 @@
 //! The cluster at the start: three nodes, thirteen guests, and a backup that failed last night.
 
-mod accounts;
+pub(crate) mod accounts;
 mod guests;
 mod history;
 
 use crate::model::node::Node;
+use crate::model::pool::Pool;
 use crate::model::storage::Storage;
+use crate::options::Options;
 use crate::state::ClusterState;
 use crate::units::{DAY, GIB};
+use accounts::Secrets;
 use serde_json::json;
 use std::io;
-use std::time::Duration;
 
 /// Creates the cluster as of now. Fails if the system has no randomness for the secrets of its tokens.
-pub(crate) fn new_cluster(task_step: Duration, full_secret: &str, audit_secret: &str) -> io::Result<ClusterState> {
-    let mut state = ClusterState::new(task_step);
+pub(crate) fn new_cluster(options: &Options, secrets: &Secrets) -> io::Result<ClusterState> {
+    let mut state = ClusterState::new(options);
     state.nodes = nodes(state.now);
     state.storages = storages();
-    state.pools.insert("prod".into(), "production guests".into());
-    state.pools.insert("stage".into(), "staging, may be wiped".into());
+    let pool = |comment: &str| Pool { comment: Some(comment.into()), ..Pool::default() };
+    state.pools.insert("prod".into(), pool("production guests"));
+    state.pools.insert("stage".into(), pool("staging, may be wiped"));
+    state.aliases.insert("office".into(), ("192.0.2.0/24".into(), Some("office network".into())));
     guests::add_guests(&mut state);
     history::add_history(&mut state);
-    state.accounts = accounts::new_accounts(full_secret, audit_secret, state.seconds())?;
+    state.accounts = accounts::new_accounts(options.release, secrets, state.seconds())?;
     Ok(state)
 }
 
@@ -58,27 +62,27 @@ fn nodes(now: f64) -> Vec<Node> {
 fn storages() -> Vec<Storage> {
     vec![
         Storage {
-            name: "local",
-            plugin: "dir",
-            content: "backup,import,iso,snippets,vztmpl",
+            name: "local".into(),
+            plugin: "dir".into(),
+            content: "backup,import,iso,snippets,vztmpl".into(),
             shared: false,
             total: 94 * GIB,
             other: 11 * GIB,
             properties: json!({"path": "/var/lib/vz"}),
         },
         Storage {
-            name: "local-lvm",
-            plugin: "lvmthin",
-            content: "images,rootdir",
+            name: "local-lvm".into(),
+            plugin: "lvmthin".into(),
+            content: "images,rootdir".into(),
             shared: false,
             total: 1680 * GIB,
             other: 0,
             properties: json!({"vgname": "pve", "thinpool": "data"}),
         },
         Storage {
-            name: "nas",
-            plugin: "nfs",
-            content: "backup,images,iso,vztmpl",
+            name: "nas".into(),
+            plugin: "nfs".into(),
+            content: "backup,images,iso,vztmpl".into(),
             shared: true,
             total: 4096 * GIB,
             other: 2997 * GIB,

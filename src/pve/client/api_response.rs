@@ -1,7 +1,7 @@
 //! The envelope around `data` in a node's answer, and Proxmox's message in an error response.
 
 use crate::base::json_scan::{unquote, walk};
-use crate::base::memory::{MemoryError, MemoryReservation};
+use crate::base::memory::{CallMemory, MemoryError, MemoryReservation, MemoryWait};
 use crate::base::secret::Secret;
 use crate::pve::client::answer_origin::{self, AnswerOrigin, ErrorEnvelope};
 use crate::pve::client::retry::{self, AttemptEnd, Decision};
@@ -14,6 +14,7 @@ use crate::pve::method::Method;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 use ureq::http::StatusCode;
 
@@ -29,13 +30,61 @@ const MAX_PARAMETER_ERRORS: usize = 200;
 /// Successful answer of a node: the body as it came, and the position of `data` in it.
 #[derive(Debug)]
 pub struct ApiResponse {
-    body: String,
+    /// Copied before a change, if several callers have it.
+    body: Arc<String>,
     data: Range<usize>,
     has_extra_fields: bool,
     memory: MemoryReservation,
+    /// The memory of a body that several callers have.
+    _shared_memory: Option<Arc<MemoryReservation>>,
+}
+
+/// Successful answer of a node to several callers.
+#[derive(Debug)]
+pub(in crate::pve) struct SharedResponse {
+    body: Arc<String>,
+    data: Range<usize>,
+    has_extra_fields: bool,
+    memory: Arc<MemoryReservation>,
+}
+
+impl SharedResponse {
+    /// Returns the answer for one caller, with the memory of the caller's copy and of what is made of it.
+    pub(in crate::pve) fn to_response(
+        &self,
+        memory: &CallMemory,
+        wait: &MemoryWait<'_>,
+    ) -> Result<ApiResponse, MemoryError> {
+        let bytes = answer_memory(self.body.len()).max(rows_memory(&self.body));
+        Ok(ApiResponse {
+            body: self.body.clone(),
+            data: self.data.clone(),
+            has_extra_fields: self.has_extra_fields,
+            memory: memory.reserve_within(bytes, wait)?,
+            _shared_memory: Some(self.memory.clone()),
+        })
+    }
+}
+
+/// Returns the memory of an answer of `bytes`: the body, a copy without secrets, and the text that is made of it. Short
+/// answers have short rows, and the cells of a row take more than its text.
+pub(in crate::pve) fn answer_memory(bytes: usize) -> usize {
+    const SHORT_ANSWER: usize = 1 << 20;
+    bytes.saturating_add(bytes.min(SHORT_ANSWER)).saturating_mul(4)
+}
+
+/// Returns the memory of a body and of a table or a list that is made of its rows.
+fn rows_memory(body: &str) -> usize {
+    let rows = memchr::memchr_iter(b'{', body.as_bytes()).count();
+    body.len().saturating_mul(2).saturating_add(rows.saturating_mul(ROW_BYTES))
 }
 
 impl ApiResponse {
+    fn new(body: String, data: Range<usize>, has_extra_fields: bool) -> Self {
+        let memory = MemoryReservation::default();
+        Self { body: Arc::new(body), data, has_extra_fields, memory, _shared_memory: None }
+    }
+
     /// Finds `data` in a body. Parts of the body in the error are filtered.
     pub(in crate::pve) fn parse(body: String, filter: &SecretFilter) -> Result<Self, EnvelopeError> {
         let (mut data, mut is_duplicate, mut has_extra_fields) = (None, false, false);
@@ -53,7 +102,7 @@ impl ApiResponse {
                 // The range of the borrowed text allows the body to be moved.
                 let start = (data.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
                 let data = start..start + data.len();
-                Ok(Self { body, data, has_extra_fields, memory: MemoryReservation::default() })
+                Ok(Self::new(body, data, has_extra_fields))
             }
             _ if answer_origin::is_web_page(body.as_bytes()) => Err(EnvelopeError::WebPage {
                 title: answer_origin::find_title(body.as_bytes()).map(|title| filter.redact_message(title)),
@@ -79,7 +128,7 @@ impl ApiResponse {
         let data = OPEN.len()..body.len().saturating_sub(1);
         match body.get(data.clone()) {
             Some(list) if body.starts_with(OPEN) && list.starts_with('[') && body.ends_with("]}") => {
-                Ok(Self { body, data, has_extra_fields: false, memory: MemoryReservation::default() })
+                Ok(Self::new(body, data, false))
             }
             _ => Self::parse(body, filter),
         }
@@ -121,7 +170,7 @@ impl ApiResponse {
         let data = Value::String(data).to_string();
         let body = format!("{{\"data\":{data}}}");
         let range = 8..body.len() - 1;
-        Some(Self { body, data: range, has_extra_fields: false, memory: MemoryReservation::default() })
+        Some(Self::new(body, range, false))
     }
 
     /// Describes a body that is not UTF-8.
@@ -131,10 +180,9 @@ impl ApiResponse {
 
     /// Changes the JSON text, which must stay an object with `data`. Otherwise the result is `null`.
     pub fn map_body(self, change: impl FnOnce(String) -> String) -> Self {
-        let without_data =
-            || Self { body: "null".into(), data: 0..4, has_extra_fields: false, memory: MemoryReservation::default() };
         let filter = SecretFilter::new(Secret::new(String::new()));
-        let changed = Self::parse(change(self.body), &filter).unwrap_or_else(|_| without_data());
+        let changed = Self::parse(change(Arc::unwrap_or_clone(self.body)), &filter);
+        let changed = changed.unwrap_or_else(|_| Self::new("null".into(), 0..4, false));
         Self { memory: self.memory, ..changed }
     }
 
@@ -145,8 +193,13 @@ impl ApiResponse {
 
     /// Reserves the memory of a table or a list that is made of the rows.
     pub(in crate::pve) fn reserve_rows(&mut self) -> Result<(), MemoryError> {
-        let rows = memchr::memchr_iter(b'{', self.body.as_bytes()).count();
-        self.memory.grow_to(self.body.len().saturating_mul(2).saturating_add(rows.saturating_mul(ROW_BYTES)))
+        self.memory.grow_to(rows_memory(&self.body))
+    }
+
+    /// Returns the answer for several callers.
+    pub(in crate::pve) fn into_shared(self) -> SharedResponse {
+        let Self { body, data, has_extra_fields, memory, .. } = self;
+        SharedResponse { body, data, has_extra_fields, memory: Arc::new(memory) }
     }
 
     /// Returns the JSON text of `data`.
@@ -169,14 +222,18 @@ impl ApiResponse {
         if self.has_extra_fields { &self.body } else { self.data() }
     }
 
-    /// Returns the text of [`ApiResponse::payload`] in the memory of the body.
-    pub fn into_payload(mut self) -> String {
-        if !self.has_extra_fields {
-            // A parser of UTF-8 found both ends of `data`, so no character is cut.
-            self.body.truncate(self.data.end);
-            self.body.drain(..self.data.start);
+    /// Returns the text of [`ApiResponse::payload`], in the memory of the body unless other callers have it.
+    pub fn into_payload(self) -> String {
+        let range = if self.has_extra_fields { 0..self.body.len() } else { self.data };
+        match Arc::try_unwrap(self.body) {
+            Ok(mut body) => {
+                // A parser of UTF-8 found both ends of `data`, so no character is cut.
+                body.truncate(range.end);
+                body.drain(..range.start);
+                body
+            }
+            Err(shared) => shared.get(range).expect("the range was found in the body").to_owned(),
         }
-        self.body
     }
 }
 

@@ -2,7 +2,7 @@
 //! a pause delays only its own calls too: a place that becomes free goes to the waiting client with the fewest places.
 
 use crate::base::cancel::CancelToken;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -28,12 +28,16 @@ struct SemaphoreState {
     last_ticket: u64,
 }
 
+/// The clients of one call. Several clients share a read, to which more may be added while it waits.
+#[derive(Clone, Default)]
+pub(in crate::pve) struct ClientSet(Arc<Mutex<Vec<Arc<str>>>>);
+
 /// A call that waits.
 struct Waiter {
     ticket: u64,
-    client: Arc<str>,
-    /// The call has a place and has not woken yet.
-    is_admitted: bool,
+    clients: ClientSet,
+    /// The client in whose place the call is admitted. The call has not woken yet.
+    admitted_as: Option<Arc<str>>,
     /// Signalled for an admission and a cancellation.
     changed: Arc<Condvar>,
 }
@@ -52,6 +56,19 @@ pub(in crate::pve) enum AcquireError {
     Busy,
     /// The call was cancelled while it waited.
     Cancelled,
+}
+
+impl ClientSet {
+    pub(in crate::pve) fn add(&self, client: Arc<str>) {
+        let mut clients = self.lock();
+        if !clients.contains(&client) {
+            clients.push(client);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl SemaphoreInner {
@@ -81,31 +98,40 @@ impl SemaphoreState {
         self.by_client.get(client).copied().unwrap_or(0)
     }
 
+    /// Returns the client of a set that has the fewest calls in flight, and their number.
+    fn least_busy(&self, clients: &ClientSet) -> (usize, Arc<str>) {
+        let clients = clients.lock();
+        let calls = clients.iter().map(|client| (self.calls_of(client), client));
+        calls.min().map_or_else(|| (0, Arc::default()), |(calls, client)| (calls, client.clone()))
+    }
+
     /// Gives free places to calls that wait: first to the client with the fewest calls in flight, of one client to the
     /// call that waits longest.
     fn admit_waiting(&mut self, limit: usize) {
         while self.in_flight < limit {
-            let waiting = self.queue.iter().enumerate().filter(|(_, waiter)| !waiter.is_admitted);
-            let next = waiting.min_by_key(|(_, waiter)| (self.calls_of(&waiter.client), waiter.ticket));
-            let Some((place, client)) = next.map(|(place, waiter)| (place, waiter.client.clone())) else { return };
+            let waiting = self.queue.iter().enumerate().filter(|(_, waiter)| waiter.admitted_as.is_none());
+            let ranked = waiting.map(|(place, waiter)| {
+                let (calls, client) = self.least_busy(&waiter.clients);
+                (calls, waiter.ticket, place, client)
+            });
+            let Some((_, _, place, client)) = ranked.min() else { return };
             self.add(&client);
-            self.queue[place].is_admitted = true;
+            self.queue[place].admitted_as = Some(client);
             self.queue[place].changed.notify_all();
         }
     }
 
     /// Returns whether another call of `client` may wait.
     fn may_wait(&self, client: &str, limit: usize) -> bool {
-        let waiting = self.queue.iter().filter(|waiter| !waiter.is_admitted);
+        let waiting = self.queue.iter().filter(|waiter| waiter.admitted_as.is_none());
         let (mut all, mut own) = (0, 0);
-        let mut clients: Vec<&str> = self.by_client.keys().map(AsRef::as_ref).chain([client]).collect();
+        let mut clients: BTreeSet<Arc<str>> = self.by_client.keys().cloned().chain([client.into()]).collect();
         for waiter in waiting {
             all += 1;
-            own += usize::from(*waiter.client == *client);
-            clients.push(&waiter.client);
+            let waiting_clients = waiter.clients.lock();
+            own += usize::from(waiting_clients.iter().any(|other| **other == *client));
+            clients.extend(waiting_clients.iter().cloned());
         }
-        clients.sort_unstable();
-        clients.dedup();
         all < limit || own < (limit / clients.len()).max(1)
     }
 }
@@ -119,6 +145,16 @@ impl CallSemaphore {
         self.limit
     }
 
+    /// Returns a permit of a client if a place is free.
+    pub(in crate::pve) fn try_acquire(&self, client: &Arc<str>) -> Option<SemaphorePermit<'_>> {
+        let mut state = self.inner.lock();
+        // A free place has no call that waits for it: each place that becomes free is given away at once.
+        (state.in_flight < self.limit).then(|| {
+            state.add(client);
+            SemaphorePermit { inner: &self.inner, limit: self.limit, client: client.clone() }
+        })
+    }
+
     /// Waits for a permit of the client whose call `cancel` belongs to.
     pub(in crate::pve) fn acquire(
         &self,
@@ -126,20 +162,36 @@ impl CallSemaphore {
         cancel: &CancelToken,
     ) -> Result<SemaphorePermit<'_>, AcquireError> {
         let client = cancel.memory().client().unwrap_or_default();
-        let permit = || SemaphorePermit { inner: &self.inner, limit: self.limit, client: client.clone() };
+        if let Some(permit) = self.try_acquire(&client) {
+            return Ok(permit);
+        }
+        let clients = ClientSet::default();
+        clients.add(client);
+        self.acquire_for(&clients, deadline, cancel)
+    }
+
+    /// Waits for a permit of one of these clients: of the one with the fewest calls in flight.
+    pub(in crate::pve) fn acquire_for(
+        &self,
+        clients: &ClientSet,
+        deadline: Instant,
+        cancel: &CancelToken,
+    ) -> Result<SemaphorePermit<'_>, AcquireError> {
         let (ticket, changed) = {
             let mut state = self.inner.lock();
-            // A free place has no call that waits for it: each place that becomes free is given away at once.
             if state.in_flight < self.limit {
+                let (_, client) = state.least_busy(clients);
                 state.add(&client);
-                return Ok(permit());
+                return Ok(SemaphorePermit { inner: &self.inner, limit: self.limit, client });
             }
-            if !state.may_wait(&client, self.limit) {
+            let may_wait = clients.lock().iter().any(|client| state.may_wait(client, self.limit));
+            if !may_wait {
                 return Err(AcquireError::Busy);
             }
             state.last_ticket += 1;
             let (ticket, changed) = (state.last_ticket, Arc::new(Condvar::new()));
-            state.queue.push(Waiter { ticket, client: client.clone(), is_admitted: false, changed: changed.clone() });
+            let clients = clients.clone();
+            state.queue.push(Waiter { ticket, clients, admitted_as: None, changed: changed.clone() });
             (ticket, changed)
         };
         // Set without the lock held: a cancellation runs the hook with its own lock held, and the hook takes this one.
@@ -148,21 +200,24 @@ impl CallSemaphore {
             let _state = shared.lock();
             woken.notify_all();
         }));
-        self.wait(ticket, &changed, deadline, cancel).map(|()| permit())
+        let client = self.wait(ticket, &changed, deadline, cancel)?;
+        Ok(SemaphorePermit { inner: &self.inner, limit: self.limit, client })
     }
 
+    /// Waits for the admission of a call, and returns the client in whose place it is admitted.
     fn wait(
         &self,
         ticket: u64,
         changed: &Condvar,
         deadline: Instant,
         cancel: &CancelToken,
-    ) -> Result<(), AcquireError> {
+    ) -> Result<Arc<str>, AcquireError> {
         let mut state = self.inner.lock();
         let result = loop {
             // A place that was given to this call is used before anything else: its permit passes it on.
-            if state.queue.iter().any(|waiter| waiter.ticket == ticket && waiter.is_admitted) {
-                break Ok(());
+            let own = state.queue.iter().find(|waiter| waiter.ticket == ticket);
+            if let Some(client) = own.and_then(|waiter| waiter.admitted_as.clone()) {
+                break Ok(client);
             }
             if cancel.is_cancelled() {
                 break Err(AcquireError::Cancelled);
@@ -175,6 +230,13 @@ impl CallSemaphore {
         };
         state.queue.retain(|waiter| waiter.ticket != ticket);
         result
+    }
+}
+
+impl SemaphorePermit<'_> {
+    /// Returns the client whose place this is.
+    pub(in crate::pve) fn client(&self) -> &str {
+        &self.client
     }
 }
 
@@ -274,5 +336,35 @@ mod tests {
         });
         let state = semaphore.inner.lock();
         assert_eq!((state.in_flight, state.by_client.len(), state.queue.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_call_of_several_clients_has_the_place_of_the_calmest() {
+        let semaphore = CallSemaphore::new(2);
+        let acquire = |client: &str| semaphore.acquire(far_deadline(), &token_of(client));
+        let (first, _second) = (acquire("flood").ok().unwrap(), acquire("flood").ok().unwrap());
+        let shared = ClientSet::default();
+        shared.add("flood".into());
+        let (admitted, order) = std::sync::mpsc::channel();
+        thread::scope(|s| {
+            let waiter = admitted.clone();
+            s.spawn(move || {
+                let permit = acquire("flood").ok().unwrap();
+                waiter.send("flood".to_owned()).unwrap();
+                permit
+            });
+            wait_for_waiters(&semaphore, 1);
+            let (semaphore, waiting) = (&semaphore, shared.clone());
+            s.spawn(move || {
+                let permit = semaphore.acquire_for(&waiting, far_deadline(), &CancelToken::new()).ok().unwrap();
+                admitted.send(permit.client().to_owned()).unwrap();
+            });
+            wait_for_waiters(semaphore, 2);
+            // The client joins while the call waits.
+            shared.add("calm".into());
+            drop(first);
+            assert_eq!(order.recv().unwrap(), "calm");
+            assert_eq!(order.recv().unwrap(), "flood");
+        });
     }
 }

@@ -1,16 +1,22 @@
 //! The client of one cluster: chooses the node of a call, fails over, and bounds the calls in flight.
 
 use crate::base::cancel::CancelToken;
+use crate::base::memory::{MemoryError, MemoryWait};
 use crate::config::{ClusterConfig, Limits};
 use crate::metrics::ClusterMetrics;
-use crate::pve::client::api_response::{self, SentCall};
+use crate::pve::client::api_response::{self, SentCall, SharedResponse, answer_memory};
 use crate::pve::client::call_semaphore::{AcquireError, CallSemaphore, SemaphorePermit};
 use crate::pve::client::cluster_members::ClusterMembers;
 use crate::pve::client::discovery::{Discovery, DiscoveryError};
 use crate::pve::client::node_health::{NodeChoice, NodeHealth, NodeStatus};
+use crate::pve::client::recent_value::RecentValue;
 use crate::pve::client::retry::{self, Attempt, AttemptEnd, Decision, RetryPolicy};
 use crate::pve::client::row_compactor::KeepMember;
 use crate::pve::client::secret_filter::SecretFilter;
+use crate::pve::client::shared_reads::{
+    BegunRead, JoinedRead, ReadCaller, ReadKey, ReadSender, ReadWaitError, SharedReads,
+};
+use crate::pve::client::ticket::LoginTicket;
 use crate::pve::client::transport::{
     AttemptTimeout, NodeRequest, NodeResponse, NodeTransport, TransportError, TransportSetupError,
 };
@@ -26,20 +32,20 @@ use crate::pve::token_privileges::TokenPrivileges;
 use log::Level;
 use std::fmt;
 use std::io::{self, Read};
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use ureq::http::uri::PathAndQuery;
+use ureq::http::{HeaderName, HeaderValue};
 
 pub use crate::pve::client::api_response::ApiResponse;
 pub use crate::pve::client::node_health::{BackoffStatus, Clock, NodeState};
 
 /// Time limit of a GET that probes a node which hung, while another node would answer at once.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Time for which the privileges of the token are kept for explanations.
-const PRIVILEGES_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Time after which the connections of a cluster without calls are closed. They are too old for a call before.
 const MAX_UNUSED: Duration = Duration::from_secs(5);
@@ -50,8 +56,21 @@ const PROBE_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Idle connections to all clusters together, of which each cluster has at least one.
 const MAX_IDLE_CONNECTIONS: usize = 256;
 
+/// The maximum time for which a shared read waits for a place. Its callers leave before.
+const MAX_PERMIT_WAIT: Duration = Duration::from_secs(3_600);
+
+/// Least time of a read that waits for others. A shorter one would have too little left for its own request.
+const MIN_SHARED_TIME: Duration = Duration::from_secs(3);
+
 /// Client of one cluster, for calls from any number of threads.
 pub struct Cluster {
+    /// Shared with the threads that send shared reads.
+    core: Arc<ClusterCore>,
+    reads: SharedReads<Result<SharedResponse, PveError>>,
+}
+
+/// The state of a [`Cluster`], and its calls without sharing.
+pub struct ClusterCore {
     settings: ClusterConfig,
     transport: NodeTransport,
     semaphore: CallSemaphore,
@@ -61,8 +80,8 @@ pub struct Cluster {
     metrics: ClusterMetrics,
     /// The cluster accepted the token in the last answer that tells.
     token_accepted: AtomicBool,
-    /// The privileges of the token, and the time at which they were read.
-    token_privileges: Mutex<Option<(Instant, Arc<TokenPrivileges>)>>,
+    token_privileges: RecentValue<Arc<TokenPrivileges>>,
+    node_names: RecentValue<Arc<[String]>>,
     members: ClusterMembers,
 }
 
@@ -108,6 +127,25 @@ pub enum ClusterOutage {
 struct AnswerReader {
     parse: fn(String, &SecretFilter) -> Result<ApiResponse, EnvelopeError>,
     keep_member: Option<KeepMember>,
+    /// Returns the memory that is reserved for an answer of this many bytes.
+    answer_memory: fn(usize) -> usize,
+}
+
+impl AnswerReader {
+    const OBJECT: Self = Self { parse: ApiResponse::parse, keep_member: None, answer_memory };
+
+    /// Returns the key of reads of a path with this reader.
+    fn read_key(self, target: &PathAndQuery) -> ReadKey {
+        let keep_member = self.keep_member.map_or(0, |keep_member| keep_member as usize);
+        ReadKey { target: target.as_str().to_owned(), readers: [self.parse as usize, keep_member] }
+    }
+}
+
+/// A read for another thread to send.
+struct SharedRequest {
+    path: ApiPath,
+    target: PathAndQuery,
+    reader: AnswerReader,
 }
 
 /// Configuration that no client can be made of.
@@ -119,6 +157,14 @@ pub enum ClusterSetupError {
     UnknownDefault { name: String },
 }
 
+impl Deref for Cluster {
+    type Target = ClusterCore;
+
+    fn deref(&self) -> &ClusterCore {
+        &self.core
+    }
+}
+
 impl Cluster {
     /// Creates the client. Opens no connection.
     pub fn new(settings: ClusterConfig, limits: &Limits) -> Result<Self, ClusterSetupError> {
@@ -127,6 +173,135 @@ impl Cluster {
 
     /// Creates the client of one of `clusters` clusters. Each keeps its share of idle connections.
     pub fn new_among(clusters: usize, settings: ClusterConfig, limits: &Limits) -> Result<Self, ClusterSetupError> {
+        let core = Arc::new(ClusterCore::new(clusters, settings, limits)?);
+        Ok(Self { core, reads: SharedReads::default() })
+    }
+
+    /// Replaces the clock by which nodes are skipped and discovered.
+    pub fn with_clock(self, clock: Clock) -> Self {
+        self.map_core(|core| ClusterCore { node_health: core.node_health.with_clock(clock), ..core })
+    }
+
+    /// Replaces the intervals and time limits of the schema.
+    pub fn with_schema_timings(self, timings: SchemaTimings) -> Self {
+        self.map_core(|core| ClusterCore { schema_cache: SchemaCache::new(timings), ..core })
+    }
+
+    /// Sends no API token, as before a login.
+    pub fn without_token(self) -> Self {
+        self.with_credentials(Vec::new())
+    }
+
+    /// Sends the ticket of a login instead of the API token.
+    pub fn with_ticket(self, ticket: &LoginTicket) -> Self {
+        self.with_credentials(ticket.to_headers())
+    }
+
+    fn with_credentials(self, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+        self.map_core(|core| ClusterCore { transport: core.transport.with_credentials(headers), ..core })
+    }
+
+    fn map_core(self, change: impl FnOnce(ClusterCore) -> ClusterCore) -> Self {
+        let core = Arc::into_inner(self.core).expect("a client that is being built has no reads");
+        Self { core: Arc::new(change(core)), ..self }
+    }
+
+    /// Makes a GET call that ends at `deadline` or at the cluster's own time limit, whichever is earlier. Identical calls
+    /// share requests ([`SharedReads`]), so the operation must be a plain read.
+    pub fn get_shared(
+        &self,
+        deadline: Instant,
+        path: &ApiPath,
+        params: &ApiParams,
+        cancel: &CancelToken,
+    ) -> Result<ApiResponse, PveError> {
+        self.read_shared(deadline, path, params, AnswerReader::OBJECT, cancel)
+    }
+
+    /// Makes a GET call for a list, which ends like that of [`Cluster::get_shared`]. Only the envelope is checked; the
+    /// caller must check the rows. Of a list above the limit of an answer, the rows have only the members of `keep`.
+    pub fn get_list(
+        &self,
+        deadline: Instant,
+        path: &ApiPath,
+        params: &ApiParams,
+        keep: KeepMember,
+        cancel: &CancelToken,
+    ) -> Result<ApiResponse, PveError> {
+        let reader = AnswerReader { parse: ApiResponse::parse_list, keep_member: Some(keep), answer_memory };
+        self.read_shared(deadline, path, params, reader, cancel)
+    }
+
+    fn read_shared(
+        &self,
+        deadline: Instant,
+        path: &ApiPath,
+        params: &ApiParams,
+        reader: AnswerReader,
+        cancel: &CancelToken,
+    ) -> Result<ApiResponse, PveError> {
+        let start = Instant::now();
+        let limit = CallTimeLimit::until(deadline, start, self.settings.timeout);
+        let send_alone = || self.log_result(start, Method::Get, path, self.read(path, params, limit, cancel, reader));
+        if limit.deadline < start + MIN_SHARED_TIME {
+            return send_alone();
+        }
+        let target = path.to_request_target(Method::Get, &params.encode())?;
+        let client = cancel.memory().client().unwrap_or_default();
+        let caller = ReadCaller { cancel: cancel.clone(), deadline: limit.deadline, total: limit.total };
+        let key = reader.read_key(&target);
+        let (ticket, sender) = match self.reads.join(key, caller, || self.semaphore.try_acquire(&client)) {
+            JoinedRead::Alone(alone, _permit) => {
+                let request = SharedRequest { path: path.clone(), target, reader };
+                let result = self.send_read(&request, limit, cancel);
+                // The next read may begin.
+                drop(alone);
+                return self.log_result(start, Method::Get, path, result.and_then(reserve_rows));
+            }
+            JoinedRead::Shared { ticket, sender } => (ticket, sender),
+        };
+        if let Some(sender) = sender {
+            let reader = AnswerReader { answer_memory: |bytes| bytes, ..reader };
+            let request = SharedRequest { path: path.clone(), target, reader };
+            let core = self.core.clone();
+            let send = move || core.send_shared(sender, &request);
+            if thread::Builder::new().name("shared-read".into()).spawn(send).is_err() {
+                // The sender was dropped with the closure, which ended the shared read.
+                drop(ticket);
+                return send_alone();
+            }
+        }
+        let result = match ticket.wait() {
+            Ok(_) if !cancel.may_send() => Err(PveError::NotPermitted),
+            Ok(result) => match &*result {
+                Ok(response) => {
+                    let wait = MemoryWait { deadline: limit.deadline, is_cancelled: &|| cancel.is_cancelled() };
+                    response.to_response(cancel.memory(), &wait).map_err(|error| match cancel.is_cancelled() {
+                        true => PveError::Cancelled,
+                        false => no_memory(error),
+                    })
+                }
+                // The memory of another client was in use.
+                Err(PveError::MalformedResponse { cause: MalformedCause::NoMemory(_), .. }) => return send_alone(),
+                // The request has a line in the log.
+                Err(error) => return Err(error.clone()),
+            },
+            Err(ReadWaitError::Failed) => return send_alone(),
+            Err(ReadWaitError::Cancelled) => Err(PveError::Cancelled),
+            Err(ReadWaitError::NotBegun) => Err(PveError::Busy { limit: self.semaphore.limit() }),
+            Err(ReadWaitError::NotAnswered) => {
+                Err(PveError::TimedOut { node: "the node asked".into(), timeout: limit.total })
+            }
+        };
+        match result {
+            Ok(response) => Ok(response),
+            error => self.log_result(start, Method::Get, path, error),
+        }
+    }
+}
+
+impl ClusterCore {
+    fn new(clusters: usize, settings: ClusterConfig, limits: &Limits) -> Result<Self, ClusterSetupError> {
         let max_idle = (MAX_IDLE_CONNECTIONS / clusters.max(1)).clamp(1, limits.max_calls_per_cluster.max(1));
         let transport = NodeTransport::new(&settings, limits, max_idle)
             .map_err(|cause| ClusterSetupError::Cluster { cluster: settings.name.clone(), cause })?;
@@ -137,21 +312,49 @@ impl Cluster {
             schema_cache: SchemaCache::default(),
             metrics: ClusterMetrics::new(transport.node_count()),
             token_accepted: AtomicBool::new(false),
-            token_privileges: Mutex::default(),
+            token_privileges: RecentValue::default(),
+            node_names: RecentValue::default(),
             members: ClusterMembers::default(),
             settings,
             transport,
         })
     }
 
-    /// Replaces the clock by which nodes are skipped and discovered.
-    pub fn with_clock(self, clock: Clock) -> Self {
-        Self { node_health: self.node_health.with_clock(clock), ..self }
+    /// Sends a shared read, in a thread of its own, so that no caller waits longer than its own call lasts.
+    fn send_shared(&self, mut sender: ReadSender<Result<SharedResponse, PveError>>, request: &SharedRequest) {
+        if !sender.wait_for_turn() {
+            return;
+        }
+        // Each caller has a deadline of its own, and the last one to leave cancels this.
+        let far = Instant::now() + MAX_PERMIT_WAIT;
+        let permit = match self.semaphore.acquire_for(sender.clients(), far, sender.cancel()) {
+            Ok(permit) => permit,
+            Err(AcquireError::Cancelled) => return,
+            Err(AcquireError::Busy) => {
+                sender.end(Err(PveError::Busy { limit: self.semaphore.limit() }));
+                return;
+            }
+        };
+        let Some(BegunRead { deadline, total, memory, trace }) = sender.begin(permit.client()) else { return };
+        let start = Instant::now();
+        let cancel = sender.cancel().clone().with_memory(memory).with_trace(trace);
+        let cancel = cancel.with_send_check(Arc::new(sender.send_check()));
+        let result = self.send_read(request, CallTimeLimit { deadline, total }, &cancel);
+        drop(permit);
+        let result = self.log_result(start, Method::Get, &request.path, result);
+        let callers = sender.end(result.map(ApiResponse::into_shared));
+        self.metrics.record_shared_reads(callers.saturating_sub(1));
     }
 
-    /// Replaces the intervals and time limits of the schema.
-    pub fn with_schema_timings(self, timings: SchemaTimings) -> Self {
-        Self { schema_cache: SchemaCache::new(timings), ..self }
+    /// Sends a read for which there is a permit.
+    fn send_read(
+        &self,
+        request: &SharedRequest,
+        limit: CallTimeLimit,
+        cancel: &CancelToken,
+    ) -> Result<ApiResponse, PveError> {
+        let SharedRequest { path, target, reader } = request;
+        self.send_permitted(Method::Get, path, target.clone(), None, limit, cancel, *reader)
     }
 
     /// Closes the connections that no call has used for some seconds. A node closes them too, and its end of a connection
@@ -194,23 +397,6 @@ impl Cluster {
         self.log_result(start, method, path, result)
     }
 
-    /// Makes a GET call for a list, which ends like that of [`Cluster::get_with_deadline`]. Only the envelope is checked;
-    /// the caller must check the rows. Of a list above the limit of an answer, the rows have only the members of `keep`.
-    pub fn get_list(
-        &self,
-        deadline: Instant,
-        path: &ApiPath,
-        params: &ApiParams,
-        keep: KeepMember,
-        cancel: &CancelToken,
-    ) -> Result<ApiResponse, PveError> {
-        let start = Instant::now();
-        let limit = CallTimeLimit::until(deadline, start, self.settings.timeout);
-        let reader = AnswerReader { parse: ApiResponse::parse_list, keep_member: Some(keep) };
-        let result = self.send_with(Method::Get, path, params, limit, cancel, reader);
-        self.log_result(start, Method::Get, path, result.and_then(reserve_rows))
-    }
-
     /// Makes a GET call that ends at `deadline` or at the cluster's own time limit, whichever is earlier.
     pub fn get_with_deadline(
         &self,
@@ -221,8 +407,19 @@ impl Cluster {
     ) -> Result<ApiResponse, PveError> {
         let start = Instant::now();
         let limit = CallTimeLimit::until(deadline, start, self.settings.timeout);
-        let result = self.send(Method::Get, path, params, limit, cancel);
-        self.log_result(start, Method::Get, path, result.and_then(reserve_rows))
+        self.log_result(start, Method::Get, path, self.read(path, params, limit, cancel, AnswerReader::OBJECT))
+    }
+
+    /// Makes a GET call without a line in the log.
+    fn read(
+        &self,
+        path: &ApiPath,
+        params: &ApiParams,
+        limit: CallTimeLimit,
+        cancel: &CancelToken,
+        reader: AnswerReader,
+    ) -> Result<ApiResponse, PveError> {
+        self.send_with(Method::Get, path, params, limit, cancel, reader).and_then(reserve_rows)
     }
 
     /// Returns the outage of the cluster: none of its nodes answered at last, and a try would take time.
@@ -242,14 +439,23 @@ impl Cluster {
     /// Returns the privileges of the token if they were read within the last minute. They explain an answer, and decide
     /// nothing.
     pub fn recent_token_privileges(&self) -> Option<Arc<TokenPrivileges>> {
-        let cached = self.token_privileges.lock().unwrap_or_else(PoisonError::into_inner);
-        let (read_at, privileges) = cached.as_ref()?;
-        (read_at.elapsed() < PRIVILEGES_LIFETIME).then(|| privileges.clone())
+        self.token_privileges.get()
     }
 
     /// Keeps the privileges of the token for a minute.
     pub fn keep_token_privileges(&self, privileges: Arc<TokenPrivileges>) {
-        *self.token_privileges.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), privileges));
+        self.token_privileges.keep(privileges);
+    }
+
+    /// Returns whether a list of nodes had this name within the last minute. It shows that a name is no typing error,
+    /// and decides no right.
+    pub fn has_recent_node(&self, name: &str) -> bool {
+        self.node_names.get().is_some_and(|names| names.iter().any(|known| known == name))
+    }
+
+    /// Keeps the names of a list of nodes for a minute.
+    pub fn keep_node_names(&self, names: Arc<[String]>) {
+        self.node_names.keep(names);
     }
 
     /// Returns the time limit of a call without a deadline of its own.
@@ -312,8 +518,7 @@ impl Cluster {
         limit: CallTimeLimit,
         cancel: &CancelToken,
     ) -> Result<ApiResponse, PveError> {
-        let reader = AnswerReader { parse: ApiResponse::parse, keep_member: None };
-        self.send_with(method, path, params, limit, cancel, reader)
+        self.send_with(method, path, params, limit, cancel, AnswerReader::OBJECT)
     }
 
     fn send_with(
@@ -328,8 +533,23 @@ impl Cluster {
         let encoded = params.encode();
         let target = path.to_request_target(method, &encoded)?;
         let form = method.has_form().then_some(encoded.as_str());
-        let request = NodeRequest { method, target, form, is_public: false, keep_member: reader.keep_member };
         let _permit = self.acquire_permit(limit.deadline, cancel)?;
+        self.send_permitted(method, path, target, form, limit, cancel, reader)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
+    fn send_permitted(
+        &self,
+        method: Method,
+        path: &ApiPath,
+        target: PathAndQuery,
+        form: Option<&str>,
+        limit: CallTimeLimit,
+        cancel: &CancelToken,
+        reader: AnswerReader,
+    ) -> Result<ApiResponse, PveError> {
+        let AnswerReader { keep_member, answer_memory, .. } = reader;
+        let request = NodeRequest { method, target, form, is_public: false, keep_member, answer_memory };
         let (node, response) = self.try_nodes(method, path, limit, true, cancel, &mut |node, timeout| {
             self.transport.exchange(node, &request, timeout, cancel)
         })?;
@@ -361,7 +581,8 @@ impl Cluster {
 
     fn fetch_and_update_nodes(&self, deadline: Instant, cancel: &CancelToken) -> Result<Vec<String>, DiscoveryError> {
         let target = PathAndQuery::from_static("/api2/json/cluster/status");
-        let request = NodeRequest { method: Method::Get, target, form: None, is_public: false, keep_member: None };
+        let request =
+            NodeRequest { method: Method::Get, target, form: None, is_public: false, keep_member: None, answer_memory };
         let path = "/cluster/status";
         let limit = CallTimeLimit { deadline, total: self.settings.timeout };
         let (node, response) = self.try_nodes(Method::Get, &path, limit, true, cancel, &mut |node, timeout| {
@@ -479,7 +700,8 @@ impl Cluster {
     /// Asks an address for its nodes, before it is used in the place of another one.
     fn is_same_cluster(&self, node: usize, timeout: Option<AttemptTimeout>, cancel: &CancelToken) -> bool {
         let target = PathAndQuery::from_static("/api2/json/nodes");
-        let request = NodeRequest { method: Method::Get, target, form: None, is_public: false, keep_member: None };
+        let request =
+            NodeRequest { method: Method::Get, target, form: None, is_public: false, keep_member: None, answer_memory };
         let answer = self.transport.exchange(node, &request, timeout, cancel).ok().filter(NodeResponse::is_success);
         let filter = self.transport.secret_filter();
         let nodes = answer.and_then(|NodeResponse { body, memory, .. }| {
@@ -609,7 +831,7 @@ impl Cluster {
     }
 }
 
-impl SchemaSource for Cluster {
+impl SchemaSource for ClusterCore {
     fn cluster_name(&self) -> &str {
         &self.settings.name
     }
@@ -630,7 +852,8 @@ impl SchemaSource for Cluster {
         sink: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>,
     ) -> Result<String, PveError> {
         let target = PathAndQuery::from_static(path);
-        let request = NodeRequest { method: Method::Get, target, form: None, is_public: true, keep_member: None };
+        let request =
+            NodeRequest { method: Method::Get, target, form: None, is_public: true, keep_member: None, answer_memory };
         let _permit = self.acquire_permit(deadline, cancel)?;
         let limit = CallTimeLimit { deadline, total: self.settings.timeout };
         let (node, response) = self.try_nodes(Method::Get, &path, limit, false, cancel, &mut |node, timeout| {
@@ -659,11 +882,12 @@ impl SchemaSource for Cluster {
 
 /// Reserves the memory of what a caller makes of the rows of a read.
 fn reserve_rows(mut response: ApiResponse) -> Result<ApiResponse, PveError> {
-    response.reserve_rows().map_err(|error| PveError::MalformedResponse {
-        node: "the node asked".into(),
-        cause: MalformedCause::NoMemory(error),
-    })?;
+    response.reserve_rows().map_err(no_memory)?;
     Ok(response)
+}
+
+fn no_memory(error: MemoryError) -> PveError {
+    PveError::MalformedResponse { node: "the node asked".into(), cause: MalformedCause::NoMemory(error) }
 }
 
 fn format_call(method: Method, path: &dyn fmt::Display) -> String {

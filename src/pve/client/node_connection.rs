@@ -94,14 +94,11 @@ fn downgrade(socket: &Arc<TcpStream>) -> Weak<dyn ShutdownHandle> {
     Arc::downgrade(socket) as Weak<dyn ShutdownHandle>
 }
 
-/// Makes a cancellation of this thread's call shut `socket` down, which wakes the thread that reads or writes it.
-fn shutdown_on_cancel(socket: &Weak<dyn ShutdownHandle>) {
-    let socket = socket.clone();
+/// Makes a cancellation of this thread's call shut `sockets` down, which wakes the thread that uses them.
+fn shutdown_on_cancel(sockets: impl AsRef<[Weak<dyn ShutdownHandle>]> + Send + 'static) {
     with_exchange(|exchange| {
         exchange.hook = Some(exchange.cancel.on_cancel(Box::new(move || {
-            if let Some(socket) = socket.upgrade() {
-                socket.shutdown();
-            }
+            sockets.as_ref().iter().filter_map(Weak::upgrade).for_each(|socket| socket.shutdown());
         })));
     });
 }
@@ -162,15 +159,15 @@ impl Connector<()> for NodeConnector {
         let mut addrs = resolve_host(&self.resolver, host, details.uri.port_u16().unwrap_or(8006), details.timeout)?;
         self.last_addresses.put_first(host, &mut addrs);
 
-        let mut tcp = TcpConnection::connect(&addrs, remaining_connect_time(details)?, &|socket| {
-            shutdown_on_cancel(&downgrade(socket))
+        let mut tcp = TcpConnection::connect(&addrs, remaining_connect_time(details)?, &|sockets| {
+            shutdown_on_cancel(sockets.iter().map(downgrade).collect::<Vec<_>>());
         })?;
         if addrs.len() > 1 {
             self.last_addresses.record(host, tcp.socket().peer_addr()?);
         }
         let socket = downgrade(tcp.socket());
         // Set before the handshake, so that it can be cancelled too.
-        shutdown_on_cancel(&socket);
+        shutdown_on_cancel([socket.clone()]);
         (details.register_shutdown)(socket.clone())?;
 
         let stream = if details.needs_tls() {
@@ -275,7 +272,7 @@ impl Transport for NodeConnection {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         if self.idle {
-            shutdown_on_cancel(&self.socket);
+            shutdown_on_cancel([self.socket.clone()]);
             if with_exchange(|exchange| exchange.cancel.is_cancelled()) == Some(true) {
                 return Err(io::Error::from(io::ErrorKind::Interrupted).into());
             }

@@ -39,6 +39,9 @@ impl Drop for ConnectionPlace {
     }
 }
 
+/// Time after which the next address of a name is tried too (RFC 8305, 5, "Connection Attempt Delay").
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
 /// Connection whose reads and writes end in time.
 pub(in crate::pve) struct TcpConnection {
     stream: Arc<TcpStream>,
@@ -111,33 +114,19 @@ impl TimeLimit {
 }
 
 impl TcpConnection {
-    /// Connects to the first of `addrs` that accepts; each has its share of the time. Calls `on_connecting` with the
-    /// socket before it waits. Shutting that socket down ends the wait.
+    /// Connects to the address that accepts first (see [`connect_to_first`]).
     pub(in crate::pve) fn connect(
         addrs: &[SocketAddr],
         timeout: NextTimeout,
-        on_connecting: &dyn Fn(&Arc<TcpStream>),
+        on_connecting: &dyn Fn(&[Arc<TcpStream>]),
     ) -> io::Result<Self> {
         let place = ConnectionPlace::take()?;
-        let limit = TimeLimit::new(timeout);
-        let mut last = io::Error::from(io::ErrorKind::ConnectionRefused);
-        for (n, addr) in addrs.iter().enumerate() {
-            let share = limit.remaining()?.map(|left| left / (addrs.len() - n) as u32);
-            let ends = TimeLimit { deadline: share.map(|share| Instant::now() + share), ..limit };
-            match connect_addr(*addr, &ends, on_connecting) {
-                Ok(stream) => {
-                    return Ok(Self {
-                        stream,
-                        _place: place,
-                        time_limit: limit,
-                        read_timeout: UNKNOWN_TIMEOUT,
-                        write_timeout: UNKNOWN_TIMEOUT,
-                    });
-                }
-                Err(e) => last = e,
-            }
-        }
-        Err(last)
+        let time_limit = TimeLimit::new(timeout);
+        let stream = connect_to_first(addrs, &time_limit, on_connecting)?;
+        stream.set_nonblocking(false)?;
+        stream.set_nodelay(true)?;
+        let (read_timeout, write_timeout) = (UNKNOWN_TIMEOUT, UNKNOWN_TIMEOUT);
+        Ok(Self { stream, _place: place, time_limit, read_timeout, write_timeout })
     }
 
     pub(in crate::pve) fn socket(&self) -> &Arc<TcpStream> {
@@ -177,45 +166,172 @@ impl Write for TcpConnection {
     }
 }
 
-fn connect_addr(
-    addr: SocketAddr,
+/// Connects to the address that accepts first. The next one is tried once the previous one has failed, or has not answered
+/// for [`ATTEMPT_DELAY`]. Calls `on_connecting` with all sockets that wait, before it waits for a new one. Shutting them
+/// down ends the wait.
+fn connect_to_first(
+    addrs: &[SocketAddr],
     limit: &TimeLimit,
-    on_connecting: &dyn Fn(&Arc<TcpStream>),
+    on_connecting: &dyn Fn(&[Arc<TcpStream>]),
 ) -> io::Result<Arc<TcpStream>> {
+    let mut untried = addrs.iter();
+    let mut attempts = Vec::new();
+    let mut last_error = io::Error::from(io::ErrorKind::ConnectionRefused);
+    loop {
+        if let Some(addr) = untried.next() {
+            match start_attempt(*addr) {
+                Ok(Attempt::Connected(stream)) => return Ok(stream),
+                // Not earlier: before the connection attempt the socket can't be shut down, and a cancellation would be
+                // lost.
+                Ok(Attempt::Waiting(stream)) => {
+                    attempts.push(stream);
+                    on_connecting(&attempts);
+                }
+                Err(error) => {
+                    last_error = error;
+                    continue;
+                }
+            }
+        }
+        if attempts.is_empty() {
+            return Err(last_error);
+        }
+        let delay = (untried.len() > 0).then_some(ATTEMPT_DELAY);
+        let Some(n) = wait_for_attempt(&attempts, limit, delay)? else { continue };
+        let stream = attempts.swap_remove(n);
+        // A socket that was shut down in the meantime has no error, but no peer either.
+        match stream.take_error()?.map_or_else(|| stream.peer_addr().map(drop), Err) {
+            Ok(()) => return Ok(stream),
+            Err(error) => last_error = error,
+        }
+    }
+}
+
+enum Attempt {
+    Connected(Arc<TcpStream>),
+    Waiting(Arc<TcpStream>),
+}
+
+fn start_attempt(addr: SocketAddr) -> io::Result<Attempt> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     let started = socket.connect(&addr.into());
     let stream = Arc::new(TcpStream::from(socket));
-    if let Err(error) = started {
-        if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) {
-            return Err(error);
-        }
-        // Not earlier: before the connection attempt the socket can't be shut down, and a cancellation would be lost.
-        on_connecting(&stream);
-        wait_until_connected(&stream, limit)?;
+    match started {
+        Ok(()) => Ok(Attempt::Connected(stream)),
+        Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => Ok(Attempt::Waiting(stream)),
+        Err(error) => Err(error),
     }
-    stream.set_nonblocking(false)?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
-/// Waits until the connection is established.
-fn wait_until_connected(stream: &TcpStream, limit: &TimeLimit) -> io::Result<()> {
-    let mut sockets = [PollFd::new(stream, PollFlags::OUT)];
+/// Waits until an attempt has ended, and returns its index. Returns `None` after `delay`.
+fn wait_for_attempt(
+    attempts: &[Arc<TcpStream>],
+    limit: &TimeLimit,
+    delay: Option<Duration>,
+) -> io::Result<Option<usize>> {
+    let started = Instant::now();
+    let mut sockets: Vec<_> = attempts.iter().map(|stream| PollFd::new(&**stream, PollFlags::OUT)).collect();
     loop {
-        let left = limit.remaining()?.map(|left| Timespec {
-            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
+        let left = limit.remaining()?;
+        let until_next = delay.map(|delay| delay.saturating_sub(started.elapsed()));
+        let wait = left.into_iter().chain(until_next).min().map(|wait| Timespec {
+            tv_sec: wait.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: wait.subsec_nanos().into(),
         });
-        match poll(&mut sockets, left.as_ref()) {
+        match poll(&mut sockets, wait.as_ref()) {
+            Ok(0) if until_next.is_some_and(|until_next| left.is_none_or(|left| until_next <= left)) => {
+                return Ok(None);
+            }
             Ok(0) | Err(Errno::INTR) => {}
-            Ok(_) => break,
+            Ok(_) => return Ok(sockets.iter().position(|socket| !socket.revents().is_empty())),
             Err(error) => return Err(error.into()),
         }
     }
-    match stream.take_error()? {
-        Some(error) => Err(error),
-        // A socket that was shut down in the meantime has no error, but no peer either.
-        None => stream.peer_addr().map(drop),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::net::{Shutdown, TcpListener};
+
+    /// Address that answers no connection attempt: the queue of its listener is full.
+    struct DeadAddress {
+        address: SocketAddr,
+        _listener: Socket,
+        _queued: Vec<Socket>,
+    }
+
+    impl DeadAddress {
+        fn new() -> Self {
+            let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+            listener.listen(0).unwrap();
+            let address = listener.local_addr().unwrap().as_socket().unwrap();
+            let mut queued = Vec::new();
+            // Linux queues one more connection than it was told, and drops what follows.
+            loop {
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                if socket.connect_timeout(&address.into(), Duration::from_millis(200)).is_err() {
+                    return Self { address, _listener: listener, _queued: queued };
+                }
+                queued.push(socket);
+            }
+        }
+    }
+
+    fn refused_address() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    fn within(time: Duration) -> NextTimeout {
+        NextTimeout { after: time.into(), reason: Timeout::Connect, ..NextTimeout::default() }
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn connect_tries_the_next_address_while_the_first_does_not_answer() {
+        let dead = [DeadAddress::new(), DeadAddress::new()];
+        let alive = TcpListener::bind("127.0.0.1:0").unwrap();
+        let alive = alive.local_addr().unwrap();
+        let most = Cell::new(0);
+        let addresses = [dead[0].address, refused_address(), dead[1].address, alive];
+        let count = |sockets: &[Arc<TcpStream>]| most.set(most.get().max(sockets.len()));
+        let connection = TcpConnection::connect(&addresses, within(LONG), &count).unwrap();
+        assert_eq!(connection.socket().peer_addr().unwrap(), alive);
+        assert!(most.get() >= 2, "the attempts wait at the same time");
+    }
+
+    #[test]
+    fn connect_gives_a_late_answer_of_the_first_address_its_chance() {
+        let slow = DeadAddress::new();
+        let DeadAddress { address, _listener: listener, _queued: queued } = slow;
+        let other = DeadAddress::new();
+        // The kernel sends the first attempt again after a second, and then the queue has room.
+        let make_room = |sockets: &[Arc<TcpStream>]| {
+            if sockets.len() == 2 {
+                queued.iter().for_each(|_| drop(listener.accept().unwrap()));
+            }
+        };
+        let connection = TcpConnection::connect(&[address, other.address], within(LONG), &make_room).unwrap();
+        assert_eq!(connection.socket().peer_addr().unwrap(), address);
+    }
+
+    #[test]
+    fn connect_ends_at_its_limit_and_when_its_sockets_are_shut_down() {
+        let dead = [DeadAddress::new(), DeadAddress::new()];
+        let addresses = dead.each_ref().map(|dead| dead.address);
+        let connect = |limit, on_connecting: &dyn Fn(&[Arc<TcpStream>])| {
+            TcpConnection::connect(&addresses, within(limit), on_connecting).err().unwrap()
+        };
+        let error = connect(Duration::from_millis(300), &|_| {});
+        assert!(matches!(ureq::Error::from(error), ureq::Error::Timeout(Timeout::Connect)));
+        connect(LONG, &|sockets| sockets.iter().for_each(|socket| socket.shutdown(Shutdown::Both).unwrap_or_default()));
+        assert_eq!(
+            TcpConnection::connect(&[refused_address()], within(LONG), &|_| {}).err().unwrap().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
     }
 }

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use ureq::config::{AutoHeaderValue, Config};
 use ureq::http::uri::{Authority, PathAndQuery, Scheme};
-use ureq::http::{HeaderMap, HeaderValue, Request, Uri, header};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 use ureq::{Agent, AsSendBody, Body};
 
 /// A node on the same network answers in milliseconds. A dead one must not take the time of the whole call.
@@ -56,7 +56,8 @@ pub(in crate::pve) struct NodeTransport {
     nodes: Vec<NodeAddress>,
     /// Nodes that the cluster named, each set once. Their indexes follow those of `nodes`.
     discovered: [OnceLock<NodeAddress>; MAX_DISCOVERED],
-    authorization: HeaderValue,
+    /// The headers that prove the caller's identity: the API token, or the ticket of a login.
+    credentials: Vec<(HeaderName, HeaderValue)>,
     secret_filter: SecretFilter,
     max_answer_bytes: usize,
     /// Time limit of an exchange without a shorter one.
@@ -112,6 +113,8 @@ pub(in crate::pve) struct NodeRequest<'a> {
     pub(in crate::pve) is_public: bool,
     /// The members of its rows that the reader of a list needs. `None` for any other answer.
     pub(in crate::pve) keep_member: Option<KeepMember>,
+    /// Returns the memory that is reserved for an answer of this many bytes.
+    pub(in crate::pve) answer_memory: fn(usize) -> usize,
 }
 
 /// Limit on the whole of a list, as a multiple of the limit on what is kept of it.
@@ -283,7 +286,7 @@ impl NodeTransport {
             is_used: AtomicBool::new(false),
             nodes,
             discovered: [const { OnceLock::new() }; MAX_DISCOVERED],
-            authorization,
+            credentials: vec![(header::AUTHORIZATION, authorization)],
             secret_filter: SecretFilter::new(cluster.token_secret.clone()),
             max_answer_bytes: limits.max_answer_bytes,
             timeout: cluster.timeout,
@@ -292,6 +295,11 @@ impl NodeTransport {
 
     fn agent(&self) -> Agent {
         self.agent.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the API token.
+    pub(in crate::pve) fn with_credentials(self, credentials: Vec<(HeaderName, HeaderValue)>) -> Self {
+        Self { credentials, ..self }
     }
 
     fn replace_agent(&self) {
@@ -351,7 +359,7 @@ impl NodeTransport {
                 _ => self.max_answer_bytes.min(MAX_ERROR_BYTES),
             };
             let compactor = request.keep_member.filter(|_| status == 200).map(RowCompactor::new);
-            read_body(body, limit, compactor, deadline, cancel)
+            read_body(body, limit, compactor, request.answer_memory, deadline, cancel)
         })
     }
 
@@ -444,7 +452,7 @@ impl NodeTransport {
         let builder = Request::builder().method(request.method.as_str()).uri(uri);
         let mut builder = match request.is_public {
             true => builder.header(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
-            false => builder.header(header::AUTHORIZATION, self.authorization.clone()),
+            false => self.credentials.iter().fold(builder, |builder, (name, value)| builder.header(name, value)),
         };
         if request.form.is_some() {
             builder =
@@ -481,13 +489,6 @@ enum BodyError {
     NoMemory(MemoryError),
 }
 
-/// Returns the memory of an answer of `bytes`: the body, a copy without secrets, and the text that is made of it. Short
-/// answers have short rows, and the cells of a row take more than its text.
-fn answer_memory(bytes: usize) -> usize {
-    const SHORT_ANSWER: usize = 1 << 20;
-    bytes.saturating_add(bytes.min(SHORT_ANSWER)).saturating_mul(4)
-}
-
 /// Bytes of a body without a length that are read before more memory is reserved.
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -497,6 +498,7 @@ fn read_body(
     mut body: Body,
     limit: usize,
     mut compactor: Option<RowCompactor>,
+    answer_memory: fn(usize) -> usize,
     deadline: Instant,
     cancel: &CancelToken,
 ) -> ReceivedBody {
@@ -599,6 +601,7 @@ mod tests {
     use crate::base::hint::render_error;
     use crate::config::TlsVerification;
     use crate::policy::ClusterPolicy;
+    use crate::pve::client::api_response::answer_memory;
     use crate::pve::error::{FailedAttempt, PveError};
     use std::io::Write;
     use std::net::TcpListener;
@@ -663,7 +666,8 @@ mod tests {
 
     fn exchange(transport: &NodeTransport) -> Result<NodeResponse, TransportError> {
         let target = PathAndQuery::from_static("/");
-        let request = NodeRequest { method: Method::Get, target, form: None, is_public: false, keep_member: None };
+        let request =
+            NodeRequest { method: Method::Get, target, form: None, is_public: false, keep_member: None, answer_memory };
         transport.exchange(0, &request, None, &CancelToken::new())
     }
 

@@ -6,4 +6,5 @@ pub(crate) mod filtered_lists;
 pub(crate) mod formats;
 pub mod messages;
 pub mod passwords;
+pub(crate) mod restart;
 pub(crate) mod text;

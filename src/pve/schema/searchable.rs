@@ -1,7 +1,7 @@
 //! A schema with its search index.
 
 use super::model::{Operation, SchemaModel};
-use super::search::{SearchIndex, find_operations};
+use super::search::{SearchIndex, find_note, find_operations};
 use std::ops::Deref;
 use std::sync::OnceLock;
 
@@ -23,6 +23,11 @@ impl Schema {
     pub fn search(&self, query: &str, limit: usize) -> Vec<Operation<'_>> {
         let index = self.index.get_or_init(|| SearchIndex::new(&self.model));
         find_operations(&self.model, index, query, limit)
+    }
+
+    /// Returns a sentence about a query: that the API has no operation for it, and what there is instead.
+    pub fn find_search_note(query: &str) -> Option<&'static str> {
+        find_note(query)
     }
 
     /// Returns the memory that the schema takes, including the index after the first search.

@@ -7,7 +7,7 @@ use crate::mcp::content::Content;
 use crate::mcp::context::CallContext;
 use crate::mcp::message::RpcError;
 use crate::render::briefing::Briefing;
-use crate::tools::facts::prompt_deadline;
+use crate::tools::facts::facts_deadline;
 use crate::tools::state::ToolState;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl PromptDefinition {
         arguments: &Map<String, Value>,
     ) -> Result<Vec<(&'static str, Content)>, ToolError> {
         let briefing = state.run(context, self.audit_name, |scope| {
-            (self.handler)(&PromptCall { scope, arguments, deadline: prompt_deadline() })
+            (self.handler)(&PromptCall { scope, arguments, deadline: facts_deadline() })
         })??;
         Ok(vec![("user", Content::Text(briefing.render(state.max_result_bytes)))])
     }

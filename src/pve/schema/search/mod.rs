@@ -11,6 +11,8 @@ mod ranking;
 mod search_query;
 mod thesaurus;
 mod tokenizer;
+mod topics;
 
 pub(super) use index::SearchIndex;
 pub(super) use ranking::find_operations;
+pub(super) use topics::find_note;

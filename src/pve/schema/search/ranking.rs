@@ -3,11 +3,12 @@
 use super::index::{OperationEntry, OperationScope, Posting, SearchIndex};
 use super::path_query;
 use super::search_query::{SearchQuery, WeightedWord};
+use super::topics::{self, TopicOperations};
 use crate::pve::method::Method;
 use crate::pve::schema::model::{Operation, SchemaModel};
 
 /// Characters of a query that are read.
-const MAX_QUERY_CHARS: usize = 400;
+pub(super) const MAX_QUERY_CHARS: usize = 400;
 
 /// Share of the score of a second synonym.
 const SECOND_SYNONYM_SHARE: f32 = 0.2;
@@ -34,7 +35,15 @@ pub(in crate::pve::schema) fn find_operations<'s>(
     let query: String = query.chars().take(MAX_QUERY_CHARS).collect();
     let query = query.trim();
     let mut found = path_query::find_named(model, query);
-    for operation in rank_operations(index, query) {
+    let TopicOperations { operations, is_certain } = topics::find_operations(model, query);
+    let of_topics = if found.is_empty() { operations } else { Vec::new() };
+    let of_words = rank_operations(index, query);
+    // The words of a query may fit a topic by accident, so both ways have a share of the first places.
+    let in_turn = (0..of_topics.len().max(of_words.len())).flat_map(|place| match is_certain {
+        true => [of_topics.get(place), of_words.get(place)],
+        false => [of_words.get(place), of_topics.get(place)],
+    });
+    for operation in in_turn.flatten().copied() {
         if found.len() >= limit {
             break;
         }

@@ -1,0 +1,316 @@
+//! The call that brings back what a change replaces. A call is offered only where it brings all of it back.
+
+use super::planned_call::PlannedCall;
+use super::present_state::ObjectReader;
+use crate::policy::Risk;
+use crate::pve::Method;
+use crate::pve::guests::GuestKind;
+use crate::pve::knowledge::effects::{Fact, Undo};
+use crate::pve::knowledge::passwords::SecretPart;
+use crate::pve::knowledge::restart::waits_for_start;
+use crate::pve::params::ApiParams;
+use crate::pve::path::ApiPath;
+use crate::pve::rows::is_true;
+use crate::render::object_state::{has_disk_name, to_text};
+use crate::render::question::names_an_option;
+use crate::render::undo::UndoCall;
+use crate::sanitize;
+use serde_json::{Map, Value};
+
+/// The separators of Proxmox's lists.
+const LIST_SEPARATORS: [char; 5] = [',', ';', ' ', '\t', '\n'];
+
+/// The state that a change replaces, as far as its undo needs it.
+#[derive(Default)]
+pub(super) struct StateBefore {
+    /// The object at the path of the call.
+    pub(super) object: Option<Map<String, Value>>,
+    /// The rows of the access control list.
+    pub(super) grants: Option<Vec<Value>>,
+}
+
+impl PlannedCall<'_> {
+    /// Reads what the undo of the call needs.
+    pub(super) fn read_state_before(&self, reader: &ObjectReader<'_>) -> StateBefore {
+        let mut before = StateBefore::default();
+        if !self.can_be_undone() {
+            return before;
+        }
+        if self.path.as_str() == "/access/acl" {
+            before.grants = reader.read_value(self.path.clone()).ok();
+        } else if self.facts().contains(&Fact::Object) {
+            before.object = reader.read_value(self.path.clone()).ok();
+        }
+        before
+    }
+
+    /// Returns the state that the undo needs, with an object that was read already.
+    pub(super) fn complete_state_before(&self, object: Option<&Map<String, Value>>) -> StateBefore {
+        match object.filter(|_| self.facts().contains(&Fact::Object)) {
+            Some(object) => StateBefore { object: Some(object.clone()), grants: None },
+            None => self.read_state_before(&ObjectReader::new(self.cluster)),
+        }
+    }
+
+    fn can_be_undone(&self) -> bool {
+        let is_undone_by_words = matches!(self.effect().map(|effect| effect.undo), Some(Undo::Never | Undo::Partly(_)));
+        let has_secret = self.operation.secrets.iter().any(|(_, part)| *part != SecretPart::None);
+        self.is_change()
+            && self.operation.is_known
+            && self.risk != Risk::UNKNOWN
+            && !self.risk.irreversible
+            && !is_undone_by_words
+            && !has_secret
+    }
+
+    /// Returns the call that brings the present state back, if there is one.
+    pub(super) fn find_undo(&self, before: &StateBefore) -> Option<UndoCall> {
+        if !self.can_be_undone() {
+            return None;
+        }
+        let template = self.operation.template.as_deref()?;
+        let undo = match (self.method, template) {
+            (Method::Put, "/access/acl") => self.undo_grant(before.grants.as_deref()?),
+            (Method::Put, "/pools" | "/pools/{poolid}") if self.has_param("vms") || self.has_param("storage") => {
+                self.undo_membership()
+            }
+            (Method::Put | Method::Post, _) if self.facts().contains(&Fact::Object) => {
+                self.set_back(before.object.as_ref()?)
+            }
+            (Method::Delete, _) => self.create_again(before.object.as_ref()?),
+            (Method::Post, _) => self.undo_action(template).or_else(|| self.remove_created()),
+            _ => None,
+        }?;
+        // A call with a secret in it would be shown without the secret.
+        let is_plain = |(name, value): &(String, String)| sanitize::redact_parameter(name, value) == value.as_str();
+        undo.data.iter().all(is_plain).then_some(undo)
+    }
+
+    fn has_param(&self, name: &str) -> bool {
+        self.params.names().any(|given| given == name)
+    }
+
+    fn param(&self, name: &str) -> Option<&str> {
+        self.params.iter().find(|(given, _)| *given == name).map(|(_, value)| value)
+    }
+
+    /// Returns the same call with the present values. An option that is not set now is unset again.
+    fn set_back(&self, now: &Map<String, Value>) -> Option<UndoCall> {
+        let guest = self.path_guest().filter(|_| self.path.as_str().ends_with("/config"));
+        let schema = self.cluster.schema();
+        let segments: Vec<_> = self.path.segments().collect();
+        let found = schema.match_path(&segments).ok()?;
+        let operation = found.operation(self.method)?;
+        let mut names: Vec<&str> = self.params.names().filter(|name| names_an_option(name)).collect();
+        names.sort_unstable();
+        names.dedup();
+        let removed: Vec<&str> =
+            self.param("delete").unwrap_or_default().split(LIST_SEPARATORS).filter(|name| !name.is_empty()).collect();
+        if ["revert", "moveto", "append"].iter().any(|name| self.has_param(name)) {
+            return None;
+        }
+        // A disk that is detached keeps its volume as an unused one, so no call brings the old state back.
+        if guest.is_some() && names.iter().chain(&removed).any(|name| has_disk_name(name)) {
+            return None;
+        }
+        let (mut data, mut unset) = (Vec::new(), Vec::new());
+        for name in names.iter().chain(&removed) {
+            match now.get(*name).filter(|value| !value.is_null()) {
+                Some(value) => {
+                    let value = to_text(value);
+                    let is_same = self.param(name) == Some(value.as_str());
+                    let is_required = operation.parameter(name).is_some_and(|parameter| parameter.is_required());
+                    if !is_same || is_required {
+                        data.push(((*name).to_owned(), value));
+                    }
+                }
+                None if removed.contains(name) => {}
+                None => unset.push(*name),
+            }
+        }
+        if data.is_empty() && unset.is_empty() {
+            return None;
+        }
+        if !unset.is_empty() {
+            operation.parameter("delete")?;
+            data.push(("delete".into(), unset.join(",")));
+        }
+        let waiting = guest.map(|guest| {
+            let hotplug = now.get("hotplug").map(to_text).unwrap_or_default();
+            let waits = |name: &&&str| waits_for_start(guest.kind, name, &hotplug);
+            names.iter().chain(&removed).filter(waits).map(|name| (*name).to_owned()).collect()
+        });
+        Some(UndoCall {
+            method: self.method,
+            path: self.path.clone(),
+            data,
+            takes_digest: operation.parameter("digest").is_some(),
+            waiting: waiting.unwrap_or_default(),
+        })
+    }
+
+    /// Returns the call that creates a deleted object again with its present values.
+    fn create_again(&self, now: &Map<String, Value>) -> Option<UndoCall> {
+        if !matches!(self.effect()?.undo, Undo::By(_)) {
+            return None;
+        }
+        let segments: Vec<_> = self.path.segments().collect();
+        let (last, parent) = segments.split_last()?;
+        let schema = self.cluster.schema();
+        let found = schema.match_path(parent).ok()?;
+        let operation = found.operation(Method::Post)?;
+        let template = self.operation.template.as_deref()?;
+        let id = template.rsplit('/').next()?.strip_prefix('{')?.strip_suffix('}')?;
+        // (PVE: a new rule is the first one.)
+        if id == "pos" && last != "0" {
+            return None;
+        }
+        let mut data = Vec::new();
+        for (name, value) in now.iter().filter(|(_, value)| !value.is_null()) {
+            let is_option = names_an_option(name) && name != id && operation.parameter(name).is_some();
+            if is_option && !operation.is_path_parameter(name) {
+                data.push((name.clone(), to_text(value)));
+            }
+        }
+        if operation.parameter(id).is_some() {
+            data.push((id.to_owned(), last.to_string()));
+        }
+        let has = |name: &str| data.iter().any(|(given, _)| given == name) || operation.is_path_parameter(name);
+        if !operation.parameters().filter(|parameter| parameter.is_required()).all(|parameter| has(parameter.name())) {
+            return None;
+        }
+        Some(UndoCall::new(Method::Post, ApiPath::from_segments(parent).ok()?, data))
+    }
+
+    /// Returns the opposite of a power action, of a migration or of a clone.
+    fn undo_action(&self, template: &str) -> Option<UndoCall> {
+        let guest = self.path_guest()?;
+        let rest = template.split_once("/{vmid}")?.1;
+        let action = match rest {
+            "/status/start" => "shutdown",
+            "/status/shutdown" => "start",
+            "/status/suspend" if guest.kind == GuestKind::Qemu && !self.has_param("todisk") => "resume",
+            "/migrate" => {
+                let target = self.param("target").filter(|_| !self.has_param("targetstorage"))?;
+                let path =
+                    ApiPath::from_segments(&["nodes", target, guest.kind.as_str(), &guest.vmid, "migrate"]).ok()?;
+                let mut data = vec![("target".to_owned(), guest.node)];
+                let kept = self.params.iter().filter(|(name, _)| *name != "target");
+                data.extend(kept.map(|(name, value)| (name.to_owned(), value.to_owned())));
+                return Some(UndoCall::new(Method::Post, path, data));
+            }
+            "/clone" => {
+                let node = self.param("target").unwrap_or(&guest.node);
+                let path = ApiPath::from_segments(&["nodes", node, guest.kind.as_str(), self.param("newid")?]).ok()?;
+                return Some(UndoCall::new(Method::Delete, path, Vec::new()));
+            }
+            _ => return None,
+        };
+        Some(UndoCall::new(Method::Post, guest.path(&["status", action]), Vec::new()))
+    }
+
+    /// Returns the call that deletes what the call creates.
+    fn remove_created(&self) -> Option<UndoCall> {
+        // A running guest can't be deleted.
+        if self.param("start") == Some("1") {
+            return None;
+        }
+        let template = self.operation.template.as_deref()?;
+        let path = match template.ends_with("/firewall/rules") || template == "/cluster/firewall/groups/{group}" {
+            // (PVE: a new rule is the first one.)
+            true if self.param("pos").is_none_or(|pos| pos == "0") => self.child_path("0")?,
+            true => return None,
+            false => self.find_created_path()?,
+        };
+        Some(UndoCall::new(Method::Delete, path, Vec::new()))
+    }
+
+    /// Returns the path of the object that the call creates, if it can be deleted there.
+    pub(super) fn find_created_path(&self) -> Option<ApiPath> {
+        let schema = self.cluster.schema();
+        let names_child = |name: &str, value: &str| {
+            let path = self.child_path(value)?;
+            let segments: Vec<_> = path.segments().collect();
+            let found = schema.match_path(&segments).ok()?;
+            let delete = found.operation(Method::Delete)?;
+            let last = delete.template().rsplit('/').next()?;
+            (last.strip_prefix('{')?.strip_suffix('}')? == name).then_some(path)
+        };
+        if let Some(path) = self.params.iter().find_map(|(name, value)| names_child(name, value)) {
+            return Some(path);
+        }
+        // The path of a new API token is that of the token itself.
+        let segments: Vec<_> = self.path.segments().collect();
+        let found = schema.match_path(&segments).ok()?;
+        let is_own_path = self.effect().is_some_and(|effect| matches!(effect.undo, Undo::By(_)));
+        (is_own_path && found.operation(Method::Delete).is_some()).then(|| self.path.clone())
+    }
+
+    fn child_path(&self, name: &str) -> Option<ApiPath> {
+        let mut segments: Vec<String> = self.path.segments().map(|segment| segment.into_owned()).collect();
+        segments.push(name.to_owned());
+        ApiPath::from_segments(&segments).ok()
+    }
+
+    /// Returns the same call with the opposite of `delete`, if no grant of it exists yet, or all of them do.
+    fn undo_grant(&self, grants: &[Value]) -> Option<UndoCall> {
+        let text = |row: &Value, name: &str| row.get(name).map(to_text).unwrap_or_default();
+        let path = self.param("path")?;
+        let items = |name: &str| self.param(name).unwrap_or_default().split(LIST_SEPARATORS).filter(|i| !i.is_empty());
+        let holders = || ["users", "groups", "tokens"].iter().flat_map(|name| items(name));
+        let pairs: Vec<(&str, &str)> =
+            items("roles").flat_map(|role| holders().map(move |holder| (role, holder))).collect();
+        let find = |(role, holder): &(&str, &str)| {
+            grants
+                .iter()
+                .find(|row| text(row, "path") == path && text(row, "roleid") == *role && text(row, "ugid") == *holder)
+        };
+        let found: Vec<Option<&Value>> = pairs.iter().map(find).collect();
+        let mut data: Vec<(String, String)> = self
+            .params
+            .iter()
+            .filter(|(name, _)| !matches!(*name, "delete" | "propagate"))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        match self.param("delete") == Some("1") {
+            true => {
+                let propagates: Vec<bool> = found
+                    .iter()
+                    .map(|row| row.map(|row| row.get("propagate").is_some_and(is_true)))
+                    .collect::<Option<_>>()?;
+                let first = *propagates.first()?;
+                propagates.iter().all(|one| *one == first).then_some(())?;
+                data.push(("propagate".into(), u8::from(first).to_string()));
+            }
+            false if found.iter().all(Option::is_none) => data.push(("delete".into(), "1".into())),
+            false => return None,
+        }
+        Some(UndoCall::new(Method::Put, self.path.clone(), data))
+    }
+
+    /// Returns the same call with the opposite of `delete`. (PVE: a guest that is a member already is an error.)
+    fn undo_membership(&self) -> Option<UndoCall> {
+        if self.has_param("comment") || self.has_param("allow-move") {
+            return None;
+        }
+        let kept = self.params.iter().filter(|(name, _)| *name != "delete");
+        let mut data: Vec<_> = kept.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        if self.param("delete") != Some("1") {
+            data.push(("delete".into(), "1".into()));
+        }
+        Some(UndoCall::new(Method::Put, self.path.clone(), data))
+    }
+}
+
+/// Returns the digest of an object.
+pub(super) fn digest_of(object: &Map<String, Value>) -> Option<&str> {
+    object.get("digest").and_then(Value::as_str)
+}
+
+/// Returns the parameters of a call that are no secrets.
+pub(super) fn open_params(planned: &PlannedCall<'_>) -> ApiParams {
+    let is_secret = |name: &str| planned.operation.secrets.iter().any(|(secret, _)| secret == name);
+    let mut params = ApiParams::new();
+    planned.params.iter().filter(|(name, _)| !is_secret(name)).for_each(|(name, value)| params.push(name, value));
+    params
+}

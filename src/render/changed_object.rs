@@ -1,0 +1,256 @@
+//! Objects as they are after a change, each in a line. Texts of the cluster are quoted, and secrets in them are hidden.
+
+use super::labels::format_time;
+use super::object_state::{
+    describe_power, has_disk_name, kind_name, push_name, quote_word, show_cluster_value, snapshot_name, text_of,
+    to_text,
+};
+use super::quoted::quote;
+use super::units::push_byte_size;
+use crate::pve::guests::GuestKind;
+use crate::pve::rows::{is_true, read_count};
+use serde_json::{Map, Value};
+use std::fmt::Write;
+
+/// The most options, snapshots or members that a line names.
+const MAX_ITEMS: usize = 12;
+
+/// The most characters of a name.
+const MAX_NAME_CHARS: usize = 120;
+
+/// A guest by kind, number and node.
+#[derive(Clone, Copy)]
+pub struct GuestPlace<'g> {
+    pub kind: GuestKind,
+    pub vmid: &'g str,
+    pub node: &'g str,
+}
+
+/// The options that a call set and unset.
+#[derive(Clone, Copy)]
+pub struct ChangedOptions<'o> {
+    pub set: &'o [String],
+    pub unset: &'o [String],
+}
+
+impl ChangedOptions<'_> {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.set.iter().chain(self.unset).map(String::as_str)
+    }
+}
+
+impl GuestPlace<'_> {
+    /// Returns kind, number and name: `VM 310 "eval"`.
+    fn label(&self, name: &str) -> String {
+        let mut text = format!("{} {}", kind_name(self.kind), self.vmid);
+        if !name.is_empty() {
+            push_name(&mut text, name);
+        }
+        text
+    }
+
+    /// Describes the state of the guest: `VM 310 "eval" is running on pve1`.
+    pub fn describe_state(&self, status: &Map<String, Value>) -> String {
+        let mut text = self.label(text_of(status, "name"));
+        let _ = write!(text, " is {} on {}", describe_power(status), quote_word(self.node));
+        let lock = text_of(status, "lock");
+        if !lock.is_empty() {
+            let _ = write!(text, ", locked ({})", quote_word(lock));
+        }
+        let ha = status.get("ha").and_then(Value::as_object).filter(|ha| ha.get("managed").is_some_and(is_true));
+        if let Some(ha) = ha {
+            let _ = write!(text, "; HA state {}", quote_word(text_of(ha, "state")));
+        }
+        text
+    }
+
+    /// Describes a guest that was deleted.
+    pub fn describe_removal(&self, name: &str, is_gone: bool) -> String {
+        let end = if is_gone { "is gone" } else { "is still there" };
+        format!("{} {end}", self.label(name))
+    }
+
+    /// Describes the changed options by the rows of `pending`: those that are active, and those that wait.
+    pub fn describe_options(&self, rows: &[Value], changed: ChangedOptions<'_>) -> String {
+        let find = |name: &str| rows.iter().find(|row| row.get("key").is_some_and(|key| *key == name));
+        let name_key = if self.kind == GuestKind::Qemu { "name" } else { "hostname" };
+        let name = find(name_key).and_then(|row| row.get("pending").or(row.get("value"))).and_then(Value::as_str);
+        let (mut active, mut waiting) = (Vec::new(), Vec::new());
+        for option in changed.names() {
+            let row = find(option);
+            let member = |key: &str| row.and_then(|row| row.get(key)).filter(|value| !value.is_null());
+            let show =
+                |value: Option<&Value>| value.map_or("not set".into(), |value| show_cluster_value(option, value));
+            let option = quote_word(option);
+            match (member("pending"), member("delete").is_some_and(is_true)) {
+                (None, false) => active.push(format!("{option} {}", show(member("value")))),
+                (next, _) => waiting.push(format!("{option} {} (until then {})", show(next), show(member("value")))),
+            }
+        }
+        let mut text = format!("{} on {}", self.label(name.unwrap_or_default()), quote_word(self.node));
+        if !active.is_empty() {
+            let _ = write!(text, " now has {}", join(&active));
+        }
+        match waiting.as_slice() {
+            [] => text.push_str("; nothing waits for a restart"),
+            waiting => {
+                let separator = if active.is_empty() { "" } else { ";" };
+                let _ = write!(text, "{separator} waits for its next start with {}", join(waiting));
+            }
+        }
+        text
+    }
+
+    /// Describes the disks that a change left.
+    pub fn describe_disks(&self, config: &Map<String, Value>, disk: &str) -> String {
+        let name = if self.kind == GuestKind::Qemu { "name" } else { "hostname" };
+        let mut text = self.label(text_of(config, name));
+        let _ = match config.get(disk) {
+            Some(value) => write!(text, ": {} is now {}", quote_word(disk), show_cluster_value(disk, value)),
+            None => write!(text, " has no {} now", quote_word(disk)),
+        };
+        let unused = config.iter().filter(|(key, _)| key.starts_with("unused") && has_disk_name(key));
+        let unused: Vec<String> =
+            unused.map(|(key, value)| format!("{} {}", quote_word(key), show_cluster_value(key, value))).collect();
+        if !unused.is_empty() {
+            let _ = write!(text, "; unused and kept: {}", join(&unused));
+        }
+        text
+    }
+
+    /// Describes the snapshots of the guest, and the one that a change made or deleted.
+    pub fn describe_snapshots(&self, guest_name: &str, rows: &[Value], snapshot: &str) -> String {
+        let mut text = self.label(guest_name);
+        let names: Vec<String> =
+            rows.iter().filter_map(snapshot_name).map(|name| quote(name, MAX_NAME_CHARS)).collect();
+        match rows.iter().find(|row| snapshot_name(row) == Some(snapshot)) {
+            Some(row) => {
+                let _ = write!(text, " has snapshot {}", quote(snapshot, MAX_NAME_CHARS));
+                if let Some(time) = row.get("snaptime").and_then(read_count) {
+                    let _ = write!(text, " of {}", format_time(time));
+                }
+                text.push_str(if row.get("vmstate").is_some_and(is_true) {
+                    ", with the memory"
+                } else {
+                    ", disks only"
+                });
+                if names.len() > 1 {
+                    let _ = write!(text, "; {} snapshots: {}", names.len(), join(&names));
+                }
+            }
+            None if names.is_empty() => drop(write!(text, " has no snapshot now")),
+            None => {
+                let _ = write!(text, " has no snapshot {} now, but {}", quote(snapshot, MAX_NAME_CHARS), join(&names));
+            }
+        }
+        text
+    }
+}
+
+/// Returns the reason for the state of a guest after a rollback to this snapshot.
+pub fn explain_rollback(rows: &[Value], snapshot: &str) -> Option<&'static str> {
+    let row = rows.iter().find(|row| snapshot_name(row) == Some(snapshot))?;
+    Some(match row.get("vmstate").is_some_and(is_true) {
+        true => ", because the snapshot has the memory",
+        false => ", because the snapshot has no memory",
+    })
+}
+
+/// Describes a firewall rule with its place: `rule 0 of …: in ACCEPT proto tcp dport 22, on`.
+pub fn describe_rule(list: &str, rule: &Map<String, Value>) -> String {
+    let shown = |name: &str| rule.get(name).map(to_text).filter(|value| !value.is_empty());
+    let mut text = format!("rule {} of {list}:", shown("pos").unwrap_or_default());
+    for name in ["type", "action"] {
+        let _ = write!(text, " {}", quote_word(&shown(name).unwrap_or_default()));
+    }
+    for name in ["macro", "iface", "source", "dest", "proto", "sport", "dport", "icmp-type"] {
+        if let Some(value) = shown(name) {
+            let _ = write!(text, " {name} {}", quote_word(&value));
+        }
+    }
+    text.push_str(if rule.get("enable").is_some_and(is_true) { ", on" } else { ", off" });
+    text
+}
+
+/// Describes an object by its changed options, or by all: `/access/users/bob@pve now has comment x`.
+pub fn describe_object(path: &str, object: &Map<String, Value>, changed: Option<ChangedOptions<'_>>) -> String {
+    let show = |name: &str| match object.get(name).filter(|value| !value.is_null()) {
+        Some(value) => format!("{} {}", quote_word(name), show_cluster_value(name, value)),
+        None => format!("{} not set", quote_word(name)),
+    };
+    let is_shown = |name: &&String| {
+        !matches!(name.as_str(), "digest" | "type") && !matches!(to_text(&object[*name]).as_str(), "" | "null")
+    };
+    let (verb, list): (&str, Vec<String>) = match changed {
+        Some(changed) => (" now has ", changed.names().map(show).collect()),
+        None => (" is there: ", object.keys().filter(is_shown).map(|name| show(name)).collect()),
+    };
+    if list.is_empty() { format!("{path} is there") } else { format!("{path}{verb}{}", join(&list)) }
+}
+
+/// Describes an object that was deleted.
+pub fn describe_removal(path: &str, is_gone: bool) -> String {
+    let end = if is_gone { "is gone" } else { "is still there" };
+    format!("{path} {end}")
+}
+
+/// Describes a resource of the HA manager by its row of `status/current`, or that it has none.
+pub fn describe_ha(sid: &str, row: Option<&Map<String, Value>>) -> String {
+    let Some(row) = row else { return format!("HA does not manage {} now", quote_word(sid)) };
+    let word = |key: &str| quote_word(text_of(row, key));
+    let mut text = format!("HA manages {}: it is {} on {}", quote_word(sid), word("state"), word("node"));
+    let wanted = text_of(row, "request_state");
+    if !wanted.is_empty() && wanted != text_of(row, "state") {
+        let _ = write!(text, ", and wanted {}", quote_word(wanted));
+    }
+    text
+}
+
+/// Describes the grants on one path of the access control list.
+pub fn describe_grants(path: &str, rows: &[Value]) -> String {
+    let text = |row: &Value, name: &str| row.get(name).map(to_text).unwrap_or_default();
+    let on_path = rows.iter().filter(|row| text(row, "path") == path);
+    let grants: Vec<String> = on_path
+        .map(|row| {
+            let below = if row.get("propagate").is_some_and(is_true) { "and below" } else { "only here" };
+            format!("{} has {} ({below})", quote_word(&text(row, "ugid")), quote_word(&text(row, "roleid")))
+        })
+        .collect();
+    match grants.as_slice() {
+        [] => format!("On {} no role is granted now", quote_word(path)),
+        grants => format!("On {} now: {}", quote_word(path), join(grants)),
+    }
+}
+
+/// Describes the members of a pool.
+pub fn describe_pool(pool: &str, members: &[Value]) -> String {
+    let names: Vec<String> =
+        members.iter().map(|member| quote_word(&member.get("id").map(to_text).unwrap_or_default())).collect();
+    match names.as_slice() {
+        [] => format!("pool {} has no members", quote_word(pool)),
+        names => format!("pool {} has {} members: {}", quote_word(pool), names.len(), join(names)),
+    }
+}
+
+/// Describes the newest backup of a guest on a storage.
+pub fn describe_backup(rows: &[Value]) -> Option<String> {
+    let newest = rows.iter().max_by_key(|row| row.get("ctime").and_then(read_count))?;
+    let mut text = format!("backup {}", quote_word(newest.get("volid")?.as_str()?));
+    if let Some(size) = newest.get("size").and_then(read_count) {
+        text.push_str(" has ");
+        push_byte_size(&mut text, size as f64);
+    }
+    if let Some(time) = newest.get("ctime").and_then(read_count) {
+        let _ = write!(text, ", of {}", format_time(time));
+    }
+    Some(text)
+}
+
+/// Joins the first items with commas.
+fn join(items: &[String]) -> String {
+    let mut text = items.iter().take(MAX_ITEMS).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if let Some(more @ 1..) = items.len().checked_sub(MAX_ITEMS) {
+        let _ = write!(text, " and {more} more");
+    }
+    text
+}

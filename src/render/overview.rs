@@ -1,0 +1,277 @@
+//! The overview of clusters: everything that needs attention, in a text of a fixed size.
+
+use super::briefing::{Limit, Section, SectionRow, Topic};
+use super::cluster_errors::ErrorText;
+use super::health::{HealthFacts, describe_guest_states, describe_membership};
+use super::labels::{count, format_percent, format_time};
+use std::collections::BTreeMap;
+
+/// The most bytes of an overview. With the notice of a tool's answer it has at most 2,048.
+const MAX_OVERVIEW_BYTES: usize = 1_980;
+
+/// The most bytes of a problem, before its path.
+const MAX_ROW_BYTES: usize = 220;
+
+/// The most bytes of the line about parts that could not be read.
+const MAX_LIMITS_BYTES: usize = 420;
+
+/// The most bytes of the reason why a part could not be read.
+const MAX_CAUSE_BYTES: usize = 90;
+
+/// The most bytes of a cluster's or node's name.
+const MAX_NAME_BYTES: usize = 32;
+
+/// The most names in one list.
+const MAX_NAMES: usize = 3;
+
+/// Clusters of which nothing could be read.
+const SILENT: Topic = Topic { noun: "clusters without an answer", path: "list_clusters check" };
+
+/// One cluster of an overview.
+pub struct ClusterView<'a> {
+    pub name: &'a str,
+    /// `None` where the caller can use only one cluster.
+    pub label: Option<&'a str>,
+    /// The facts, and what health says about them. The error is of a cluster without an answer.
+    pub state: Result<(HealthFacts, Vec<Section>), ErrorText>,
+}
+
+/// The problems of one topic, of all clusters.
+struct TopicProblems {
+    topic: Topic,
+    lines: Vec<String>,
+    /// The number of problems by cluster, where there are several clusters.
+    counts: BTreeMap<String, usize>,
+    is_limited: bool,
+}
+
+/// Renders the state of clusters of which at least one answered, in at most `max_bytes`.
+pub fn render_overview(clusters: &[ClusterView<'_>], now: u64, max_bytes: usize) -> String {
+    let max_bytes = max_bytes.min(MAX_OVERVIEW_BYTES);
+    let topics = collect_topics(clusters);
+    let mut head = vec![describe_totals(clusters, now)];
+    head.extend(describe_load(clusters));
+    let mut tail = Vec::new();
+    let clean: Vec<&str> =
+        topics.iter().filter(|t| t.lines.is_empty() && !t.is_limited).map(|t| t.topic.noun).collect();
+    if !clean.is_empty() {
+        tail.push(format!("looked at, nothing wrong: {}", clean.join(", ")));
+    }
+    tail.extend(describe_limits(clusters));
+
+    let troubled: Vec<&TopicProblems> = topics.iter().filter(|topic| !topic.lines.is_empty()).collect();
+    let headings: Vec<String> = troubled.iter().map(|topic| topic.heading()).collect();
+    let fixed = head.iter().chain(&tail).chain(&headings).map(|line| line.len() + 1).sum::<usize>();
+    let shown = divide_lines(&troubled, max_bytes.saturating_sub(fixed));
+    let mut lines = head;
+    for ((topic, heading), shown) in troubled.iter().zip(headings).zip(shown) {
+        lines.push(heading);
+        lines.extend(topic.lines.iter().take(shown).cloned());
+    }
+    lines.extend(tail);
+    cut(&lines.join("\n"), max_bytes)
+}
+
+impl TopicProblems {
+    /// Returns the number of problems, the clusters that have most of them, and the path that shows all.
+    fn heading(&self) -> String {
+        let mut clusters: Vec<_> = self.counts.iter().collect();
+        clusters.sort_by_key(|(_, number)| std::cmp::Reverse(**number));
+        let names = list_names(clusters.iter().map(|(name, number)| format!("{name} {number}")));
+        let places = if names.is_empty() { names } else { format!(": {names}") };
+        let Topic { noun, path } = self.topic;
+        format!("{noun} ({}{places}) {path}", self.lines.len())
+    }
+}
+
+/// Collects the problems of all clusters by their topics, the most urgent topic first.
+fn collect_topics(clusters: &[ClusterView<'_>]) -> Vec<TopicProblems> {
+    let mut topics: Vec<TopicProblems> = Vec::new();
+    for ClusterView { name, label, state } in silent_first(clusters) {
+        let mut add = |topic: Topic, rows: &mut dyn Iterator<Item = &SectionRow>, is_limited: bool| {
+            let place = topics.iter().position(|known| known.topic == topic).unwrap_or_else(|| {
+                topics.push(TopicProblems { topic, lines: Vec::new(), counts: BTreeMap::new(), is_limited: false });
+                topics.len() - 1
+            });
+            let known = &mut topics[place];
+            known.is_limited |= is_limited;
+            for row in rows.filter(|row| row.problem_path.is_some()) {
+                known.lines.push(describe_problem(row, topic, *label));
+                if label.is_some() {
+                    *known.counts.entry(cut(name, MAX_NAME_BYTES)).or_default() += 1;
+                }
+            }
+        };
+        match state {
+            Ok((_, sections)) => {
+                for section in sections {
+                    let Some(topic) = section.topic() else { continue };
+                    add(topic, &mut section.rows().iter(), !section.limits().is_empty());
+                }
+            }
+            Err(ErrorText(error)) => {
+                let row = SectionRow { text: error.clone(), problem_path: Some(SILENT.path.to_owned()) };
+                add(SILENT, &mut [row].iter(), false);
+            }
+        }
+    }
+    topics
+}
+
+/// Returns the clusters, those without an answer first.
+fn silent_first<'v, 'a>(clusters: &'v [ClusterView<'a>]) -> impl Iterator<Item = &'v ClusterView<'a>> {
+    let (silent, answered): (Vec<_>, Vec<_>) = clusters.iter().partition(|cluster| cluster.state.is_err());
+    silent.into_iter().chain(answered)
+}
+
+/// Describes a problem on one line.
+fn describe_problem(row: &SectionRow, topic: Topic, label: Option<&str>) -> String {
+    let label = label.map(|name| format!("{}: ", cut(name, MAX_NAME_BYTES))).unwrap_or_default();
+    let text = cut(&row.text, MAX_ROW_BYTES);
+    match &row.problem_path {
+        Some(path) if path != topic.path => format!("- {label}{text} {path}"),
+        _ => format!("- {label}{text}"),
+    }
+}
+
+/// Returns how many lines of each topic fit: one of each topic before the second of any.
+fn divide_lines(topics: &[&TopicProblems], mut room: usize) -> Vec<usize> {
+    let mut shown = vec![0; topics.len()];
+    let mut is_full = vec![false; topics.len()];
+    while is_full.contains(&false) {
+        for (place, topic) in topics.iter().enumerate().filter(|(place, _)| !is_full[*place]).collect::<Vec<_>>() {
+            match topic.lines.get(shown[place]).map(|line| line.len() + 1).filter(|size| *size <= room) {
+                Some(size) => {
+                    room -= size;
+                    shown[place] += 1;
+                }
+                None => is_full[place] = true,
+            }
+        }
+    }
+    shown
+}
+
+/// Counts nodes and guests.
+fn describe_totals(clusters: &[ClusterView<'_>], now: u64) -> String {
+    let time = format_time(now);
+    let answered: Vec<&HealthFacts> =
+        clusters.iter().filter_map(|cluster| cluster.state.as_ref().ok()).map(|(facts, _)| facts).collect();
+    let (title, nodes) = match (clusters, answered.as_slice()) {
+        ([cluster], [facts]) => {
+            let nodes = facts.membership.as_ref().map(describe_membership);
+            (cut(cluster.name, MAX_NAME_BYTES), nodes.unwrap_or_else(|_| describe_nodes(&answered)))
+        }
+        _ => (format!("{} of {} answer", answered.len(), count(clusters.len(), "cluster")), describe_nodes(&answered)),
+    };
+    format!("{title}, {time}: {nodes}; {}", describe_guest_states(answered))
+}
+
+fn describe_nodes(clusters: &[&HealthFacts]) -> String {
+    let nodes = || clusters.iter().flat_map(|facts| &facts.inventory.nodes);
+    format!("{} of {} nodes online", nodes().filter(|node| node.is_online()).count(), nodes().count())
+}
+
+/// Names the nodes with the highest load.
+fn describe_load(clusters: &[ClusterView<'_>]) -> Option<String> {
+    let mut nodes: Vec<(f64, String)> = Vec::new();
+    for ClusterView { label, state, .. } in clusters {
+        let Ok((facts, _)) = state else { continue };
+        for node in &facts.inventory.nodes {
+            if let (Some(cpu), Some(memory)) = (node.cpu, node.memory_fraction()) {
+                let (cpu_text, memory_text) = (format_percent(cpu), format_percent(memory));
+                nodes.push((
+                    cpu.max(memory),
+                    format!("{} CPU {cpu_text} memory {memory_text}", join_place(*label, &node.name)),
+                ));
+            }
+        }
+    }
+    nodes.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let names = list_names(nodes.iter().map(|(_, text)| text.clone()));
+    (!names.is_empty()).then(|| format!("load, highest first: {names} /nodes"))
+}
+
+/// Describes the parts that could not be read, those with the same reason together.
+fn describe_limits(clusters: &[ClusterView<'_>]) -> Option<String> {
+    let mut places: Vec<((&str, String), Vec<String>)> = Vec::new();
+    for ClusterView { name, label, state } in silent_first(clusters) {
+        let mut add = |noun, cause: &str, place: String| {
+            let key = (noun, cut(cause, MAX_CAUSE_BYTES));
+            match places.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, known)) if known.contains(&place) => {}
+                Some((_, known)) => known.push(place),
+                None => places.push((key, vec![place])),
+            }
+        };
+        match state {
+            Ok((_, sections)) => {
+                for section in sections {
+                    let Some(topic) = section.topic() else { continue };
+                    for Limit { place, cause, .. } in section.limits() {
+                        add(topic.noun, cause, join_place(*label, place));
+                    }
+                }
+            }
+            Err(_) => add("everything", "no answer", cut(name, MAX_NAME_BYTES)),
+        }
+    }
+    let mut causes: Vec<((String, Vec<String>), Vec<&str>)> = Vec::new();
+    for ((noun, cause), places) in places {
+        match causes.iter_mut().find(|(known, _)| *known == (cause.clone(), places.clone())) {
+            Some((_, nouns)) => nouns.push(noun),
+            None => causes.push(((cause, places), vec![noun])),
+        }
+    }
+    let parts: Vec<String> = causes
+        .iter()
+        .map(|((cause, places), nouns)| {
+            let places = list_names(places.iter().filter(|place| !place.is_empty()).cloned());
+            let places = if places.is_empty() { places } else { format!(" of {places}") };
+            format!("{}{places} ({cause})", nouns.join(", "))
+        })
+        .collect();
+    (!parts.is_empty()).then(|| format!("not seen: {}", join_within(&parts, MAX_LIMITS_BYTES)))
+}
+
+/// Joins parts up to a size, and counts the rest. The first one is always there.
+fn join_within(parts: &[String], max: usize) -> String {
+    let mut text = String::new();
+    for (number, part) in parts.iter().enumerate() {
+        if number > 0 && text.len() + part.len() > max {
+            return format!("{text}; and {} more", count(parts.len() - number, "part"));
+        }
+        if number > 0 {
+            text.push_str("; ");
+        }
+        text.push_str(&cut(part, max));
+    }
+    text
+}
+
+/// Lists the first names, and counts the rest.
+fn list_names(names: impl Iterator<Item = String>) -> String {
+    let names: Vec<String> = names.collect();
+    let more = names.len().saturating_sub(MAX_NAMES);
+    let shown = names[..names.len() - more].join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
+/// Returns the name of a node or storage, with its cluster where there are several.
+fn join_place(label: Option<&str>, place: &str) -> String {
+    let parts: Vec<String> = label
+        .into_iter()
+        .chain([place])
+        .filter(|part| !part.is_empty())
+        .map(|part| cut(part, MAX_NAME_BYTES))
+        .collect();
+    parts.join("/")
+}
+
+/// Returns a text of at most `max` bytes. A longer one is cut.
+fn cut(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(max - '…'.len_utf8())])
+}

@@ -1,0 +1,44 @@
+//! The call that brings back what a change replaces.
+
+use crate::pve::Method;
+use crate::pve::path::ApiPath;
+use serde_json::{Map, Value};
+
+/// A call that undoes another one, as a caller sends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UndoCall {
+    pub method: Method,
+    pub path: ApiPath,
+    pub data: Vec<(String, String)>,
+    /// The call accepts the digest of the state that it undoes.
+    pub takes_digest: bool,
+    /// The options that change back at the next start of the guest only.
+    pub waiting: Vec<String>,
+}
+
+impl UndoCall {
+    pub fn new(method: Method, path: ApiPath, data: Vec<(String, String)>) -> Self {
+        Self { method, path, data, takes_digest: false, waiting: Vec::new() }
+    }
+
+    /// Renders the call in one line: `PUT /nodes/pve1/qemu/100/config {"memory":"8192"}`. `digest` is that of the object
+    /// after the change.
+    pub fn render(&self, digest: Option<&str>) -> String {
+        let mut data: Map<String, Value> = Map::new();
+        for (name, value) in &self.data {
+            data.insert(name.clone(), value.as_str().into());
+        }
+        if let Some(digest) = digest.filter(|_| self.takes_digest) {
+            data.insert("digest".into(), digest.into());
+        }
+        let mut text = format!("{} {}", self.method, self.path);
+        if !data.is_empty() {
+            text.push(' ');
+            text.push_str(&Value::Object(data).to_string());
+        }
+        if !self.waiting.is_empty() {
+            text.push_str(&format!(" ({} at the next start of the guest)", self.waiting.join(", ")));
+        }
+        text
+    }
+}
