@@ -421,33 +421,41 @@ impl Guest {
 
     /// Returns the tags one by one.
     pub fn iter_tags(&self) -> impl Iterator<Item = &str> {
-        self.tags.split([';', ',', ' ']).filter(|tag| !tag.is_empty())
+        split_tags(&self.tags)
     }
 }
 
-/// The texts of a guest in lower case, made once for all words of a query.
+fn split_tags(tags: &str) -> impl Iterator<Item = &str> {
+    tags.split([';', ',', ' ']).filter(|tag| !tag.is_empty())
+}
+
+/// The texts of a guest in lower case, made once for all words of a query. They take as much memory as the guest's own.
 pub struct GuestSearchTexts<'g> {
     guest: &'g Guest,
     vmid: String,
     id: String,
     name: String,
-    /// Tags and pool.
-    labels: Vec<String>,
+    tags: String,
+    pool: String,
     /// Node, status and lock.
     states: [String; 3],
 }
 
 impl<'g> GuestSearchTexts<'g> {
     pub fn new(guest: &'g Guest) -> Self {
-        let mut labels: Vec<String> = guest.iter_tags().map(str::to_lowercase).collect();
-        labels.push(guest.pool.to_lowercase());
         let states = [&guest.node, &guest.status, &guest.lock].map(|text| text.to_lowercase());
-        Self { guest, vmid: guest.vmid.to_string(), id: guest.id(), name: guest.name.to_lowercase(), labels, states }
+        let [name, tags, pool] = [&guest.name, &guest.tags, &guest.pool].map(|text| text.to_lowercase());
+        Self { guest, vmid: guest.vmid.to_string(), id: guest.id(), name, tags, pool, states }
+    }
+
+    /// Returns the tags and the pool.
+    fn iter_labels(&self) -> impl Iterator<Item = &str> {
+        split_tags(&self.tags).chain([self.pool.as_str()])
     }
 
     /// Returns the rank of the guest for a word in lower case, 0 being the best, or `None` without a match.
     pub fn rank(&self, word: &str) -> Option<u32> {
-        let Self { guest, vmid, id, name, labels, states } = self;
+        let Self { guest, vmid, id, name, states, .. } = self;
         let kinds: &[&str] = match guest.kind {
             GuestKind::Qemu => &["qemu", "vm"],
             GuestKind::Lxc => &["lxc", "ct", "container"],
@@ -455,11 +463,11 @@ impl<'g> GuestSearchTexts<'g> {
         let matches = [
             vmid == word || id == word,
             name == word,
-            labels.iter().any(|label| label == word),
+            self.iter_labels().any(|label| label == word),
             name.starts_with(word),
             name.contains(word),
             vmid.contains(word),
-            labels.iter().any(|label| label.contains(word)),
+            self.iter_labels().any(|label| label.contains(word)),
             kinds.contains(&word) || states.iter().any(|text| text == word),
             guest.other_text.contains(word),
         ];
