@@ -31,21 +31,42 @@ pub struct ChangedObject {
 #[derive(Clone)]
 enum ChangedSubject {
     /// The state of a guest. It may have moved to the node of a second place.
-    Guest { guest: PathGuest, origin: Option<String> },
+    Guest {
+        guest: PathGuest,
+        origin: Option<String>,
+    },
     GuestOptions(PathGuest),
-    GuestDisk { guest: PathGuest, disk: String },
-    GuestRemoval { guest: PathGuest, name: String },
-    Snapshot { guest: PathGuest, name: String },
-    Rollback { guest: PathGuest, snapshot: String },
+    GuestDisk {
+        guest: PathGuest,
+        disk: String,
+    },
+    GuestRemoval {
+        guest: PathGuest,
+        name: String,
+    },
+    Snapshot {
+        guest: PathGuest,
+        name: String,
+    },
+    Rollback {
+        guest: PathGuest,
+        snapshot: String,
+    },
     /// A new rule in a list of firewall rules.
     FirewallRule(ApiPath),
     /// The backup of guests on a storage.
-    Backup { node: String, storage: String, vmid: String },
+    Backup {
+        node: String,
+        storage: String,
+        vmid: String,
+    },
     HaResource(String),
     Grants(String),
     Pool(String),
     /// The network configuration of a node, which is applied later.
-    PendingNetwork { node: String },
+    PendingNetwork {
+        node: String,
+    },
     /// Options of an object with a path of its own.
     Options(ApiPath),
     Creation(ApiPath),
@@ -81,7 +102,8 @@ impl PlannedCall<'_> {
 
     fn changed_subject(&self, reader: &ObjectReader<'_>, before: &StateBefore) -> ChangedSubject {
         let template = self.operation.template.as_deref().unwrap_or_default();
-        let param = |name: &str| self.params.iter().find(|(given, _)| *given == name).map(|(_, value)| value.to_owned());
+        let param =
+            |name: &str| self.params.iter().find(|(given, _)| *given == name).map(|(_, value)| value.to_owned());
         let of_path = |name: &str| {
             self.operation.path_values.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone())
         };
@@ -241,9 +263,11 @@ impl ResultReader<'_> {
             ChangedSubject::Guest { guest, origin } => self.describe_guest(guest, origin.as_deref()),
             ChangedSubject::GuestOptions(guest) => {
                 let rows = self.reader.read_value::<Vec<Value>>(guest.path(&["pending"])).ok();
-                digest = rows.iter().flatten().find(|row| row.get("key").is_some_and(|key| *key == "digest")).and_then(
-                    |row| row.get("value").and_then(Value::as_str).map(str::to_owned),
-                );
+                digest = rows
+                    .iter()
+                    .flatten()
+                    .find(|row| row.get("key").is_some_and(|key| *key == "digest"))
+                    .and_then(|row| row.get("value").and_then(Value::as_str).map(str::to_owned));
                 if digest.is_none() && self.changed.undo.is_some() {
                     let config = self.reader.read_value::<Map<String, Value>>(guest.path(&["config"])).ok();
                     digest = config.and_then(|config| super::undo::digest_of(&config).map(str::to_owned));
@@ -316,7 +340,8 @@ impl ResultReader<'_> {
     /// Describes a guest. A guest that may have moved is searched on its origin too, then by the list of guests.
     fn describe_guest(&self, guest: &PathGuest, origin: Option<&str>) -> Option<String> {
         let read = |guest: &PathGuest| {
-            let path = ApiPath::from_segments(&["nodes", &guest.node, guest.kind.as_str(), &guest.vmid, "status", "current"]);
+            let path =
+                ApiPath::from_segments(&["nodes", &guest.node, guest.kind.as_str(), &guest.vmid, "status", "current"]);
             let status: Map<String, Value> = self.reader.read_value(path.ok()?).ok()?;
             Some(place(guest).describe_state(&status))
         };
@@ -395,7 +420,8 @@ impl ResultReader<'_> {
 
     /// Checks the network cards that a call changed: the firewall that they ask for, and their VLAN.
     fn check_network_cards(&self, guest: &PathGuest, reasons: &mut Vec<String>) {
-        let is_card = |name: &str| name.strip_prefix("net").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
+        let is_card =
+            |name: &str| name.strip_prefix("net").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
         let cards: Vec<(&str, &str)> = self.changed.params.iter().filter(|(name, _)| is_card(name)).collect();
         let part = |card: &str, key: &str| {
             card.split(',').find_map(|part| part.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)

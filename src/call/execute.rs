@@ -1,7 +1,7 @@
 //! The execution of a confirmed call.
 
-use super::confirm::Confirmed;
 use super::changed_object::ChangedObject;
+use super::confirm::Confirmed;
 use super::denied_call::DeniedCall;
 use super::failure::{Explanation, explain_failure, is_wrong_node};
 use super::follow_up::FollowUpKind;

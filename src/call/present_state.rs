@@ -90,7 +90,9 @@ impl<'a> PlannedCall<'a> {
                 Fact::Disks | Fact::OptionNamedBy(_) => state.options = Some(reader.read_below_guest("config")),
                 Fact::Object => state.options = Some(reader.read_value(self.path.clone())),
                 Fact::Snapshots | Fact::Snapshot => state.snapshots = Some(reader.read_below_guest("snapshot")),
-                Fact::PrunedBackups => state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone())),
+                Fact::PrunedBackups => {
+                    state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone()))
+                }
                 Fact::PendingNetwork => state.network_changes = Some(reader.read_network_changes()),
             }
         }

@@ -191,7 +191,8 @@ impl PlannedCall<'_> {
             "/status/suspend" if guest.kind == GuestKind::Qemu && !self.has_param("todisk") => "resume",
             "/migrate" => {
                 let target = self.param("target").filter(|_| !self.has_param("targetstorage"))?;
-                let path = ApiPath::from_segments(&["nodes", target, guest.kind.as_str(), &guest.vmid, "migrate"]).ok()?;
+                let path =
+                    ApiPath::from_segments(&["nodes", target, guest.kind.as_str(), &guest.vmid, "migrate"]).ok()?;
                 let mut data = vec![("target".to_owned(), guest.node)];
                 let kept = self.params.iter().filter(|(name, _)| *name != "target");
                 data.extend(kept.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -259,9 +260,9 @@ impl PlannedCall<'_> {
         let pairs: Vec<(&str, &str)> =
             items("roles").flat_map(|role| holders().map(move |holder| (role, holder))).collect();
         let find = |(role, holder): &(&str, &str)| {
-            grants.iter().find(|row| {
-                text(row, "path") == path && text(row, "roleid") == *role && text(row, "ugid") == *holder
-            })
+            grants
+                .iter()
+                .find(|row| text(row, "path") == path && text(row, "roleid") == *role && text(row, "ugid") == *holder)
         };
         let found: Vec<Option<&Value>> = pairs.iter().map(find).collect();
         let mut data: Vec<(String, String)> = self
@@ -272,8 +273,10 @@ impl PlannedCall<'_> {
             .collect();
         match self.param("delete") == Some("1") {
             true => {
-                let propagates: Vec<bool> =
-                    found.iter().map(|row| row.map(|row| row.get("propagate").is_some_and(is_true))).collect::<Option<_>>()?;
+                let propagates: Vec<bool> = found
+                    .iter()
+                    .map(|row| row.map(|row| row.get("propagate").is_some_and(is_true)))
+                    .collect::<Option<_>>()?;
                 let first = *propagates.first()?;
                 propagates.iter().all(|one| *one == first).then_some(())?;
                 data.push(("propagate".into(), u8::from(first).to_string()));

@@ -2,8 +2,8 @@
 
 use super::labels::format_time;
 use super::object_state::{
-    as_integer, describe_power, has_disk_name, is_true, kind_name, push_name, quote_word, show_cluster_value, snapshot_name,
-    text_of, to_text,
+    as_integer, describe_power, has_disk_name, is_true, kind_name, push_name, quote_word, show_cluster_value,
+    snapshot_name, text_of, to_text,
 };
 use super::quoted::quote;
 use super::units::push_byte_size;
@@ -78,7 +78,8 @@ impl GuestPlace<'_> {
         for option in changed.names() {
             let row = find(option);
             let member = |key: &str| row.and_then(|row| row.get(key)).filter(|value| !value.is_null());
-            let show = |value: Option<&Value>| value.map_or("not set".into(), |value| show_cluster_value(option, value));
+            let show =
+                |value: Option<&Value>| value.map_or("not set".into(), |value| show_cluster_value(option, value));
             let option = quote_word(option);
             match (member("pending"), member("delete").is_some_and(is_true)) {
                 (None, false) => active.push(format!("{option} {}", show(member("value")))),
@@ -127,7 +128,11 @@ impl GuestPlace<'_> {
                 if let Some(time) = row.get("snaptime").and_then(as_integer) {
                     let _ = write!(text, " of {}", format_time(time));
                 }
-                text.push_str(if row.get("vmstate").is_some_and(is_true) { ", with the memory" } else { ", disks only" });
+                text.push_str(if row.get("vmstate").is_some_and(is_true) {
+                    ", with the memory"
+                } else {
+                    ", disks only"
+                });
                 if names.len() > 1 {
                     let _ = write!(text, "; {} snapshots: {}", names.len(), join(&names));
                 }

@@ -56,8 +56,13 @@ pub fn describe_dry_run(call: &CallDescription<'_>, undo: Option<&UndoCall>, nee
         }
         let _ = writeln!(text, "Undo: {}", undo.render(None));
         let digest = present_values(call).and_then(|now| now.get("digest")).and_then(Value::as_str);
-        if let Some(digest) = digest.filter(|_| undo.takes_digest && !call.params.names().any(|name| name == "digest")) {
-            let _ = writeln!(text, "Digest now: {} (with it in data, Proxmox refuses it after another change)", quote_word(digest));
+        if let Some(digest) = digest.filter(|_| undo.takes_digest && !call.params.names().any(|name| name == "digest"))
+        {
+            let _ = writeln!(
+                text,
+                "Digest now: {} (with it in data, Proxmox refuses it after another change)",
+                quote_word(digest)
+            );
         }
     }
     text.push_str("Only Proxmox knows whether names and values fit.\n");
