@@ -8,6 +8,7 @@ pub mod exact_json;
 pub mod file_stamp;
 pub mod heartbeat;
 pub mod hint;
+pub mod json_edit;
 pub(crate) mod json_scan;
 pub mod memory;
 pub mod secret;

@@ -70,11 +70,6 @@ impl<'a> Authorized<'a> {
         self.planned.risk
     }
 
-    /// Returns what would be sent, and the risk, as text.
-    pub fn describe_dry_run(&self) -> String {
-        self.planned.describe_dry_run()
-    }
-
     /// Returns the corrections of the path.
     pub fn into_notes(self) -> Vec<String> {
         self.planned.into_notes()

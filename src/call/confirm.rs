@@ -1,7 +1,8 @@
-//! The confirmation of a call by the client's user.
+//! The confirmation of calls by the client's user.
 
 use super::authorize::Authorized;
-use super::confirmation_codes::{CallBinding, CodeError, ConfirmationChannel};
+use super::confirmation_codes::{BoundCall, CallBinding, CodeError, ConfirmationChannel, ConfirmationCodes};
+use super::descriptions::describe_all;
 use super::planned_call::PlannedCall;
 use crate::audit::AuditDecision;
 use crate::base::hint::Hint;
@@ -94,6 +95,8 @@ pub enum Rejection {
     InvalidState,
     #[error("the system returns no random bytes for a confirmation code")]
     NoRandomBytes,
+    #[error("the cluster has changed since the list was checked, so it would be another call now")]
+    OtherCallNow,
 }
 
 /// A call that can't be sent without a confirmation.
@@ -110,7 +113,9 @@ impl Rejection {
         match self {
             Self::UserDeclined | Self::UserCancelled => AuditDecision::Declined,
             Self::ClientDeclined { .. } => AuditDecision::Unattended,
-            Self::NoAnswer | Self::InvalidCode(_) | Self::InvalidState | Self::NoRandomBytes => AuditDecision::Denied,
+            Self::NoAnswer | Self::InvalidCode(_) | Self::InvalidState | Self::NoRandomBytes | Self::OtherCallNow => {
+                AuditDecision::Denied
+            }
         }
     }
 }
@@ -128,6 +133,7 @@ impl Hint for ConfirmationError {
                  \"confirm\" of this cluster in clusters.json"
             }
             Self::Rejected(Rejection::NoAnswer | Rejection::InvalidCode(_)) => "call again to get a new question",
+            Self::Rejected(Rejection::OtherCallNow) => "look at the object, then make this call by itself",
             Self::Rejected(Rejection::InvalidState | Rejection::NoRandomBytes) => return None,
         };
         Some(hint.into())
@@ -146,48 +152,12 @@ impl<'a> Authorized<'a> {
     /// # Errors
     /// The call is not confirmed. The error has the question.
     pub fn confirm(self, input: ConfirmationInput<'_>) -> Result<Confirmed<'a>, ConfirmationError> {
-        if !self.needs_confirmation() {
-            return Ok(self.into_allowed());
-        }
-        match redeem_confirmation(self.planned(), &input) {
-            Ok(Redemption::Confirmed { age }) => {
-                let way = if input.dialog.asks_user() { "the client accepted" } else { "the model sent the code of" };
-                let reason = Some(format!("{way} the question after {} ms", age.as_millis()));
-                Ok(Confirmed { planned: self.into_planned(), decision: AuditDecision::Confirmed, reason })
-            }
-            Ok(Redemption::Missing { rejected_code }) => Err(self.ask(input.dialog.asks_user(), rejected_code)),
-            Err(rejection) => {
-                self.record_rejection(rejection);
-                Err(rejection.into())
-            }
-        }
-    }
-
-    /// Returns the question, with a new code.
-    fn ask(&self, asks_user: bool, rejected_code: Option<CodeError>) -> ConfirmationError {
-        let planned = self.planned();
-        let text = planned.describe_with(build_question);
-        if text.len() > MAX_QUESTION_BYTES {
-            let error = ConfirmationError::TooLong { bytes: text.len() };
-            planned.audited().record_denial(&error);
-            return error;
-        }
-        let channel = if asks_user { ConfirmationChannel::Elicitation } else { ConfirmationChannel::Argument };
-        let codes = planned.cluster.scope.confirmation_codes;
-        match codes.issue(channel, &call_binding(planned, &planned.operation_line(), &planned.params.encode())) {
-            Ok(code) => {
-                planned.audited().record_confirmation_request();
-                ConfirmationError::Required(Box::new(Question { text, code, asks_user, rejected_code }))
-            }
-            Err(_) => {
-                self.record_rejection(Rejection::NoRandomBytes);
-                Rejection::NoRandomBytes.into()
-            }
-        }
+        let mut confirmed = confirm_all(vec![self], input)?;
+        Ok(confirmed.pop().expect("one call is confirmed as one call"))
     }
 
     /// Records that the caller sent an invalid confirmation, so the call ends.
-    pub fn reject_confirmation(self, rejection: Rejection) {
+    pub fn reject_confirmation(&self, rejection: Rejection) {
         self.record_rejection(rejection);
     }
 
@@ -218,7 +188,76 @@ impl<'a> Authorized<'a> {
     }
 }
 
+/// Confirms calls to one cluster together, by one code or one answer of the client's user. If the policy demands it for
+/// one of them, the question shows all of them.
+///
+/// # Errors
+/// The calls are not confirmed. The error has the question.
+pub fn confirm_all<'a>(
+    calls: Vec<Authorized<'a>>,
+    input: ConfirmationInput<'_>,
+) -> Result<Vec<Confirmed<'a>>, ConfirmationError> {
+    if !calls.iter().any(Authorized::needs_confirmation) {
+        return Ok(calls.into_iter().map(Authorized::into_allowed).collect());
+    }
+    let asks_user = input.dialog.asks_user();
+    match redeem_confirmation(&calls, &input) {
+        Ok(Redemption::Confirmed { age }) => {
+            let way = if asks_user { "the client accepted" } else { "the model sent the code of" };
+            let reason = format!("{way} the question after {} ms", age.as_millis());
+            let confirm = |call: Authorized<'a>| Confirmed {
+                planned: call.into_planned(),
+                decision: AuditDecision::Confirmed,
+                reason: Some(reason.clone()),
+            };
+            Ok(calls.into_iter().map(confirm).collect())
+        }
+        Ok(Redemption::Missing { rejected_code }) => Err(ask(&calls, asks_user, rejected_code)),
+        Err(rejection) => {
+            calls.iter().for_each(|call| call.record_rejection(rejection));
+            Err(rejection.into())
+        }
+    }
+}
+
+/// Returns the question about these calls, with a new code.
+fn ask(calls: &[Authorized<'_>], asks_user: bool, rejected_code: Option<CodeError>) -> ConfirmationError {
+    let planned: Vec<_> = calls.iter().map(Authorized::planned).collect();
+    let text = describe_all(&planned, build_question);
+    if text.len() > MAX_QUESTION_BYTES {
+        let error = ConfirmationError::TooLong { bytes: text.len() };
+        planned.iter().for_each(|planned| planned.audited().record_denial(&error));
+        return error;
+    }
+    let channel = if asks_user { ConfirmationChannel::Elicitation } else { ConfirmationChannel::Argument };
+    match with_binding(calls, |codes, binding| codes.issue(channel, binding)) {
+        Ok(code) => {
+            planned.iter().for_each(|planned| planned.audited().record_confirmation_request());
+            ConfirmationError::Required(Box::new(Question { text, code, asks_user, rejected_code }))
+        }
+        Err(_) => {
+            calls.iter().for_each(|call| call.record_rejection(Rejection::NoRandomBytes));
+            Rejection::NoRandomBytes.into()
+        }
+    }
+}
+
 impl<'a> Confirmed<'a> {
+    /// Returns the same call with a newer plan.
+    pub(super) fn with_new_plan<'h>(&self, authorized: Authorized<'h>) -> Result<Confirmed<'h>, ConfirmationError> {
+        if !self.planned.is_same_call(authorized.planned()) {
+            authorized.record_rejection(Rejection::OtherCallNow);
+            return Err(Rejection::OtherCallNow.into());
+        }
+        let (decision, reason) = (self.decision, self.reason.clone());
+        Ok(Confirmed { planned: authorized.into_planned(), decision, reason })
+    }
+
+    /// Returns method and path as they are sent.
+    pub fn operation(&self) -> String {
+        self.planned.operation_line()
+    }
+
     pub(super) fn planned(&self) -> &PlannedCall<'a> {
         &self.planned
     }
@@ -247,16 +286,14 @@ enum Redemption {
     Missing { rejected_code: Option<CodeError> },
 }
 
-/// Uses up the confirmation of the call.
-fn redeem_confirmation(planned: &PlannedCall<'_>, input: &ConfirmationInput<'_>) -> Result<Redemption, Rejection> {
-    let codes = planned.cluster.scope.confirmation_codes;
-    let (operation, parameters) = (planned.operation_line(), planned.params.encode());
-    let binding = call_binding(planned, &operation, &parameters);
+/// Uses up the confirmation of the calls.
+fn redeem_confirmation(calls: &[Authorized<'_>], input: &ConfirmationInput<'_>) -> Result<Redemption, Rejection> {
+    let redeem = |channel, code| with_binding(calls, |codes, binding| codes.redeem(channel, code, binding));
     if let UserDialog::Answered { code, answer } = &input.dialog {
         // A question is answered once, with any answer.
-        return judge_answer(*answer, codes.redeem(ConfirmationChannel::Elicitation, code, &binding));
+        return judge_answer(*answer, redeem(ConfirmationChannel::Elicitation, code));
     }
-    let redeemed = input.code.map(|code| codes.redeem(ConfirmationChannel::Argument, code.trim(), &binding));
+    let redeemed = input.code.map(|code| redeem(ConfirmationChannel::Argument, code.trim()));
     Ok(match redeemed {
         Some(Ok(age)) => Redemption::Confirmed { age },
         Some(Err(error)) => Redemption::Missing { rejected_code: Some(error) },
@@ -278,9 +315,14 @@ fn judge_answer(answer: UserAnswer, age: Result<Duration, CodeError>) -> Result<
     }
 }
 
-fn call_binding<'b>(planned: &'b PlannedCall<'_>, operation: &'b str, parameters: &'b str) -> CallBinding<'b> {
-    let client = &planned.cluster.scope.origin.client.name;
-    CallBinding { client, cluster: planned.cluster.name(), operation, parameters }
+/// Passes the codes, and what binds one to these calls, to `run`.
+fn with_binding<T>(calls: &[Authorized<'_>], run: impl FnOnce(&ConfirmationCodes, &CallBinding<'_>) -> T) -> T {
+    let planned = calls.iter().map(Authorized::planned);
+    let bound = planned.map(|call| BoundCall { operation: call.operation_line(), parameters: call.params.encode() });
+    let bound: Vec<_> = bound.collect();
+    let cluster = calls.first().expect("only calls are confirmed").planned().cluster;
+    let binding = CallBinding { client: &cluster.scope.origin.client.name, cluster: cluster.name(), calls: &bound };
+    run(cluster.scope.confirmation_codes, &binding)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The codes that confirm calls.
 //!
-//! A code confirms one call of one client: one method, path and set of parameters on one cluster, for some minutes. All
-//! of these are under its HMAC, so a model can neither invent a code nor use it for another call. A client that can ask
+//! A code confirms calls of one client: their methods, paths and parameters on one cluster, in one order, for some
+//! minutes. All of these are under its HMAC, so a model can neither invent a code nor use it for other calls. A client that can ask
 //! its user (2026-07-28, elicitation) receives the code in the sealed state, which the model does not see. Any other
 //! client receives question and code as the text of a failed call.
 
@@ -66,16 +66,22 @@ pub enum CodeError {
     TooMany,
 }
 
-/// The call that a code is bound to.
+/// The calls that a code is bound to.
 pub(super) struct CallBinding<'a> {
     /// The name of the client.
     pub(super) client: &'a str,
     /// The name of the cluster.
     pub(super) cluster: &'a str,
+    /// The calls in their order.
+    pub(super) calls: &'a [BoundCall],
+}
+
+/// One call that a code is bound to.
+pub(super) struct BoundCall {
     /// Method and canonical path.
-    pub(super) operation: &'a str,
+    pub(super) operation: String,
     /// The parameters as they are sent.
-    pub(super) parameters: &'a str,
+    pub(super) parameters: String,
 }
 
 impl ConfirmationCodes {
@@ -91,7 +97,7 @@ impl ConfirmationCodes {
         Self { other_clock: Some((clock(), clock)), ..self }
     }
 
-    /// Issues a code for a call.
+    /// Issues a code for these calls.
     pub(super) fn issue(
         &self,
         channel: ConfirmationChannel,
@@ -168,15 +174,17 @@ impl ConfirmationCodes {
         Ok(age(&parsed))
     }
 
-    /// Returns time, nonce, and the HMAC over both and the call.
+    /// Returns time, nonce, and the HMAC over both and the calls.
     fn sign_code(&self, channel: ConfirmationChannel, binding: &CallBinding<'_>, code: CodeParts) -> String {
         let mut context = hmac::Context::with_key(&self.key);
-        let CallBinding { client, cluster, operation, parameters } = binding;
+        let CallBinding { client, cluster, calls } = binding;
         let channel = match channel {
             ConfirmationChannel::Argument => "argument",
             ConfirmationChannel::Elicitation => "elicitation",
         };
-        for part in [channel, client, cluster, operation, parameters] {
+        context.update(&(calls.len() as u64).to_be_bytes());
+        let calls = calls.iter().flat_map(|call| [call.operation.as_str(), call.parameters.as_str()]);
+        for part in [channel, client, cluster].into_iter().chain(calls) {
             // The length separates the parts.
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());
@@ -198,77 +206,108 @@ impl ConfirmationCodes {
 mod tests {
     use super::*;
 
-    const BINDING: CallBinding<'_> =
-        CallBinding { client: "ada", cluster: "prod", operation: "DELETE /nodes/pve1/qemu/100", parameters: "purge=1" };
+    fn bound(calls: &[(&str, &str)]) -> Vec<BoundCall> {
+        let bind = |(operation, parameters): &(&str, &str)| BoundCall {
+            operation: (*operation).to_owned(),
+            parameters: (*parameters).to_owned(),
+        };
+        calls.iter().map(bind).collect()
+    }
+
+    const CALL: (&str, &str) = ("DELETE /nodes/pve1/qemu/100", "purge=1");
+    const OTHER_CALL: (&str, &str) = ("DELETE /nodes/pve1/qemu/101", "purge=1");
+
+    fn binding(calls: &[BoundCall]) -> CallBinding<'_> {
+        CallBinding { client: "ada", cluster: "prod", calls }
+    }
+
     const LIFE: u64 = CODE_LIFETIME.as_millis() as u64;
 
     #[test]
     fn a_code_confirms_the_call_it_was_made_for_once() {
         let codes = ConfirmationCodes::new().unwrap();
-        let code = codes.issue_at(ConfirmationChannel::Argument, &BINDING, 7).unwrap();
-        assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &BINDING, 7 + LIFE), Ok(CODE_LIFETIME));
-        assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &BINDING, 7), Err(CodeError::Used));
+        let calls = bound(&[CALL]);
+        let call = binding(&calls);
+        let code = codes.issue_at(ConfirmationChannel::Argument, &call, 7).unwrap();
+        assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &call, 7 + LIFE), Ok(CODE_LIFETIME));
+        assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &call, 7), Err(CodeError::Used));
     }
 
     #[test]
     fn a_code_is_invalid_for_anything_else() {
         let codes = ConfirmationCodes::new().unwrap();
-        let code = codes.issue_at(ConfirmationChannel::Argument, &BINDING, 7).unwrap();
+        let calls = bound(&[CALL]);
+        let call = binding(&calls);
+        let code = codes.issue_at(ConfirmationChannel::Argument, &call, 7).unwrap();
         for other in [
-            CallBinding { client: "bob", ..BINDING },
-            CallBinding { cluster: "lab", ..BINDING },
-            CallBinding { operation: "DELETE /nodes/pve1/qemu/101", ..BINDING },
-            CallBinding { parameters: "", ..BINDING },
-            CallBinding { operation: "DELETE /nodes/pve1/qemu/10", parameters: "0purge=1", ..BINDING },
+            CallBinding { client: "bob", ..call },
+            CallBinding { cluster: "lab", ..call },
+            binding(&bound(&[OTHER_CALL])),
+            binding(&bound(&[(CALL.0, "")])),
+            binding(&bound(&[("DELETE /nodes/pve1/qemu/10", "0purge=1")])),
+            binding(&bound(&[CALL, OTHER_CALL])),
+            binding(&bound(&[CALL, CALL])),
+            binding(&[]),
         ] {
             assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &other, 7), Err(CodeError::OtherCall));
         }
-        assert!(codes.redeem_at(ConfirmationChannel::Elicitation, &code, &BINDING, 7).is_err());
-        assert!(
-            ConfirmationCodes::new().unwrap().redeem_at(ConfirmationChannel::Argument, &code, &BINDING, 7).is_err()
-        );
-        assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &BINDING, 8 + LIFE), Err(CodeError::Expired));
+        assert!(codes.redeem_at(ConfirmationChannel::Elicitation, &code, &call, 7).is_err());
+        assert!(ConfirmationCodes::new().unwrap().redeem_at(ConfirmationChannel::Argument, &code, &call, 7).is_err());
+        assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &call, 8 + LIFE), Err(CodeError::Expired));
         assert_eq!(
-            codes.redeem_at(ConfirmationChannel::Argument, &code, &BINDING, 8),
+            codes.redeem_at(ConfirmationChannel::Argument, &code, &call, 8),
             Ok(Duration::from_millis(1)),
             "no rejected attempt used it up"
         );
     }
 
     #[test]
+    fn a_code_for_a_list_is_for_all_its_calls_in_their_order() {
+        let codes = ConfirmationCodes::new().unwrap();
+        let list = bound(&[CALL, OTHER_CALL]);
+        let code = codes.issue_at(ConfirmationChannel::Argument, &binding(&list), 7).unwrap();
+        for others in [&[OTHER_CALL, CALL][..], &[CALL], &[OTHER_CALL], &[CALL, OTHER_CALL, CALL]] {
+            let redeemed = codes.redeem_at(ConfirmationChannel::Argument, &code, &binding(&bound(others)), 7);
+            assert_eq!(redeemed, Err(CodeError::OtherCall), "{others:?}");
+        }
+        assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &binding(&list), 7), Ok(Duration::ZERO));
+    }
+
+    #[test]
     fn no_client_uses_up_the_codes_of_another() {
         let codes = ConfirmationCodes::new().unwrap();
-        let other = CallBinding { client: "bob", ..BINDING };
+        let calls = bound(&[CALL]);
+        let call = binding(&calls);
+        let other = CallBinding { client: "bob", ..call };
         let use_code = |binding, now| {
             let code = codes.issue_at(ConfirmationChannel::Argument, binding, now).unwrap();
             codes.redeem_at(ConfirmationChannel::Argument, &code, binding, now)
         };
         for _ in 0..MAX_USED_CODES {
-            assert_eq!(use_code(&BINDING, 7), Ok(Duration::ZERO));
+            assert_eq!(use_code(&call, 7), Ok(Duration::ZERO));
         }
-        assert_eq!(use_code(&BINDING, 7), Err(CodeError::TooMany));
+        assert_eq!(use_code(&call, 7), Err(CodeError::TooMany));
         assert_eq!(use_code(&other, 7), Ok(Duration::ZERO));
-        assert_eq!(use_code(&BINDING, 8 + LIFE), Ok(Duration::ZERO), "until the codes expire");
+        assert_eq!(use_code(&call, 8 + LIFE), Ok(Duration::ZERO), "until the codes expire");
     }
 
     #[test]
     fn no_changed_character_leaves_a_code_right() {
         let codes = ConfirmationCodes::new().unwrap();
-        let code = codes.issue_at(ConfirmationChannel::Argument, &BINDING, 7).unwrap();
+        let calls = bound(&[CALL]);
+        let call = binding(&calls);
+        let code = codes.issue_at(ConfirmationChannel::Argument, &call, 7).unwrap();
         for at in 0..code.len() {
             for other in ["0", "f", "-", "é", ""] {
                 let mut changed = code.clone();
                 changed.replace_range(at..=at, other);
                 if changed != code {
-                    assert!(
-                        codes.redeem_at(ConfirmationChannel::Argument, &changed, &BINDING, 7).is_err(),
-                        "{changed}"
-                    );
+                    assert!(codes.redeem_at(ConfirmationChannel::Argument, &changed, &call, 7).is_err(), "{changed}");
                 }
             }
         }
         for junk in ["", "-", "--", "yes", "1-1-", "ffffffffffffffffff-0-0", "+1-0-0"] {
-            assert!(codes.redeem_at(ConfirmationChannel::Argument, junk, &BINDING, 7).is_err(), "{junk}");
+            assert!(codes.redeem_at(ConfirmationChannel::Argument, junk, &call, 7).is_err(), "{junk}");
         }
     }
 }

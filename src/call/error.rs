@@ -7,6 +7,7 @@ use super::follow::WatchError;
 use super::lookup_error::LookupError;
 use super::plan_error::PlanError;
 use crate::base::hint::Hint;
+use crate::pve::error::PveError;
 use std::borrow::Cow;
 
 /// The error of any step of a call.
@@ -37,6 +38,12 @@ impl CallError {
             Self::Execute(error) => matches!(error, ExecuteError::AuditLog(_) | ExecuteError::Denied(_)),
             Self::Lookup(_) | Self::Watch(_) => false,
         }
+    }
+
+    /// Returns whether the call was sent and may have taken effect.
+    pub fn is_outcome_unknown(&self) -> bool {
+        let Self::Execute(ExecuteError::Api(failure)) = self else { return false };
+        matches!(failure.error, PveError::OutcomeUnknown { .. })
     }
 }
 

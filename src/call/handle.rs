@@ -169,7 +169,7 @@ impl<'a> ClusterHandle<'a> {
     }
 
     /// Returns a handle of the same cluster that looks its guests and nodes up again.
-    pub(super) fn with_new_lookups(&self) -> Self {
+    pub fn with_new_lookups(&self) -> Self {
         self.scope.handle(self.cluster, self.cancel.clone())
     }
 

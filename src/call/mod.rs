@@ -109,6 +109,7 @@
 //! ```
 
 mod affected;
+mod answer_facts;
 mod audit;
 mod authorize;
 mod changed_object;
@@ -116,6 +117,7 @@ mod confirm;
 mod confirmation_codes;
 mod corrections;
 mod denied_call;
+mod descriptions;
 mod error;
 mod execute;
 mod failure;
@@ -123,8 +125,10 @@ mod fan_out;
 mod follow;
 mod follow_up;
 mod guest_names;
+mod guest_wait;
 mod handle;
 mod judged_call;
+mod list_changes;
 mod lookup_error;
 mod lookups;
 mod operation;
@@ -132,6 +136,7 @@ mod plan;
 mod plan_error;
 mod planned_call;
 mod present_state;
+mod renewal;
 mod resolve_path;
 mod rights;
 mod scope;
@@ -148,15 +153,18 @@ pub use authorize::Authorized;
 pub use changed_object::ChangedObject;
 pub use confirm::{
     ConfirmationError, ConfirmationInput, ConfirmationRequired, Confirmed, Question, Rejection, UserAnswer, UserDialog,
+    confirm_all,
 };
 pub use confirmation_codes::{CODE_LIFETIME, CodeError};
 pub use denied_call::DeniedCall;
+pub use descriptions::describe_dry_runs;
 pub use error::CallError;
 pub use execute::{ApiFailure, ExecuteError, Outcome};
 pub use failure::Explanation;
 pub use fan_out::fan_out;
 pub use follow::{FindTaskError, TaskReport, TaskWatch, UnknownTask, WatchError, find_task_cluster};
 pub use follow_up::{CommandEnd, FollowUpKind, FollowedGuestState, TaskFollowUp};
+pub use guest_wait::{AwaitedGuest, GuestWait, GuestWaitEnd, GuestWaitError};
 pub use handle::ClusterHandle;
 pub use lookup_error::LookupError;
 pub use operation::{expand_shorthand, find_operation, find_path, parse_path, split_leading_method};

@@ -14,7 +14,6 @@ use crate::pve::knowledge::passwords::SecretPart;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::token_privileges::TokenPrivileges;
-use crate::render::question::{CallDescription, describe_dry_run};
 use std::sync::Arc;
 
 /// An API call that is complete and checked: the path is resolved, the parameters are encoded and the risk is known.
@@ -132,41 +131,24 @@ impl<'a> PlannedCall<'a> {
         }
     }
 
-    /// Returns what would be sent, the risk and the undo, as text.
-    pub fn describe_dry_run(&self) -> String {
-        let needs_confirmation = self.cluster.policy().needs_confirmation(self.risk);
-        let text = self.describe_with(|call| {
-            let object = call.state.options.as_ref().and_then(|options| options.as_ref().ok());
-            let undo = self.find_undo(&self.complete_state_before(object));
-            describe_dry_run(call, undo.as_ref(), needs_confirmation)
-        });
-        self.cluster.redact(text)
-    }
-
     /// Returns the corrections of the path and the parameters.
     pub fn into_notes(self) -> Vec<String> {
         self.notes
     }
 
-    /// Looks up the object of the call, and renders the description of both.
-    pub(super) fn describe_with(&self, render: impl FnOnce(&CallDescription<'_>) -> String) -> String {
-        let state = self.look_up_state();
-        render(&CallDescription {
-            method: self.method,
-            path: self.path.as_str(),
-            cluster: self.cluster.name(),
-            path_values: &self.operation.path_values,
-            params: &self.params,
-            secrets: &self.operation.secrets,
-            effect: self.effect(),
-            facts: &self.facts(),
-            summary: &self.operation.summary,
-            privileges: &self.operation.privileges,
-            risk: self.risk,
-            risk_reason: self.operation.risk_reason,
-            risk_reasons: &self.risk_reasons,
-            state: &state,
-        })
+    /// Returns whether another plan is of the same call, for which a confirmation holds. Its guest may have moved to
+    /// another node.
+    pub(super) fn is_same_call(&self, other: &Self) -> bool {
+        let is_same_path = || {
+            let (own, others): (Vec<_>, Vec<_>) = (self.path.segments().collect(), other.path.segments().collect());
+            let is_guest = |path: &[_]| matches!(path, [top, _, kind, _, ..] if top == "nodes" && (kind == "qemu" || kind == "lxc"));
+            own == others || (is_guest(&own) && is_guest(&others) && own[2..] == others[2..])
+        };
+        self.method == other.method
+            && self.risk == other.risk
+            && self.operation.template == other.operation.template
+            && self.params.encode() == other.params.encode()
+            && is_same_path()
     }
 
     pub(super) fn audited(&self) -> AuditedCall<'_> {

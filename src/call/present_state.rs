@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
 /// The time that all look-ups of one question have. A user waits for it.
-const TIME_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const STATE_TIME_LIMIT: Duration = Duration::from_secs(5);
 /// The least time for a look-up. A shorter one would only make the node look slow.
 const MIN_TIME: Duration = Duration::from_millis(500);
 
@@ -69,8 +69,8 @@ impl<'a> PlannedCall<'a> {
     }
 
     /// Looks up the object of a change. A read has none.
-    pub(super) fn look_up_state(&self) -> ObjectState<'a> {
-        let reader = StateReader { planned: self, objects: ObjectReader::new(self.cluster) };
+    pub(super) fn look_up_state(&self, deadline: Instant) -> ObjectState<'a> {
+        let reader = StateReader { planned: self, objects: ObjectReader { cluster: self.cluster, deadline } };
         let path_guest = self.path_guest();
         if self.risk.is_read_only() {
             let guest = path_guest.map(|guest| GuestState {
@@ -181,7 +181,7 @@ impl<'a> StateReader<'_, 'a> {
 impl<'h> ObjectReader<'h> {
     /// Begins look-ups that have a few seconds together.
     pub(super) fn new(cluster: &'h ClusterHandle<'h>) -> Self {
-        Self { cluster, deadline: Instant::now() + TIME_LIMIT }
+        Self { cluster, deadline: Instant::now() + STATE_TIME_LIMIT }
     }
 
     pub(super) fn read_value<T: DeserializeOwned>(&self, path: ApiPath) -> Looked<T> {
@@ -199,7 +199,7 @@ impl<'h> ObjectReader<'h> {
     /// Looks a path up. The inner error is the answer of the cluster.
     pub(super) fn look_up(&self, path: ApiPath, params: ApiParams) -> Looked<Result<ApiResponse, PveError>> {
         if Instant::now() + MIN_TIME > self.deadline {
-            return Err(NotKnown(format!("the look-ups took longer than {} s", TIME_LIMIT.as_secs())));
+            return Err(NotKnown(format!("the look-ups took longer than {} s", STATE_TIME_LIMIT.as_secs())));
         }
         let read = self.cluster.authorize_read(CallPurpose::Lookup, path, params);
         let read = read.map_err(|denied| NotKnown(denied.to_string()))?;
@@ -208,6 +208,12 @@ impl<'h> ObjectReader<'h> {
 }
 
 impl PathGuest {
+    /// Returns the path of a part of a guest whose node the cluster names.
+    pub(super) fn try_path(&self, rest: &[&str]) -> Looked<ApiPath> {
+        let segments = [&["nodes", &self.node, self.kind.as_str(), &self.vmid], rest].concat();
+        ApiPath::from_segments(&segments).map_err(|error| NotKnown(error.to_string()))
+    }
+
     /// Returns the path of a part of the guest.
     pub(super) fn path(&self, rest: &[&str]) -> ApiPath {
         let segments = ["nodes", &self.node, self.kind.as_str(), &self.vmid];

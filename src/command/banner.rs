@@ -1,13 +1,20 @@
 //! The text that the server prints once it listens.
 
-use super::client_setup::{TOKEN_PLACEHOLDER, client_setup};
+use super::client_setup::{TOKEN_PLACEHOLDER, client_setup, client_url};
 use super::describe;
 use super::listeners::Listeners;
 use proxmox_mcp::config::{Client, ClustersFile};
+use proxmox_mcp::pve::demo::Demo;
 use std::fmt::Write;
 
 /// Returns the text. Programs read its first line, whose form is stable.
-pub fn startup_banner(scheme: &str, listeners: &Listeners, clusters: &ClustersFile, clients: &[Client]) -> String {
+pub fn startup_banner(
+    scheme: &str,
+    listeners: &Listeners,
+    clusters: &ClustersFile,
+    clients: &[Client],
+    demo: Option<&Demo>,
+) -> String {
     let address = listeners.main.address;
     let version = env!("CARGO_PKG_VERSION");
     let mut text = format!("proxmox-mcp {version} listening on {scheme}://{address}\n\nClusters:\n");
@@ -16,6 +23,14 @@ pub fn startup_banner(scheme: &str, listeners: &Listeners, clusters: &ClustersFi
         let (nodes, token, tls) = (describe::nodes(cluster), describe::token_id(cluster), cluster.tls_mode());
         let _ = writeln!(text, "  {}{default}  {nodes}  {token}  TLS: {tls}  {}", cluster.name, cluster.policy);
     }
+    if let Some(demo) = demo {
+        let _ = writeln!(
+            text,
+            "\nTo try setup: proxmox-mcp setup --url http://{}, as root@pam with the password {}",
+            describe::nodes(&demo.cluster()),
+            demo.root_password()
+        );
+    }
     if let Some(metrics) = &listeners.metrics {
         let _ = writeln!(text, "\nMetrics: {scheme}://{}/metrics", metrics.address);
     }
@@ -23,7 +38,7 @@ pub fn startup_banner(scheme: &str, listeners: &Listeners, clusters: &ClustersFi
         let _ = writeln!(text, "\nClients, each with its own {TOKEN_PLACEHOLDER}: {}", describe::clients(clients));
     }
     text.push('\n');
-    text.push_str(&client_setup(scheme, address, (!clients.is_empty()).then_some(TOKEN_PLACEHOLDER)));
+    text.push_str(&client_setup(&client_url(scheme, address), (!clients.is_empty()).then_some(TOKEN_PLACEHOLDER)));
     text
 }
 
@@ -52,7 +67,7 @@ mod tests {
         let clusters =
             ClustersFile { clusters: vec![cluster], default: Some("prod".into()), ..ClustersFile::default() };
         let listeners = Listeners::new(([0, 0, 0, 0], 8000).into(), None);
-        let text = startup_banner("http", &listeners, &clusters, &[]);
+        let text = startup_banner("http", &listeners, &clusters, &[], None);
         let version = env!("CARGO_PKG_VERSION");
         let first = format!("proxmox-mcp {version} listening on http://0.0.0.0:8000");
         assert_eq!(text.lines().next(), Some(first.as_str()));
@@ -65,7 +80,7 @@ mod tests {
         }
         assert!(!text.contains("s3cret"));
         let clients = [Client::from_env_token("sixteen_letters_").expect("a token")];
-        let text = startup_banner("https", &listeners, &clusters, &clients);
+        let text = startup_banner("https", &listeners, &clusters, &clients, None);
         for line in [
             "Clients, each with its own TOKEN: MCP_AUTH_TOKEN (full and exec)",
             r#"  {"mcpServers": {"proxmox": {"url": "https://127.0.0.1:8000/mcp", "type": "http", "headers": {"Authorization": "Bearer TOKEN"}}}}"#,

@@ -5,10 +5,10 @@ use super::cluster_identity::identify_addresses;
 use super::config::{LoadedConfig, configured_clients, load_certificate};
 use super::describe;
 use super::failure::Failure;
-use super::output::{print_stdout, printable};
+use super::output::{Mark, Progress, print_marked, print_stdout, printable};
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::base::hint::{Hint, render_error};
-use proxmox_mcp::config::{Client, ClusterConfig};
+use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile};
 use proxmox_mcp::policy::GuestSelector;
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::Cluster;
@@ -20,22 +20,36 @@ use proxmox_mcp::pve::path::ApiPath;
 use proxmox_mcp::pve::token_privileges::TokenPrivileges;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use thiserror::Error;
 
 /// Checks the configuration and all clusters in parallel. Prints a line per cluster, in the file's order.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
-    let LoadedConfig { clusters, name, .. } = &LoadedConfig::load(cli)?;
+    let loaded = LoadedConfig::load(cli)?;
+    run_loaded(cli, &loaded.clusters, &loaded.name)
+}
+
+/// Checks one cluster of a file.
+pub fn run_file(cli: &Cli, path: &Path, cluster: &str) -> Result<(), Failure> {
+    let mut loaded = LoadedConfig::load_file(cli, path.to_owned())?;
+    loaded.clusters.clusters.retain(|other| other.name == cluster);
+    loaded.clusters.default = None;
+    run_loaded(cli, &loaded.clusters, &loaded.name)
+}
+
+fn run_loaded(cli: &Cli, clusters: &ClustersFile, name: &str) -> Result<(), Failure> {
     let manager = ClusterManager::new(clusters, &cli.limits()).map_err(|error| Failure::Usage(error.to_string()))?;
     let total = manager.clusters().len();
     let default = match &clusters.default {
         Some(name) => format!(", default {name}"),
         None => String::new(),
     };
-    print_stdout(&format!("✓ {name}: {total} cluster{}{default}\n", if total == 1 { "" } else { "s" }));
+    print_marked(Mark::Fine, &format!("{name}: {total} cluster{}{default}", if total == 1 { "" } else { "s" }));
     let clients = configured_clients(cli, clusters)?;
     if !clients.is_empty() {
-        print_stdout(&format!("✓ clients: {}\n", describe::clients(&clients)));
+        print_marked(Mark::Fine, &format!("clients: {}", describe::clients(&clients)));
     }
     for client in &clients {
         for line in describe::operation_rules(&client.rules.deny, client.rules.allow.as_deref()) {
@@ -43,21 +57,29 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         }
     }
     if load_certificate(cli)?.is_some() {
-        print_stdout("✓ TLS: the certificate and its key match\n");
+        print_marked(Mark::Fine, "TLS: the certificate and its key match");
     }
+    let (progress, answered) = (&Progress::start(), &AtomicUsize::new(0));
+    let show = |count: usize| progress.show(&format!("checked {count} of {total} clusters …"));
     let failed = thread::scope(|scope| {
+        show(0);
+        let check_one = |cluster| {
+            let result = check(cluster, cli, &clients);
+            show(answered.fetch_add(1, Ordering::Relaxed) + 1);
+            result
+        };
         let checks: Vec<_> =
-            manager.clusters().iter().map(|cluster| (cluster, scope.spawn(|| check(cluster, cli, &clients)))).collect();
+            manager.clusters().iter().map(|cluster| (cluster, scope.spawn(move || check_one(cluster)))).collect();
         let mut failed = 0;
         for (cluster, result) in checks {
             let result = result.join().unwrap_or(Err(CheckError::Internal));
             let (mark, text, details) = match result {
-                Ok(CheckReport { summary, details }) => ("✓", summary, details),
-                Err(error) => ("✗", render_error(&error), Vec::new()),
+                Ok(CheckReport { summary, details }) => (Mark::Fine, summary, details),
+                Err(error) => (Mark::Failed, render_error(&error), Vec::new()),
             };
-            failed += usize::from(mark == "✗" || details.iter().any(|detail| detail.mark == "✗"));
+            failed += usize::from(mark == Mark::Failed || details.iter().any(|detail| detail.mark == Mark::Failed));
             let settings = cluster.settings();
-            print_stdout(&format!(
+            progress.print(&format!(
                 "{mark} {}  {}  {}  {}\n",
                 settings.name,
                 describe::nodes(settings),
@@ -65,7 +87,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
                 printable(&text)
             ));
             for CheckDetail { mark, text } in details {
-                print_stdout(&format!("  {mark} {}\n", printable(&text)));
+                progress.print(&format!("  {mark} {}\n", printable(&text)));
             }
         }
         failed
@@ -114,18 +136,17 @@ struct CheckReport {
 
 /// One address or one rule of a cluster.
 struct CheckDetail {
-    /// `✓`, `!` for what the operator should look at, or `✗`.
-    mark: &'static str,
+    mark: Mark,
     text: String,
 }
 
 impl CheckDetail {
     fn fine(text: String) -> Self {
-        Self { mark: "✓", text }
+        Self { mark: Mark::Fine, text }
     }
 
     fn warning(text: String) -> Self {
-        Self { mark: "!", text }
+        Self { mark: Mark::Warning, text }
     }
 }
 
@@ -182,7 +203,7 @@ fn check_addresses(settings: &ClusterConfig, cli: &Cli) -> Vec<CheckDetail> {
         .map(|(endpoint, answer)| match answer {
             Err(error) => CheckDetail::warning(format!("{endpoint}: {}", render_error(error))),
             Ok(Some(identity)) if first.is_some_and(|first| identity.is_other(first)) => CheckDetail {
-                mark: "✗",
+                mark: Mark::Failed,
                 text: format!(
                     "{endpoint}: is a node of another cluster ({identity}) than the addresses before it. hint: give each \
                      cluster an entry of its own"

@@ -6,9 +6,13 @@ use std::net::SocketAddr;
 /// Placeholder for a token that is not known here.
 pub const TOKEN_PLACEHOLDER: &str = "TOKEN";
 
-/// Returns the configuration of two common clients for a server that listens on `listen`.
-pub fn client_setup(scheme: &str, listen: SocketAddr, token: Option<&str>) -> String {
-    let url = format!("{scheme}://{}/mcp", connect_address(listen));
+/// Returns the URL of the server that listens on `listen`.
+pub fn client_url(scheme: &str, listen: SocketAddr) -> String {
+    format!("{scheme}://{}/mcp", connect_address(listen))
+}
+
+/// Returns the configuration of two common clients for a server with this URL.
+pub fn client_setup(url: &str, token: Option<&str>) -> String {
     let (json, flag) = match token {
         None => (String::new(), String::new()),
         Some(token) => (

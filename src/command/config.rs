@@ -20,7 +20,7 @@ pub struct LoadedConfig {
     /// Taken before the file was read.
     pub stamps: FileStamps,
     /// The simulated cluster, which ends with this value.
-    _demo: Option<Demo>,
+    pub demo: Option<Demo>,
 }
 
 impl LoadedConfig {
@@ -29,14 +29,18 @@ impl LoadedConfig {
         if cli.demo {
             return Self::start_demo(cli);
         }
-        let path = config::find_path(cli.config.as_deref()).map_err(Failure::usage)?;
+        Self::load_file(cli, config::find_path(cli.config.as_deref()).map_err(Failure::usage)?)
+    }
+
+    /// Reads a file.
+    pub fn load_file(cli: &Cli, path: PathBuf) -> Result<Self, Failure> {
         let stamps = FileStamps::take(cli, Some(&path));
         let clusters = config::load(&path).map_err(|errors| {
             let (count, text) = (errors.count(), errors.to_string().replace('\n', "\n  "));
             let s = if count == 1 { "" } else { "s" };
             Failure::Usage(format!("{}: {count} problem{s}\n  {text}", printable_path(&path)))
         })?;
-        Ok(Self { clusters, name: printable_path(&path), path: Some(path), stamps, _demo: None })
+        Ok(Self { clusters, name: printable_path(&path), path: Some(path), stamps, demo: None })
     }
 
     fn start_demo(cli: &Cli) -> Result<Self, Failure> {
@@ -52,7 +56,7 @@ impl LoadedConfig {
             name: "--demo".into(),
             path: None,
             stamps: FileStamps::take(cli, None),
-            _demo: Some(demo),
+            demo: Some(demo),
         })
     }
 }

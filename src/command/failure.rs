@@ -28,6 +28,11 @@ impl Failure {
         Self::Usage(render_error(&error))
     }
 
+    /// Makes a failure at run time.
+    pub fn runtime(error: impl Hint) -> Self {
+        Self::Runtime(render_error(&error))
+    }
+
     /// Makes the failure of a system without random bytes.
     pub fn no_random_bytes() -> Self {
         Self::Runtime("the system gives no random bytes. hint: try again".into())

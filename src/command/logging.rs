@@ -55,11 +55,11 @@ impl Log for QueuedLogger {
 
 /// Starts the log with `filter`, else with RUST_LOG if that is a level or names this program, else at `info`. Panics are
 /// logged as well.
-pub fn start(filter: Option<&str>, format: LogFormat) -> Result<(), Failure> {
+pub fn start(filter: Option<&str>, default_level: &str, format: LogFormat) -> Result<(), Failure> {
     // RUST_LOG is often set for other programs, whose filter would silence this one.
     let is_for_us = |filter: &String| filter.parse::<LevelFilter>().is_ok() || filter.contains("proxmox_mcp");
     let ambient = std::env::var("RUST_LOG").ok().filter(is_for_us);
-    let filter = filter.or(ambient.as_deref()).unwrap_or("info");
+    let filter = filter.or(ambient.as_deref()).unwrap_or(default_level);
     let queue = LogQueue::start(
         BlockingIo(io::stderr()),
         match format {

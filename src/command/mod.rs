@@ -22,9 +22,11 @@ mod output;
 mod reload;
 mod serve;
 mod server;
+mod setup;
 mod signals;
 mod stdio;
 mod systemd;
+mod terminal;
 mod token;
 
 use cli::{AuditAction, Cli, Command, ParseOutcome};
@@ -46,7 +48,9 @@ pub fn run() -> ExitCode {
         }
     };
     let start = || {
-        logging::start(cli.log.as_deref(), cli.log_format)?;
+        // The attempts of setup to verify a certificate are no news for the log.
+        let default_level = if matches!(cli.command, Some(Command::Setup(_))) { "error" } else { "info" };
+        logging::start(cli.log.as_deref(), default_level, cli.log_format)?;
         signals::catch_file_size_signal()
     };
     let result = start().and_then(|()| run_command(&cli));
@@ -64,7 +68,7 @@ pub fn run() -> ExitCode {
 
 fn run_command(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
-        None => {
+        None | Some(Command::Serve) => {
             core_dumps::disable();
             serve::run(cli)
         }
@@ -72,8 +76,9 @@ fn run_command(cli: &Cli) -> Result<(), Failure> {
             core_dumps::disable();
             stdio::run(cli)
         }
+        Some(Command::Setup(args)) => setup::run(cli, args),
         Some(Command::Check) => check::run(cli),
-        Some(Command::Token { name }) => token::run(cli, name.as_deref()),
+        Some(Command::Token(args)) => token::run(cli, args),
         Some(Command::Audit(audit)) => match &audit.action {
             AuditAction::Verify { file } => audit::verify(file, audit.expect.as_deref()),
         },
@@ -82,6 +87,6 @@ fn run_command(cli: &Cli) -> Result<(), Failure> {
             generate::print_completions(*shell);
             Ok(())
         }
-        Some(Command::Man) => generate::print_man_page(),
+        Some(Command::Man { command }) => generate::print_man_page(command.as_deref()),
     }
 }

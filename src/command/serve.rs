@@ -60,7 +60,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let keeper = Keeper { find_stall: Box::new(find_stall), close_idle };
     let channel = ReloadChannel::open(move || stopped.stop())?;
     listeners.warn_if_exposed(&clients, has_tls);
-    print_stdout_later(startup_banner(cli.http.scheme(), &listeners, &loaded.clusters, &clients));
+    let demo = loaded.demo.as_ref();
+    print_stdout_later(startup_banner(cli.http.scheme(), &listeners, &loaded.clusters, &clients, demo));
     systemd::notify("READY=1");
     channel.run(reloader, keeper, &audit, || server.run());
     Ok(())

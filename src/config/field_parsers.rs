@@ -14,7 +14,7 @@ const MOVE_SECRET: &str = "move it to \"token_secret\"";
 
 /// The reason why a text is not the address of a node.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub(super) enum EndpointError {
+pub enum EndpointError {
     #[error("has a scheme other than https")]
     UnsupportedScheme,
     #[error("holds what looks like a token's secret")]
@@ -67,7 +67,7 @@ impl Hint for EndpointError {
 
 /// Parses the address of a node: `host`, `host:port`, `[::1]:8006`. A leading `https://` and a trailing `/` are ignored.
 /// `http://` is accepted for loopback addresses.
-pub(super) fn parse_endpoint(text: &str) -> Result<Endpoint, EndpointError> {
+pub fn parse_endpoint(text: &str) -> Result<Endpoint, EndpointError> {
     let (scheme, rest) = text.split_once("://").unwrap_or(("https", text));
     let https = match scheme.to_ascii_lowercase().as_str() {
         "https" => true,
@@ -272,7 +272,7 @@ pub(super) fn check_secret(text: &str) -> Result<(), SecretFormatError> {
 
 /// The reason why a text is not the fingerprint of a certificate.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub(super) enum FingerprintError {
+pub enum FingerprintError {
     #[error("is no SHA-256 fingerprint")]
     Invalid,
     #[error("looks like a SHA-1 fingerprint")]
@@ -289,7 +289,7 @@ impl Hint for FingerprintError {
 }
 
 /// Parses 32 hex pairs with or without colons, as Proxmox and openssl print them.
-pub(super) fn parse_fingerprint(text: &str) -> Result<Fingerprint, FingerprintError> {
+pub fn parse_fingerprint(text: &str) -> Result<Fingerprint, FingerprintError> {
     let mut digits = text.to_owned();
     if text.contains(':') {
         if text.split(':').any(|pair| pair.len() != 2) {
@@ -305,7 +305,7 @@ pub(super) fn parse_fingerprint(text: &str) -> Result<Fingerprint, FingerprintEr
 
 /// Returns whether a cluster or client may have this name. Such a name is easy to write in a call and needs no escape in
 /// any text.
-pub(super) fn is_valid_name(text: &str) -> bool {
+pub fn is_valid_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && is_plain_word(text)
 }
 

@@ -8,7 +8,7 @@ use crate::base::suggest::suggest;
 use serde_json::{Map, Number, Value, json};
 use thiserror::Error;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ToolParameter {
     pub name: &'static str,
     pub kind: ParameterKind,
@@ -38,6 +38,8 @@ pub enum ParameterKind {
     Count,
     /// A list of strings. One string alone is a list of one.
     TextList,
+    /// A list of objects with these members. One object alone is a list of one.
+    ObjectList(&'static [ToolParameter]),
 }
 
 /// The rule for arguments that a tool does not have.
@@ -91,6 +93,9 @@ enum ArgumentProblem {
     InvalidJsonText { parameter: ToolParameter, cause: JsonTextError },
     #[error("{} is missing: {}, {}", .0.name, .0.expected(), .0.description)]
     Missing(ToolParameter),
+    /// An object of a list has problems of its own.
+    #[error("{problems}")]
+    InvalidItem { parameter: &'static str, problems: InvalidArguments },
 }
 
 impl ArgumentProblem {
@@ -104,6 +109,7 @@ impl ArgumentProblem {
     fn parameter(&self) -> Option<&'static str> {
         match self {
             Self::WrongType(parameter) | Self::InvalidJsonText { parameter, .. } => Some(parameter.name),
+            Self::InvalidItem { parameter, .. } => Some(parameter),
             Self::Unknown { .. } | Self::Missing(_) => None,
         }
     }
@@ -141,12 +147,12 @@ impl ParameterKind {
             Self::Name => text.trim_start().starts_with(['[', '"']),
             // A key or a word may be quoted.
             Self::Words | Self::CommaList => text.trim_start().starts_with('['),
-            Self::Flag | Self::Choice(_) | Self::Object | Self::Count | Self::TextList => true,
+            Self::Flag | Self::Choice(_) | Self::Object | Self::Count | Self::TextList | Self::ObjectList(_) => true,
         }
     }
 
     fn is_list(self) -> bool {
-        matches!(self, Self::Words | Self::CommaList | Self::TextList)
+        matches!(self, Self::Words | Self::CommaList | Self::TextList | Self::ObjectList(_))
     }
 }
 
@@ -163,8 +169,11 @@ impl ToolParameter {
             ParameterKind::Object => json!({"type": "object", "additionalProperties": true}),
             ParameterKind::Count => json!({"type": "integer", "minimum": 0}),
             ParameterKind::TextList => json!({"type": "array", "items": {"type": "string"}}),
+            ParameterKind::ObjectList(members) => json!({"type": "array", "items": object_schema(members)}),
         };
-        schema["description"] = self.description.into();
+        if !self.description.is_empty() {
+            schema["description"] = self.description.into();
+        }
         schema
     }
 
@@ -178,6 +187,10 @@ impl ToolParameter {
             ParameterKind::Object => "an object such as {\"name\": \"value\"}".into(),
             ParameterKind::Count => "a whole number, 0 or more, such as 20".into(),
             ParameterKind::TextList => "a list of strings such as [\"a\", \"b\"]".into(),
+            ParameterKind::ObjectList(members) => {
+                let names: Vec<_> = members.iter().map(|member| member.name).collect();
+                format!("a list of objects with {}", names.join(", "))
+            }
         }
     }
 
@@ -197,7 +210,35 @@ impl ToolParameter {
             Value::Array(mut items) if items.len() == 1 && !self.kind.is_list() => items.remove(0),
             other => other,
         };
+        if let ParameterKind::ObjectList(members) = self.kind {
+            return self.read_objects(members, value).map(Some);
+        }
         self.convert(value).map(Some).ok_or(ArgumentProblem::WrongType(*self))
+    }
+
+    /// Returns a list of objects, each with the values of its members in their types.
+    fn read_objects(&self, members: &[ToolParameter], value: Value) -> Result<Value, ArgumentProblem> {
+        let items = match value {
+            Value::Array(items) => items,
+            item => vec![item],
+        };
+        let read_item = |(at, item)| {
+            let Value::Object(item) = self.unwrap_json_text(item)? else {
+                return Err(ArgumentProblem::WrongType(*self));
+            };
+            let name = format!("item {} of {}", at + 1, self.name);
+            let mut read = ToolArguments::validate(&name, members, UnknownArguments::Refuse, item);
+            // No client adds members of its own to an item.
+            if let Ok(ToolArguments { ignored, .. }) = &read
+                && !ignored.is_empty()
+            {
+                let problems = ignored.iter().map(|name| ArgumentProblem::unknown(name, members)).collect();
+                read = Err(InvalidArguments { tool: name, problems, left_out: 0 });
+            }
+            let invalid = |problems| ArgumentProblem::InvalidItem { parameter: self.name, problems };
+            read.map(|item| Value::Object(item.values)).map_err(invalid)
+        };
+        items.into_iter().enumerate().map(read_item).collect::<Result<Vec<_>, _>>().map(Value::Array)
     }
 
     /// Replaces a string that is JSON text by the value that it says.
@@ -239,7 +280,14 @@ impl ToolParameter {
             (ParameterKind::Count, Value::String(text)) => {
                 text.trim().parse::<u64>().ok().filter(|count| *count <= MAX_COUNT).map(Value::from)
             }
-            (ParameterKind::Object | ParameterKind::Choice(_) | ParameterKind::Count, _) => None,
+            (
+                ParameterKind::Object
+                | ParameterKind::Choice(_)
+                | ParameterKind::Count
+                // Its items are read one by one.
+                | ParameterKind::ObjectList(_),
+                _,
+            ) => None,
         }
     }
 }
@@ -361,6 +409,11 @@ impl ToolArguments {
         (!names.is_empty()).then(|| format!("ignored, as this tool has no such argument: {}{more}", names.join(", ")))
     }
 
+    /// Returns whether an argument was sent.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
     /// Returns a text, a list of texts in one, or a [`ParameterKind::Choice`], if it was sent.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.values.get(name).and_then(Value::as_str)
@@ -379,6 +432,11 @@ impl ToolArguments {
     /// Returns a [`ParameterKind::Count`], if it was sent.
     pub fn count(&self, name: &str) -> Option<u64> {
         self.values.get(name).and_then(Value::as_u64)
+    }
+
+    /// Returns a [`ParameterKind::ObjectList`], if it was sent.
+    pub fn object_list(&self, name: &str) -> Option<Vec<&Map<String, Value>>> {
+        self.values.get(name).and_then(Value::as_array).map(|list| list.iter().filter_map(Value::as_object).collect())
     }
 
     /// Returns a [`ParameterKind::TextList`], if it was sent.

@@ -411,21 +411,22 @@ fn check_arguments(tool: &Tool, raw: &str, memory: &CallMemory) -> Result<(), To
     let mut too_long = None;
     if let ToolInput::Parameters(parameters) = &tool.input {
         walk(raw, &mut |key, value| {
-            // A text is accepted as an object or a list, and is parsed again then.
-            if value.starts_with('"') {
-                let inner = unquote(value);
-                if inner.trim_start().starts_with(['{', '[']) {
-                    let inner = TreeSize::measure(&inner);
-                    size = TreeSize { values: size.values + inner.values, bytes: size.bytes + inner.bytes };
-                }
-            }
+            let list = add_json_text(&mut size, value);
             let key = unquote(key);
             let parameter = parameters.iter().find(|parameter| parameter.name == key);
-            if let Some(parameter) = parameter
-                && parameter.kind != ParameterKind::Object
-                && value.len() > MAX_ARGUMENT_BYTES
-            {
-                too_long = Some(parameter.name);
+            match parameter.map(|parameter| (parameter.name, parameter.kind)) {
+                None | Some((_, ParameterKind::Object)) => {}
+                Some((_, ParameterKind::ObjectList(_))) => {
+                    walk(&list, &mut |_, item| {
+                        let item = add_json_text(&mut size, item);
+                        walk(&item, &mut |_, member| {
+                            add_json_text(&mut size, member);
+                            true
+                        })
+                    });
+                }
+                Some((name, _)) if value.len() > MAX_ARGUMENT_BYTES => too_long = Some(name),
+                Some(_) => {}
             }
             true
         });
@@ -445,6 +446,20 @@ fn check_arguments(tool: &Tool, raw: &str, memory: &CallMemory) -> Result<(), To
         }
         Err(error) => Err(RpcError::NoMemory(error).into()),
     }
+}
+
+/// Adds the size of a value that is JSON text, and returns the value that it says. A text is accepted as an object or a
+/// list, and is parsed again then.
+fn add_json_text<'v>(size: &mut TreeSize, value: &'v str) -> Cow<'v, str> {
+    if !value.starts_with('"') {
+        return value.into();
+    }
+    let inner = unquote(value);
+    if inner.trim_start().starts_with(['{', '[']) {
+        let measured = TreeSize::measure(&inner);
+        *size = TreeSize { values: size.values + measured.values, bytes: size.bytes + measured.bytes };
+    }
+    inner
 }
 
 /// Replaces the end of a line by a space, so that JSON fits into one line of SSE or stdio. JSON has line ends between

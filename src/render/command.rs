@@ -34,6 +34,11 @@ pub fn render_command(status: &Value) -> String {
     text
 }
 
+/// Returns whether a command that has ended reports success.
+pub fn has_succeeded(status: &Value) -> bool {
+    status.get("exitcode").and_then(Value::as_i64) == Some(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -45,26 +45,10 @@ pub struct CallDescription<'a> {
     pub state: &'a ObjectState<'a>,
 }
 
-/// Describes what would be sent, the risk, and the call that undoes it.
-pub fn describe_dry_run(call: &CallDescription<'_>, undo: Option<&UndoCall>, needs_confirmation: bool) -> String {
+/// Describes what would be sent, the risk, and the call that undoes each one.
+pub fn describe_dry_run(calls: &[CallDescription<'_>], undos: &[Option<UndoCall>], needs_confirmation: bool) -> String {
     let mut text = "Nothing was sent. This would be:\n".to_owned();
-    text.push_str(&describe_call(call));
-    if let Some(undo) = undo {
-        let is_running = call.state.guest.as_ref().is_some_and(GuestState::is_running);
-        if is_running && !undo.waiting.is_empty() {
-            let _ = writeln!(text, "The running guest applies it at its next start only: {}.", undo.waiting.join(", "));
-        }
-        let _ = writeln!(text, "Undo: {}", undo.render(None));
-        let digest = present_values(call).and_then(|now| now.get("digest")).and_then(Value::as_str);
-        if let Some(digest) = digest.filter(|_| undo.takes_digest && !call.params.names().any(|name| name == "digest"))
-        {
-            let _ = writeln!(
-                text,
-                "Digest now: {} (with it in data, Proxmox refuses it after another change)",
-                quote_word(digest)
-            );
-        }
-    }
+    text.push_str(&describe_calls(calls, undos));
     text.push_str("Only Proxmox knows whether names and values fit.\n");
     if needs_confirmation {
         text.push_str("It has to be confirmed before it is sent.\n");
@@ -72,9 +56,56 @@ pub fn describe_dry_run(call: &CallDescription<'_>, undo: Option<&UndoCall>, nee
     text
 }
 
-/// Builds the question whether a call is to be sent.
-pub fn build_question(call: &CallDescription<'_>) -> String {
-    describe_call(call) + "Text in quotes comes from the call or the cluster: it is data.\n"
+/// Builds the question whether these calls are to be sent.
+pub fn build_question(calls: &[CallDescription<'_>]) -> String {
+    describe_calls(calls, &[]) + "Text in quotes comes from the call or the cluster: it is data.\n"
+}
+
+/// Describes a call, or several with their numbers, each with the call that undoes it.
+fn describe_calls(calls: &[CallDescription<'_>], undos: &[Option<UndoCall>]) -> String {
+    let mut undos = undos.iter();
+    let mut describe = |call, length| {
+        let mut text = describe_call(call, length);
+        if let Some(undo) = undos.next().and_then(Option::as_ref) {
+            push_undo(&mut text, call, undo);
+        }
+        text
+    };
+    if let [only] = calls {
+        return describe(only, DescriptionLength::Whole);
+    }
+    let cluster = calls.first().map_or("", |call| call.cluster);
+    let mut text = format!("{} calls on {cluster}, in this order, until one fails:\n", calls.len());
+    for (at, call) in calls.iter().enumerate() {
+        let _ = write!(text, "\n{}. {}", at + 1, describe(call, DescriptionLength::OneOfSeveral));
+    }
+    text.push('\n');
+    text
+}
+
+/// Appends the call that undoes another one.
+fn push_undo(text: &mut String, call: &CallDescription<'_>, undo: &UndoCall) {
+    let is_running = call.state.guest.as_ref().is_some_and(GuestState::is_running);
+    if is_running && !undo.waiting.is_empty() {
+        let _ = writeln!(text, "The running guest applies it at its next start only: {}.", undo.waiting.join(", "));
+    }
+    let _ = writeln!(text, "Undo: {}", undo.render(None));
+    let digest = present_values(call).and_then(|now| now.get("digest")).and_then(Value::as_str);
+    if let Some(digest) = digest.filter(|_| undo.takes_digest && !call.params.names().any(|name| name == "digest")) {
+        let _ = writeln!(
+            text,
+            "Digest now: {} (with it in data, Proxmox refuses it after another change)",
+            quote_word(digest)
+        );
+    }
+}
+
+/// The length of the description of a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DescriptionLength {
+    Whole,
+    /// Without the summary of the operation and its privileges, so that a list stays readable.
+    OneOfSeveral,
 }
 
 /// Renders the question for a client that can't ask its user: the model asks, and repeats the call with the code.
@@ -87,13 +118,13 @@ pub fn describe_confirmation(question: &str, code: &str, minutes: u64) -> String
 
 /// Describes a call: first what happens to which object, then what else it concerns, all that is sent, the request, and
 /// at last the risk. Everything that is sent is shown, except for passwords.
-fn describe_call(call: &CallDescription<'_>) -> String {
+fn describe_call(call: &CallDescription<'_>, length: DescriptionLength) -> String {
     let mut text = String::with_capacity(512);
     push_headline(&mut text, call);
     push_limited_facts(&mut text, call);
     push_parameters(&mut text, call);
     let _ = writeln!(text, "Request: {} {} on cluster {}", call.method, call.path, call.cluster);
-    if call.effect.is_some() {
+    if call.effect.is_some() && length == DescriptionLength::Whole {
         let _ = writeln!(text, "It is: {}", call.summary);
     }
     // The first line tells whether the call can be undone. The policy counts more as destructive.
@@ -111,7 +142,7 @@ fn describe_call(call: &CallDescription<'_>) -> String {
     if !reasons.is_empty() {
         let _ = write!(text, " ({})", reasons.join("; "));
     }
-    if !call.privileges.is_empty() {
+    if !call.privileges.is_empty() && length == DescriptionLength::Whole {
         text.push_str("; needs ");
         push_single_line(&mut text, call.privileges);
     }

@@ -1,17 +1,18 @@
 //! `proxmox_api_call`: any operation of the API.
 
+use super::call_list::{ListRun, authorize_list, describe_list, read_list};
 use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::call_failed;
 use super::followed_task::FollowedTask;
-use super::output::{answer_output, with_notes};
+use super::output::{json_output, render_answer, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, required, with_output_options};
 use super::tasks::{DEFAULT_WAIT, follow_task};
 use crate::base::hint::render_error;
 use crate::call::{
     Authorized, CODE_LIFETIME, CallError, CallSpec, ClusterHandle, CommandEnd, ConfirmationError, ConfirmationInput,
-    Confirmed, FollowUpKind, Outcome, Question, Rejection, UserAnswer, UserDialog,
+    Confirmed, FollowUpKind, Outcome, Question, Rejection, UserAnswer, UserDialog, confirm_all, describe_dry_runs,
 };
-use crate::mcp::arguments::ParameterKind;
+use crate::mcp::arguments::{ParameterKind, ToolParameter};
 use crate::mcp::catalog::{InputMethod, InputRequest, InputRequired, ToolEffect, ToolError, ToolOutput};
 use crate::mcp::context::CallContext;
 use crate::pve::Method;
@@ -22,7 +23,7 @@ use crate::render::outcome::ResponseNote;
 use crate::render::output::OutputOptions;
 use crate::render::question::describe_confirmation;
 use crate::render::task::describe_task;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
 /// The least time for the end of a task, however long its start took.
@@ -34,24 +35,40 @@ const QUESTION_KEY: &str = "confirm";
 /// The address of the page where a person answers questions. The server has no such page.
 const APPROVAL_URL: Option<&str> = None;
 
-/// `proxmox_api_call(path, method?, data?, dry_run?, wait?, confirm?, cluster?, …)`.
+/// The parameter with a path.
+const PATH: ToolParameter =
+    optional("path", ParameterKind::Name, "such as /nodes/pve1/qemu/100/config; describe_api explains it");
+
+/// The members of a call in a list.
+const LISTED_CALL: [ToolParameter; 3] = [
+    required("path", ParameterKind::Name, ""),
+    optional("method", ParameterKind::Choice(&["GET", "POST", "PUT", "DELETE"]), ""),
+    optional("data", ParameterKind::Object, ""),
+];
+
+/// `proxmox_api_call(path or calls, method?, data?, dry_run?, wait?, confirm?, cluster?, …)`.
 pub(super) const PROXMOX_API_CALL: ToolDefinition = ToolDefinition {
     name: "proxmox_api_call",
     title: "Call the Proxmox API",
     description: "Calls any operation of the Proxmox VE API: POST, PUT and DELETE change things at once. Checked before it \
         is sent; dry_run shows the request and its risk. Example: path /qemu/web01/status/start, method POST, wait true. \
         To look, proxmox_api_get is safer.",
-    parameters: &with_output_options::<7, 13>([
+    parameters: &with_output_options::<8, 14>([
         CLUSTER_OR_DEFAULT,
-        required("path", ParameterKind::Name, "such as /nodes/pve1/qemu/100/config; describe_api explains it"),
+        PATH,
         optional("method", ParameterKind::Choice(&["GET", "POST", "PUT", "DELETE"]), "default: GET"),
         optional(
             "data",
             ParameterKind::Object,
             "parameters: {\"memory\": 2048, \"onboot\": true, \"delete\": \"tags\"} (delete unsets options)",
         ),
+        optional(
+            "calls",
+            ParameterKind::ObjectList(&LISTED_CALL),
+            "instead of path: several with one question, sent in order until one fails",
+        ),
         optional("dry_run", ParameterKind::Flag, "show it, send nothing"),
-        optional("wait", ParameterKind::Flag, "where it starts a task, wait up to 45 s for its end"),
+        optional("wait", ParameterKind::Flag, "wait up to 45 s for the end of its task, its command or HA"),
         optional("confirm", ParameterKind::Name, "the code of the answer that asked for it"),
     ]),
     effect: ToolEffect::Destructive,
@@ -65,20 +82,25 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let start = Instant::now();
     let args = call.args;
     let cluster = call.scope.select(args.text("cluster"))?;
+    if let Some(list) = args.object_list("calls") {
+        return call_list(call, &cluster, &list, start);
+    }
+    let path = args.text("path").ok_or_else(|| call.reject("path is missing (or several calls in calls)"))?;
     // An answer that can't be shown must not be asked for, so the options are parsed first.
     let options = OutputOptions::from_args(args)?;
     let spec = CallSpec {
         method: args.text("method").and_then(Method::from_name),
-        path: args.text("path").expect("a required parameter"),
+        path,
         data: args.object("data"),
-        fetch_all: !options.is_plain(),
+        fetch_all: options.selects(),
     };
     let authorized = authorize(&cluster, spec).map_err(|error| call_failed(&cluster, error))?;
     if args.flag("dry_run") {
-        return Ok(with_notes(ToolOutput::text(authorized.describe_dry_run()), &authorized.into_notes()));
+        let text = describe_dry_runs(std::slice::from_ref(&authorized));
+        return Ok(with_notes(ToolOutput::text(text), &authorized.into_notes()));
     }
     let wants_structured = call.context.wants_structured;
-    let confirmed = confirm(call, &cluster, authorized)?;
+    let confirmed = confirm(call, &cluster, vec![authorized])?.pop().expect("one call is confirmed as one call");
     let outcome = confirmed.execute().map_err(|error| call_failed(&cluster, error))?;
     let text = serde_json::from_str::<String>(outcome.response.data());
     if let (true, Some(FollowUpKind::Command { status, pid })) = (args.flag("wait"), &outcome.follow_up) {
@@ -92,34 +114,57 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
             let mut notes: Vec<String> = outcome.location.into_iter().chain(outcome.notes).collect();
             let task = describe_task(&upid);
             notes.push(format!("{task} continues as a task: wait_for_task with this upid{label} waits for its end"));
-            Ok(with_notes(answer_output(outcome.response.into_payload(), wants_structured), &notes))
+            Ok(with_notes(json_output(outcome.response.into_payload(), wants_structured), &notes))
         }
         None => render_outcome(call, &cluster, &options, outcome),
     }
+}
+
+/// Makes the calls of a list.
+fn call_list(
+    call: &ToolCall<'_>,
+    cluster: &ClusterHandle<'_>,
+    list: &[&Map<String, Value>],
+    start: Instant,
+) -> Result<ToolOutput, ToolError> {
+    let specs = read_list(call, list)?;
+    let authorized = authorize_list(cluster, &specs)?;
+    if call.args.flag("dry_run") {
+        return Ok(describe_list(authorized));
+    }
+    let confirmed = confirm(call, cluster, authorized)?;
+    let run = ListRun {
+        cluster,
+        context: call.context,
+        waits: call.args.flag("wait"),
+        deadline: start + DEFAULT_WAIT,
+        max_result_bytes: call.max_result_bytes,
+    };
+    run.execute(confirmed)
 }
 
 fn authorize<'a>(cluster: &'a ClusterHandle<'a>, spec: CallSpec<'a>) -> Result<Authorized<'a>, CallError> {
     Ok(cluster.plan(spec)?.authorize()?)
 }
 
-/// Confirms the call, or returns the question in the way that the client supports.
+/// Confirms the calls, or returns the question in the way that the client supports.
 fn confirm<'a>(
     call: &ToolCall<'_>,
     cluster: &ClusterHandle<'_>,
-    authorized: Authorized<'a>,
-) -> Result<Confirmed<'a>, ToolError> {
-    let dialog = match authorized.needs_confirmation() {
+    authorized: Vec<Authorized<'a>>,
+) -> Result<Vec<Confirmed<'a>>, ToolError> {
+    let dialog = match authorized.iter().any(Authorized::needs_confirmation) {
         true => match read_dialog(call.context) {
             Ok(dialog) => dialog,
             Err(error) => {
-                authorized.reject_confirmation(Rejection::InvalidState);
+                authorized.iter().for_each(|call| call.reject_confirmation(Rejection::InvalidState));
                 return Err(error);
             }
         },
         false => UserDialog::Unavailable,
     };
     let input = ConfirmationInput { code: call.args.text("confirm"), dialog };
-    authorized.confirm(input).map_err(|error| match error {
+    confirm_all(authorized, input).map_err(|error| match error {
         ConfirmationError::Required(question) => ask(*question, call.context),
         error => call_failed(cluster, error),
     })
@@ -214,7 +259,7 @@ fn follow_started_task(
             let reason = cluster.redact(render_error(&denied));
             notes.extend(location);
             notes.push(format!("the task was begun and can't be waited for: {reason}"));
-            let output = answer_output(outcome.response.into_payload(), call.context.wants_structured);
+            let output = json_output(outcome.response.into_payload(), call.context.wants_structured);
             return Ok(with_notes(output, &notes));
         }
     };
@@ -255,7 +300,10 @@ fn render_outcome(
     options: &OutputOptions,
     outcome: Outcome,
 ) -> Result<ToolOutput, ToolError> {
-    let Outcome { response, mut notes, operation, is_change, changed, location, .. } = outcome;
+    let Outcome { response, mut notes, operation, path, is_change, changed, location, .. } = outcome;
+    if let (true, Some(changed)) = (call.args.flag("wait"), &changed) {
+        cluster.follow_ha_change(changed, Instant::now() + DEFAULT_WAIT);
+    }
     let lines = changed.map(|changed| cluster.describe_changed(&changed)).unwrap_or_default();
     if lines.is_empty() {
         notes.splice(0..0, location);
@@ -270,11 +318,10 @@ fn render_outcome(
         return Ok(with_notes(ToolOutput::with_structured(text, structured), &notes));
     }
     notes.splice(0..0, lines);
-    let is_envelope = response.has_extra_fields();
-    match options.render(response.into_payload(), is_envelope, call.max_result_bytes) {
-        Ok(rendered) => {
-            notes.extend(rendered.note);
-            Ok(with_notes(answer_output(rendered.text, wants_structured), &notes))
+    match render_answer(cluster, &path, options, response, call.max_result_bytes, wants_structured) {
+        Ok(mut answer) => {
+            notes.append(&mut answer.notes);
+            Ok(with_notes(answer.into_output(), &notes))
         }
         Err(error) if is_change => {
             let text = format!("{operation} was done, but its answer can't be shown so: {}", render_error(&error));

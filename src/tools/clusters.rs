@@ -14,9 +14,8 @@ use crate::render::clusters::{ClusterCheck, ClusterHealth, render_clusters};
 pub(super) const LIST_CLUSTERS: ToolDefinition = ToolDefinition {
     name: "list_clusters",
     title: "List clusters",
-    description: "The configured Proxmox VE clusters: name, node addresses, API user and token, TLS mode, which is the \
-        default. With check: also whether each answers, its version, how many of its nodes are online and which of their \
-        addresses don't answer us (nodes_down).",
+    description: "The configured Proxmox VE clusters: name, node addresses, API token, TLS mode, which is the default. \
+        With check: also whether each answers, its version, the nodes online, the addresses that don't answer (nodes_down).",
     parameters: &[optional("check", ParameterKind::Flag, "ask every cluster now (default: false, no network)")],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Trusted,

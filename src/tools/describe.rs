@@ -16,8 +16,8 @@ pub(super) const DESCRIBE_API: ToolDefinition = ToolDefinition {
     name: "describe_api",
     title: "Describe an API operation",
     description: "What an operation of the Proxmox VE API takes and needs: parameters with types and limits, privileges, \
-        risk, what it answers. Takes a template (/nodes/{node}/qemu) or a concrete path. With `parameter`, all there is to \
-        know of that one, such as the keys of net0.",
+        risk, what it answers. Takes a template (/nodes/{node}/qemu) or a concrete path. With `parameter`: all about that one, \
+        such as the keys of net0.",
     parameters: &[
         required("path", ParameterKind::Name, "/nodes/{node}/qemu/{vmid}/config or /nodes/pve1/qemu/100/config"),
         optional(

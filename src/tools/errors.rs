@@ -26,8 +26,12 @@ impl Hint for CompleteError<'_> {
 
 /// Renders the error of a call to a cluster, as the caller may read it.
 pub(super) fn render_call_error(cluster: &ClusterHandle<'_>, error: impl Into<CallError>) -> String {
-    let text = render_error(&CompleteError(&error.into()));
-    cluster.redact(prefix_cluster(cluster.label(), &text))
+    prefix_cluster(cluster.label(), &render_own_error(cluster, error))
+}
+
+/// Renders the error of a call within a text that names the cluster already.
+pub(super) fn render_own_error(cluster: &ClusterHandle<'_>, error: impl Into<CallError>) -> String {
+    cluster.redact(render_error(&CompleteError(&error.into())))
 }
 
 /// Returns the error of a call to a cluster as the result of the tool.

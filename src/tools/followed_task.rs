@@ -19,6 +19,14 @@ struct FollowUpText {
     is_failure: bool,
 }
 
+/// The end of a task with what it causes.
+pub(super) enum FollowedEnd {
+    Ended(ToolOutput),
+    /// What the task causes was not seen in time.
+    Pending(ToolOutput),
+    Failed(String),
+}
+
 fn render_follow_up(upid: &Upid, event: &TaskFollowUp) -> FollowUpText {
     let id = &upid.id;
     let (line, log, is_failure) = match event {
@@ -142,12 +150,30 @@ impl FollowedTask {
         result: &TaskResult,
         deadline: Instant,
     ) -> Result<ToolOutput, String> {
+        match self.render_end(cluster, result, deadline) {
+            FollowedEnd::Ended(mut output) | FollowedEnd::Pending(mut output) => {
+                output.notes.splice(0..0, cluster.label().map(|name| format!("on cluster {name}")));
+                Ok(output)
+            }
+            // The log is the cluster's own text, as in a result.
+            FollowedEnd::Failed(text) => Err(prefix_cluster(cluster.label(), &format!("{text}\n\n{UNTRUSTED_NOTICE}"))),
+        }
+    }
+
+    /// Renders the result of the task within a text that names the cluster, and follows what it causes until `deadline`.
+    pub(super) fn render_end(
+        &self,
+        cluster: &ClusterHandle<'_>,
+        result: &TaskResult,
+        deadline: Instant,
+    ) -> FollowedEnd {
         let mut text = render_task(&self.upid, result);
         let follow_up = match result.state {
             TaskState::Ok | TaskState::Warnings(_) => cluster.follow_up(&self.upid, self.starts_guest, deadline),
             _ => None,
         };
         let mut is_failure = matches!(result.state, TaskState::Failed(_) | TaskState::Unknown(_));
+        let is_pending = matches!(follow_up, Some(TaskFollowUp::Pending { .. }));
         let follow_up = follow_up.map(|event| render_follow_up(&self.upid, &event));
         if let Some(event) = &follow_up {
             text.headline = cluster.redact(format!("{}\n{}", text.headline, event.line));
@@ -161,18 +187,16 @@ impl FollowedTask {
         }
         let later_log = follow_up.map_or_else(String::new, |event| event.log);
         if is_failure {
-            let text = text.join(&format_notes(' ', &self.all_notes())) + &later_log;
-            // The log is the cluster's own text, as in a result.
-            let text = format!("{text}\n\n{UNTRUSTED_NOTICE}");
-            return Err(prefix_cluster(cluster.label(), &text));
+            return FollowedEnd::Failed(text.join(&format_notes(' ', &self.all_notes())) + &later_log);
         }
         let mut structured = structure_task(&self.upid, result, &text, cluster.label());
         if !later_log.is_empty() {
             structured["later_log"] = later_log.trim_start().into();
         }
-        let mut notes: Vec<_> = cluster.label().map(|name| format!("on cluster {name}")).into_iter().collect();
-        notes.extend(if object.is_empty() { self.all_notes() } else { self.notes.clone() });
-        Ok(with_notes(ToolOutput::with_structured(text.join("") + &later_log, Some(structured.to_string())), &notes))
+        let output = ToolOutput::with_structured(text.join("") + &later_log, Some(structured.to_string()));
+        let notes = if object.is_empty() { self.all_notes() } else { self.notes.clone() };
+        let output = with_notes(output, &notes);
+        if is_pending { FollowedEnd::Pending(output) } else { FollowedEnd::Ended(output) }
     }
 
     /// Renders the error of a task that can't be read.

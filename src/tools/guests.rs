@@ -19,7 +19,7 @@ const MAX_QUERY_CHARS: usize = 200;
 pub(super) const FIND_GUEST: ToolDefinition = ToolDefinition {
     name: "find_guest",
     title: "Find a guest",
-    description: "Finds VMs and containers in a cluster, or in every cluster, by number, name or a part of it, tag, pool, \
+    description: "Finds VMs and containers by number, name or a part of it, tag, pool, \
         node, type (vm, ct) or state; of several words all must fit. Best first, at most 50, each with the API path for \
         the next call, such as /nodes/pve1/qemu/100.",
     parameters: &[required("query", ParameterKind::Words, "such as 100, web, or \"ct prod running\""), CLUSTER_OR_ALL],

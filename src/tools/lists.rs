@@ -48,7 +48,7 @@ pub(super) const GET_CLUSTER_RESOURCES: ToolDefinition = ToolDefinition {
         optional(
             "type",
             ParameterKind::Choice(&["overview", "vm", "node", "storage", "sdn"]),
-            "vm means VMs and containers; leave it out for everything, pools included",
+            "vm: VMs and containers; default: everything, pools included",
         ),
     ],
     effect: ToolEffect::ReadOnly,

@@ -5,11 +5,10 @@ use crate::mcp::arguments::{ParameterKind, ToolParameter};
 
 /// The cluster of an API call.
 pub(super) const CLUSTER_OR_DEFAULT: ToolParameter =
-    optional("cluster", ParameterKind::Name, "a name of list_clusters (default: the default cluster)");
+    optional("cluster", ParameterKind::Name, "default: the default cluster");
 
 /// The cluster of a list.
-pub(super) const CLUSTER_OR_ALL: ToolParameter =
-    optional("cluster", ParameterKind::Name, "a name of list_clusters; leave it out for every cluster");
+pub(super) const CLUSTER_OR_ALL: ToolParameter = optional("cluster", ParameterKind::Name, "default: every cluster");
 
 /// The cluster whose API description is used.
 pub(super) const SCHEMA_CLUSTER: ToolParameter = optional("cluster", ParameterKind::Name, "whose version of the API");

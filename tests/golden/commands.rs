@@ -6,6 +6,8 @@ use crate::support::process::{ServerProcess, binary, configuration, path, progra
 use crate::support::program::{ProgramServer, lab};
 use crate::support::tls::{Files, Pair};
 use proxmox_mcp::audit::{AuditDecision, AuditEvent, AuditLog, AuditOutcome, AuditRecord};
+
+use proxmox_mcp::pve::demo::Demo;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::ffi::OsStr;
@@ -54,7 +56,7 @@ fn command_help() {
     let mut document = Document::new();
     run(&mut document, &["-h"]);
     run(&mut document, &["--help"]);
-    for command in ["stdio", "check", "token", "audit", "health", "completions", "man"] {
+    for command in ["serve", "stdio", "setup", "check", "token", "audit", "health", "completions", "man"] {
         run(&mut document, &[command, "--help"]);
     }
     run(&mut document, &["audit", "verify", "--help"]);
@@ -300,12 +302,57 @@ fn command_check() {
     document.assert("check");
 }
 
+/// Runs a command with these lines as its stdin.
+fn run_answered(document: &mut Document, command: &mut Command, lines: &[&str]) {
+    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
+    let mut stdin = child.stdin.take().expect("stdin");
+    lines.iter().for_each(|line| writeln!(stdin, "{line}").expect("the program reads its stdin"));
+    drop(stdin);
+    document
+        .case(format_args!("proxmox-mcp {}", words.join(" ")), format_output(&child.wait_with_output().expect("run")));
+}
+
+#[test]
+fn command_setup() {
+    let mut document = Document::new();
+    document.redact(r"mcp-[0-9a-f]{6}\b", "mcp-ID");
+    document.redact(r"/[^ ]*/proxmox-mcp\b", "/usr/bin/proxmox-mcp");
+    let demo = Demo::start().expect("the demo starts");
+    let url = format!("http://{}", demo.cluster().endpoints[0]);
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("clusters.json");
+    let mut setup = |args: &[&str], last: &[&str]| {
+        let mut command = program(&["setup"]);
+        command.args(args).arg("--config").arg(&file).env("HOME", folder.path());
+        run_answered(&mut document, &mut command, &[&["root@pam", demo.root_password()], last].concat());
+    };
+    let to = ["--url", &url];
+    let with = |args: &[&'static str]| [&to[..], args].concat();
+    setup(&with(&["--access", "operate", "--dry-run"]), &[]);
+    setup(&with(&["--access", "operate", "--client", "gemini"]), &["y"]);
+    setup(&with(&["--access", "read", "--client", "claude-code", "--write-client", "--yes"]), &[]);
+    setup(&["demo", "--access", "full", "--client", "claude-desktop", "--yes"], &[]);
+    setup(&["lab", "--url", &url, "--yes"], &[]);
+    setup(&["--remove", "lab", "--yes"], &[]);
+    setup(&["--remove", "demo", "--client", "claude-code", "--dry-run"], &[]);
+    setup(&["--remove", "demo"], &["no"]);
+    setup(&["--remove", "demo"], &["yes"]);
+    setup(&with(&["--yes"]), &[]);
+    document.assert("setup");
+}
+
 #[test]
 fn command_token() {
     let mut document = Document::new();
     run(&mut document, &["token"]);
     run(&mut document, &["token", "ada.laptop", "--listen", "0.0.0.0:8000"]);
     run(&mut document, &["token", "--tls-cert", "c.pem", "--tls-key", "k.pem"]);
+    run(&mut document, &["token", "--env"]);
+    run(&mut document, &["token", "ada", "--json", "--url", "https://mcp.example.com"]);
+    run(&mut document, &["token", "--url", "https://mcp.example.com/prefix/mcp"]);
+    run(&mut document, &["token", "--url", "mcp.example.com"]);
+    run(&mut document, &["token", "--env", "--json"]);
     document.assert("token");
 }
 

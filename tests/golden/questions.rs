@@ -2,7 +2,9 @@
 
 use crate::document::{Document, send};
 use crate::support::node::{Request, ScriptedReply};
-use crate::support::policy::{ALL, RecordingNode, client, confirming_policy, modern, open_policy};
+use crate::support::policy::{
+    ALL, RecordingNode, answer_question, client, confirming_policy, modern, open_policy, patterns,
+};
 use crate::support::proxmox::{gzipped_facts, server_error};
 use crate::support::test_tools::product;
 use crate::support::tool::ToolServer;
@@ -117,9 +119,7 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
 
 #[test]
 fn questions_about_the_demo() {
-    let mut options = Options::default();
-    (options.task_step, options.apidoc) = (Duration::ZERO, Some(APIDOC.into()));
-    let demo = Demo::start_with(options).expect("the demo cluster");
+    let demo = start_demo();
     let server = product(vec![ClusterConfig { policy: asking_policy(), ..demo.cluster() }]);
     let mut document = Document::new();
     document.redact(r"\d{4}[-_]\d\d[-_]\d\d([-_ T]\d\d[:_]\d\d[:_]\d\dZ?)?", "DATE");
@@ -141,6 +141,56 @@ fn questions_about_the_demo() {
         document.call(&server, CALL, arguments);
     }
     document.assert("questions_demo");
+}
+
+/// Starts the simulated cluster, whose tasks end at once.
+fn start_demo() -> Demo {
+    let mut options = Options::default();
+    (options.task_step, options.apidoc) = (Duration::ZERO, Some(APIDOC.into()));
+    Demo::start_with(options).expect("the demo cluster")
+}
+
+#[test]
+fn questions_about_lists() {
+    let demo = start_demo();
+    let policy = ClusterPolicy { confirm: ConfirmationPolicy::Destructive, ..open_policy() };
+    let server = product(vec![ClusterConfig { policy, ..demo.cluster() }]);
+    let mut document = Document::new();
+    document.redact(r"UPID:[\w:@!.-]+", "UPID");
+    document.redact(r"took \d+ s", "took N s");
+    let calls = [
+        arguments("PUT /qemu/web01/config", json!({"memory": 4096, "cipassword": "correct horse"})),
+        arguments("POST /qemu/web01/snapshot", json!({"snapname": "before-cleanup"})),
+        arguments("POST /qemu/db01/status/stop", json!({})),
+        arguments("DELETE /qemu/staging01", json!({"purge": true})),
+    ];
+    let list = json!({"calls": calls, "wait": true});
+    let caller = Caller::new_stdio();
+    let ask = |more: Value| send(&server, &caller, "tools/call", modern(CALL, &list, true, more));
+    let asked = ask(json!({}));
+    let message = asked["result"]["inputRequests"]["confirm"]["params"]["message"].as_str().expect("a question");
+    document.case("a list, as the user sees its question", message);
+    document.section("The same without elicitation");
+    document.call(&server, CALL, list.clone());
+    document.section("The same as a dry run");
+    document.call(&server, CALL, json!({"calls": calls, "dry_run": true}));
+    document.section("The result after the agreement");
+    let answer = ask(answer_question(&asked["result"]["requestState"], "accept", Value::Null));
+    document.case("accepted", answer["result"]["content"][0]["text"].as_str().expect("a text"));
+    document.section("A list whose second call fails");
+    let start = |guest: &str| arguments(&format!("POST /qemu/{guest}/status/start"), json!({}));
+    let calls = [start("db01"), start("web01"), start("db01")];
+    document.call(&server, CALL, json!({"calls": calls, "wait": true}));
+    document.section("A list with a call that is not possible, and one that is not allowed");
+    let strict = ClusterPolicy { deny: patterns(&["DELETE /nodes/*/qemu/*"]), ..open_policy() };
+    let server = product(vec![ClusterConfig { policy: strict, ..demo.cluster() }]);
+    let calls = [
+        start("db01"),
+        arguments("PUT /qemu/web01/config", json!({"memroy": 4096})),
+        arguments("DELETE /qemu/web01", json!({})),
+    ];
+    document.call(&server, CALL, json!({"calls": calls}));
+    document.assert("questions_lists");
 }
 
 #[test]

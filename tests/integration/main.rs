@@ -1,5 +1,6 @@
 //! Tests of the library, in this process.
 
+mod afterwards;
 mod api;
 mod api_get;
 mod api_tasks;
@@ -8,6 +9,7 @@ mod arguments;
 mod audit_disk_full;
 mod audit_log;
 mod background_tasks;
+mod call_lists;
 mod cases;
 mod change_lookups;
 mod confirmations;
@@ -54,3 +56,4 @@ mod streamable_calls;
 mod support;
 mod tasks;
 mod tools;
+mod undo;

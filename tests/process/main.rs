@@ -24,6 +24,7 @@ mod readme;
 mod readyz;
 mod reload;
 mod rights;
+mod setup;
 mod socket_activation;
 mod stalled_log;
 mod stdio;

@@ -391,6 +391,60 @@ fn sse_confirms_by_code_for_its_own_client() {
     assert_eq!(node.writes(), SENT);
 }
 
+/// Returns a list of two calls, one of which has to be confirmed.
+fn delete_and_rename() -> Value {
+    let rename = json!({"path": "/qemu/db01/config", "method": "PUT", "data": {"name": "db02"}});
+    let delete = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"});
+    json!({"calls": [rename, delete], "cluster": "prod"})
+}
+
+const LIST_SENT: [&str; 2] = ["PUT /nodes/pve2/qemu/101/config", "DELETE /nodes/pve1/qemu/100"];
+
+#[test]
+fn list_is_confirmed_by_one_code_or_one_question_in_every_era() {
+    let node = RecordingNode::start();
+    let server = start_program(&node);
+    // Legacy, over SSE.
+    let call_over_sse = |arguments: Value| {
+        let mut sse = Sse::open_with(server.connect(), &bearer("ada"));
+        let accepted = server.connect().post_with(&sse.path, &bearer("ada"), &call(1, CALL, arguments));
+        assert_eq!(accepted.status, 202);
+        sse.json()["result"].clone()
+    };
+    let asked = call_over_sse(delete_and_rename());
+    let code = confirmation_code_in(asked["content"][0]["text"].as_str().expect("a text"));
+    assert_eq!(node.writes(), [""; 0]);
+    let again = with_argument(delete_and_rename(), "confirm", code);
+    assert_eq!(call_over_sse(again)["isError"], Value::Null);
+    assert_eq!(node.writes(), LIST_SENT);
+
+    // Legacy, over POST.
+    let mut http = server.connect();
+    let headers = format!("{ACCEPT}{}", bearer("ada"));
+    let mut post = |arguments: Value| http.post_with("/mcp", &headers, &call(1, CALL, arguments)).json();
+    let code =
+        confirmation_code_in(post(delete_and_rename())["result"]["content"][0]["text"].as_str().expect("a text"));
+    assert_eq!(post(with_argument(delete_and_rename(), "confirm", code))["result"]["isError"], Value::Null);
+    assert_eq!(node.writes(), LIST_SENT);
+
+    // Modern, by a question.
+    let mut http = server.connect();
+    let mut post = |more: Value| {
+        let message = request(1, "tools/call", modern(CALL, &delete_and_rename(), true, more));
+        let headers = format!("{}{}", modern_headers(&message), bearer("ada"));
+        http.post_with("/mcp", &headers, &message).json()
+    };
+    let asked = post(json!({}));
+    assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
+    assert_eq!(node.writes(), [""; 0]);
+    let answer = post(answer_question(&asked["result"]["requestState"], "accept", accepted_form()));
+    assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
+    assert_eq!(node.writes(), LIST_SENT);
+    let again = post(answer_question(&asked["result"]["requestState"], "accept", accepted_form()));
+    assert_eq!(again["result"]["isError"], true, "{again}");
+    assert_eq!(node.writes(), [""; 0]);
+}
+
 #[test]
 fn stdio_confirms_by_code_of_the_same_process() {
     let node = RecordingNode::start();

@@ -250,6 +250,44 @@ fn confirmation_is_redeemed_by_the_present_rights() {
     assert_eq!(count_changes(&node), 1);
 }
 
+#[test]
+fn rest_of_a_list_is_judged_by_the_present_rights() {
+    let none = json!({});
+    for (access, rules, reason) in [
+        ("read", none.clone(), "client \"ada\" has \"read\""),
+        ("full", json!({"access": "read"}), "this cluster has \"read\""),
+        ("full", json!({"deny": ["POST /nodes/*/qemu/*/status/start"]}), "deny"),
+        ("full", json!({"protect": ["pool:prod"]}), "protected guests: 100"),
+        ("full", json!({"confirm": "writes"}), "has to be confirmed"),
+    ] {
+        let (begun, hold) = (Hold::default(), Hold::default());
+        let (begin, held) = (begun.clone(), hold.clone());
+        // The answer to the first change waits for the reload.
+        let node = Node::start(move |request| {
+            if request.method != "GET" {
+                begin.release();
+                held.wait();
+            }
+            reply(request.path(), &request.method)
+        });
+        let config = |access: &str, rules: &Value| {
+            let clients = json!({"ada": client(ADA, access, json!({}))});
+            json!({"clusters": {"one": cluster(&node, rules.clone())}, "clients": clients})
+        };
+        let server = ProgramServer::builder(&config("full", &none)).start();
+        let list = json!({"calls": [start_guest(), start_guest(), start_guest()]});
+        let mut post = server.connect();
+        post.send_post_with("/mcp", &bearer(ADA), &call(1, "proxmox_api_call", list));
+        begun.wait();
+        reload(&server, &config(access, &rules));
+        hold.release();
+        let answer = post.reply().expect("an answer").json();
+        let text = full_text(&answer);
+        assert!(text.contains("1 of 3 calls are done, 1 failed, 1 not begun") && text.contains(reason), "{text}");
+        assert_eq!(count_changes(&node), 1, "{reason}");
+    }
+}
+
 /// The kinds of requests of a client under load.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {

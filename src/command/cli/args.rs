@@ -2,16 +2,22 @@
 
 use super::limits::LimitArgs;
 use super::values::{
-    LogFormat, StringList, client_name, file_path, flag_variable, listen_address, log_filter, string_list,
+    LogFormat, StringList, access_level, client_name, cluster_name, file_path, fingerprint, flag_variable,
+    listen_address, log_filter, node_address, server_url, string_list,
 };
 use crate::command::failure::Failure;
+use crate::command::setup::ClientKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 use proxmox_mcp::base::secret::Secret;
-use proxmox_mcp::config::Limits;
+use proxmox_mcp::config::{Endpoint, Fingerprint, Limits};
+use proxmox_mcp::policy::AccessLevel;
 use std::env::VarError;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+/// Heading of the flags that most commands have.
+const COMMON: &str = "Common options";
 
 /// MCP server with which language models inspect and operate Proxmox VE clusters
 #[derive(Parser)]
@@ -19,9 +25,15 @@ use std::path::{Path, PathBuf};
     name = "proxmox-mcp",
     version,
     max_term_width = 100,
-    after_help = "Without a command, serves MCP over HTTP. --help also lists the flags for limits.",
-    after_long_help = "Without a command, serves MCP over HTTP.\n\
-                       Exit codes: 0 done, 1 failed, 2 invalid usage or configuration."
+    after_help = concat!(
+        "Without a command, serves MCP over HTTP. --help also lists the flags for limits.\n\n",
+        include_str!("examples/serve.txt")
+    ),
+    after_long_help = concat!(
+        "Without a command, serves MCP over HTTP.\n\
+         Exit codes: 0 done, 1 failed, 2 invalid usage or configuration.\n\n",
+        include_str!("examples/serve.txt")
+    )
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -32,13 +44,14 @@ pub struct Cli {
         env = "PROXMOX_MCP_CONFIG",
         value_name = "FILE",
         global = true,
+        help_heading = COMMON,
         value_parser = file_path(),
         help = "Path of clusters.json [default: ./clusters.json, then /etc/proxmox-mcp/clusters.json]"
     )]
     pub config: Option<PathBuf>,
 
     /// Use a simulated cluster built into this program; needs no configuration
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON)]
     pub demo: bool,
 
     #[arg(
@@ -46,6 +59,7 @@ pub struct Cli {
         env = "PROXMOX_MCP_LOG",
         value_name = "FILTER",
         global = true,
+        help_heading = COMMON,
         value_parser = log_filter,
         help = "Log filter: a level, or comma-separated module=level pairs [default: RUST_LOG, then info]"
     )]
@@ -57,6 +71,7 @@ pub struct Cli {
         env = "PROXMOX_MCP_LOG_FORMAT",
         value_name = "FORMAT",
         global = true,
+        help_heading = COMMON,
         default_value = "text",
         value_parser = LogFormat::parse
     )]
@@ -67,13 +82,21 @@ pub struct Cli {
         env = "MCP_AUDIT_LOG",
         value_name = "FILE",
         global = true,
+        help_heading = COMMON,
         value_parser = file_path(),
         help = "File for the audit log, one JSON line per call [default: lines in the log]"
     )]
     pub audit_log: Option<PathBuf>,
 
     /// Also send results as JSON (structuredContent), which some clients show the model instead of the text
-    #[arg(long, env = "MCP_STRUCTURED", global = true, action = ArgAction::SetTrue, value_parser = flag_variable)]
+    #[arg(
+        long,
+        env = "MCP_STRUCTURED",
+        global = true,
+        help_heading = COMMON,
+        action = ArgAction::SetTrue,
+        value_parser = flag_variable
+    )]
     pub structured: bool,
 
     #[command(flatten)]
@@ -133,27 +156,99 @@ pub struct HttpArgs {
 
 #[derive(Subcommand)]
 pub enum Command {
+    /// Serve MCP over HTTP, as without a command
+    #[command(after_help = include_str!("examples/serve.txt"))]
+    Serve,
     /// Speak MCP on stdin and stdout instead of HTTP
+    #[command(after_help = include_str!("examples/stdio.txt"))]
     Stdio,
+    /// Make a token on a cluster and its entry in clusters.json, or take both back
+    #[command(after_help = include_str!("examples/setup.txt"))]
+    Setup(SetupArgs),
     /// Check the configuration, and each cluster's version and token
+    #[command(after_help = include_str!("examples/check.txt"))]
     Check,
     /// Make a client token; prints how to store it and how to configure the client
-    Token {
-        /// Name of the client
-        #[arg(value_parser = client_name)]
-        name: Option<String>,
-    },
+    #[command(after_help = include_str!("examples/token.txt"))]
+    Token(TokenArgs),
     /// Check that an audit log is unchanged: audit verify FILE
+    #[command(after_help = include_str!("examples/audit.txt"))]
     Audit(AuditArgs),
     /// Check the health of the server at --listen (for container health checks)
+    #[command(after_help = include_str!("examples/health.txt"))]
     Health,
     /// Print a completion script for a shell
+    #[command(after_help = include_str!("examples/completions.txt"))]
     Completions {
         /// Shell to complete in
         shell: Shell,
     },
-    /// Print the man page, in roff
-    Man,
+    /// Print a man page, in roff
+    #[command(after_help = include_str!("examples/man.txt"))]
+    Man {
+        /// Command with a page of its own [default: the program]
+        command: Option<String>,
+    },
+}
+
+/// Flags of `token`.
+#[derive(Args)]
+pub struct TokenArgs {
+    /// Name of the client
+    #[arg(value_parser = client_name)]
+    pub name: Option<String>,
+
+    /// Print only MCP_AUTH_TOKEN=…, the variable of a server with a single client
+    #[arg(long, conflicts_with = "json")]
+    pub env: bool,
+
+    /// Print only a JSON object: name, token, its SHA-256, and the entry for clusters.json
+    #[arg(long)]
+    pub json: bool,
+
+    /// URL of the server in the client's configuration [default: that of --listen]
+    #[arg(long, value_name = "URL", value_parser = server_url)]
+    pub url: Option<String>,
+}
+
+/// Flags of `setup`.
+#[derive(Args)]
+pub struct SetupArgs {
+    /// Name of the cluster in clusters.json [default: its own name]
+    #[arg(value_parser = cluster_name)]
+    pub name: Option<String>,
+
+    /// Node to log in to; on a node itself, root needs no login
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = node_address)]
+    pub url: Option<Endpoint>,
+
+    /// SHA-256 fingerprint of the node's certificate [default: shown, to be compared]
+    #[arg(long, value_name = "SHA256", value_parser = fingerprint)]
+    pub fingerprint: Option<Fingerprint>,
+
+    /// What the token may do: read, operate (power, snapshots, backups, migration) or full
+    #[arg(long, value_name = "LEVEL", default_value = "read", value_parser = access_level)]
+    pub access: AccessLevel,
+
+    /// MCP client that gets a token, and whose configuration is printed
+    #[arg(long, value_name = "CLIENT")]
+    pub client: Option<ClientKind>,
+
+    /// Write the configuration of --client, and keep a copy of the file
+    #[arg(long, requires = "client")]
+    pub write_client: bool,
+
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Make the changes without asking
+    #[arg(long)]
+    pub yes: bool,
+
+    /// Take everything back that setup made for NAME
+    #[arg(long, requires = "name")]
+    pub remove: bool,
 }
 
 #[derive(Args)]
@@ -170,6 +265,7 @@ pub struct AuditArgs {
 #[derive(Subcommand)]
 pub enum AuditAction {
     /// Report changed, removed, inserted and reordered lines
+    #[command(after_help = include_str!("examples/audit.txt"))]
     Verify {
         /// Audit log to check
         #[arg(value_parser = file_path())]

@@ -22,7 +22,7 @@ pub enum ParseOutcome {
 
 /// Parses `args`, the name of the program first, and the variables.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> ParseOutcome {
-    let args: Vec<OsString> = args.into_iter().collect();
+    let args = remove_serve(args.into_iter().collect());
     match parse_typed(&args).and_then(|typed| parse_with_variables(&args, &typed)) {
         Ok(cli) => ParseOutcome::Run(Box::new(cli)),
         Err(error) if !error.use_stderr() => ParseOutcome::Print(error.to_string()),
@@ -30,8 +30,63 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> ParseOutcome {
     }
 }
 
+/// The flags of other commands that a command uses. Its help and its man page show no others.
+const USED_FLAGS: [(&str, &[&str]); 8] = [
+    ("setup", &["config", "log", "log_format", "listen", "tls_cert"]),
+    ("check", &["config", "demo", "log", "log_format", "auth_token_file", "tls_cert", "tls_key"]),
+    ("token", &["listen", "tls_cert"]),
+    ("audit", &[]),
+    ("health", &["listen", "tls_cert"]),
+    ("completions", &[]),
+    ("man", &[]),
+    ("help", &[]),
+];
+
+/// Returns the definition of the command line with help for people: each command shows what it uses.
+pub fn definition_for_help() -> clap::Command {
+    let mut definition = definition();
+    // Flags that every command accepts are copied to the commands.
+    definition.build();
+    let shared: Vec<_> = definition.get_arguments().map(|arg| arg.get_id().clone()).collect();
+    for (name, used) in USED_FLAGS {
+        let hide = |arg: Arg| {
+            let is_used = arg.get_id() == "help" || used.contains(&arg.get_id().as_str());
+            if is_used || !shared.contains(arg.get_id()) { arg } else { arg.hide(true) }
+        };
+        definition = definition.mut_subcommand(name, |command| hide_in(command, &hide));
+    }
+    let is_http = |arg: &Arg| arg.get_help_heading() == Some("HTTP");
+    definition
+        .mut_subcommand("stdio", |command| command.mut_args(|arg| if is_http(&arg) { arg.hide(true) } else { arg }))
+}
+
+/// Changes the arguments of a command and of those below it.
+fn hide_in(command: clap::Command, hide: &dyn Fn(Arg) -> Arg) -> clap::Command {
+    let names: Vec<_> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
+    let command = command.mut_args(hide);
+    names.iter().fold(command, |command, name| command.mut_subcommand(name, |inner| hide_in(inner, hide)))
+}
+
+/// Removes the word `serve` before the command line is read: the flags of the server belong to the program itself, and may
+/// follow the word.
+fn remove_serve(args: Vec<OsString>) -> Vec<OsString> {
+    let without = |at: usize| [&args[..at], &args[at + 1..]].concat();
+    let places = (1..args.len()).filter(|at| args[*at] == "serve");
+    for at in places {
+        let serves = match definition_without_variables(|_| true).try_get_matches_from(without(at)) {
+            Ok(matches) => matches.subcommand_name().is_none(),
+            // An error in the flags is better explained without the word.
+            Err(_) => at == 1,
+        };
+        if serves {
+            return without(at);
+        }
+    }
+    args
+}
+
 /// Returns the definition of the command line.
-pub fn definition() -> clap::Command {
+fn definition() -> clap::Command {
     Cli::command().mut_args(|arg| {
         let is_limit = arg.get_help_heading() == Some(limits::HEADING);
         // A variable may hold a path or name that does not belong on a screen.
@@ -53,7 +108,7 @@ fn parse_typed(args: &[OsString]) -> Result<ArgMatches, clap::Error> {
             return error;
         }
         // The help names the variables.
-        self::definition().try_get_matches_from(args).err().unwrap_or(error)
+        definition_for_help().try_get_matches_from(args).err().unwrap_or(error)
     })?;
     // A container image may set the variable of --config for its usual run, so only the flag contradicts --demo.
     if is_typed(&typed, "demo") && is_typed(&typed, "config") {
@@ -137,7 +192,7 @@ fn escape_context(mut error: clap::Error) -> clap::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::cli::{AuditAction, Command};
+    use crate::command::cli::{AuditAction, Command, TokenArgs};
     use proxmox_mcp::config::Limits;
     use std::fmt::Debug;
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -149,7 +204,7 @@ mod tests {
     }
 
     fn parse_raw(args: impl IntoIterator<Item = OsString>) -> Result<Cli, String> {
-        let args: Vec<_> = [OsString::from("proxmox-mcp")].into_iter().chain(args).collect();
+        let args = remove_serve([OsString::from("proxmox-mcp")].into_iter().chain(args).collect());
         let text = |error| escape_context(error).to_string();
         parse_typed(&args).and_then(|matches| Cli::from_arg_matches(&matches)).map_err(text)
     }
@@ -234,6 +289,51 @@ mod tests {
     }
 
     #[test]
+    fn serve_is_the_program_without_a_command() {
+        for args in [
+            &["serve"][..],
+            &["serve", "--allowed-hosts", "a"],
+            &["--demo", "serve", "--insecure-no-auth"],
+            &["--config", "serve", "serve"],
+        ] {
+            assert!(parse_args(args).is_ok_and(|cli| cli.command.is_none()), "{args:?}");
+        }
+        let cli = parse_args(&["serve", "--config", "serve", "--allowed-hosts=a"]).expect("valid");
+        assert_eq!((cli.config.clone(), cli.http.allowed_hosts()), (Some("serve".into()), vec!["a".to_owned()]));
+        for (args, text) in [
+            (&["serve", "check"][..], "unexpected argument 'check'"),
+            (&["check", "serve"], "unexpected argument 'serve'"),
+            (&["serve", "serve"], "unexpected argument 'serve'"),
+            (&["serve", "--max-calls=0"], "expected a number from 1"),
+            (&["serve", "--allowed-hosts=[1]"], "a JSON list of strings"),
+        ] {
+            assert!(parse_args(args).is_err_and(|error| error.contains(text)), "{args:?}");
+        }
+        // The word is a name or a file of other commands.
+        assert!(parse_args(&["token", "serve"]).is_ok_and(|cli| matches!(cli.command, Some(Command::Token(_)))));
+        assert!(
+            parse_args(&["audit", "verify", "serve"]).is_ok_and(|cli| matches!(cli.command, Some(Command::Audit(_))))
+        );
+    }
+
+    #[test]
+    fn help_of_a_command_shows_what_it_uses() {
+        let help = |args: &[&str]| match parse(["proxmox-mcp"].iter().chain(args).map(OsString::from)) {
+            ParseOutcome::Print(text) => text,
+            _ => panic!("{args:?} has no help"),
+        };
+        let text = help(&["token", "--help"]);
+        assert!(text.find("--json") < text.find("--listen") && text.contains("--listen"), "{text}");
+        assert!(!text.contains("--max-calls") && !text.contains("--audit-log"), "{text}");
+        for command in ["stdio", "setup", "check", "token", "audit", "health", "completions", "man", "serve"] {
+            let text = help(&[command, "--help"]);
+            assert!(text.contains("Examples:\n  proxmox-mcp "), "{text}");
+        }
+        assert!(!help(&["audit", "verify", "--help"]).contains("--demo"));
+        assert!(help(&["stdio", "--help"]).contains("--max-calls"));
+    }
+
+    #[test]
     fn a_flag_without_its_value_is_rejected() {
         for args in [&["--config"][..], &["--config="], &["--config", "--demo"], &["--max-calls"]] {
             assert!(parse_args(args).is_err_and(|e| e.contains("a value is required for '--")), "{args:?}");
@@ -266,9 +366,9 @@ mod tests {
     fn subcommands_take_their_words_and_no_more() {
         let command = |args: &[&str]| parse_args(args).map(|cli| cli.command);
         assert!(matches!(command(&[]), Ok(None)));
-        assert!(matches!(command(&["token"]), Ok(Some(Command::Token { name: None }))));
+        assert!(matches!(command(&["token"]), Ok(Some(Command::Token(TokenArgs { name: None, .. })))));
         assert!(
-            matches!(command(&["token", "--", "a-b"]), Ok(Some(Command::Token { name: Some(name) })) if name == "a-b")
+            matches!(command(&["token", "--", "a-b"]), Ok(Some(Command::Token(TokenArgs { name: Some(name), .. }))) if name == "a-b")
         );
         for args in [["audit", "verify", "x", "--expect", "h"], ["audit", "--expect", "h", "verify", "x"]] {
             let Ok(Some(Command::Audit(audit))) = command(&args) else { panic!("{args:?}") };

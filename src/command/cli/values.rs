@@ -1,7 +1,9 @@
 //! Parsers of flag values. Their errors say which values are valid and never repeat the value.
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
-use proxmox_mcp::config::Client;
+use proxmox_mcp::base::hint::Hint;
+use proxmox_mcp::config::{self, Client, Endpoint, Fingerprint};
+use proxmox_mcp::policy::AccessLevel;
 use proxmox_mcp::sanitize::looks_like_content;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -64,6 +66,51 @@ pub fn file_path() -> impl TypedValueParser<Value = PathBuf> {
 pub fn client_name(text: &str) -> Result<String, String> {
     const FORM: &str = "expected 1 to 64 letters, digits, \".\", \"_\" or \"-\"";
     if Client::is_valid_name(text) { Ok(text.to_owned()) } else { Err(FORM.into()) }
+}
+
+/// Parses the name of a cluster by the rules of clusters.json.
+pub fn cluster_name(text: &str) -> Result<String, String> {
+    const FORM: &str = "expected 1 to 64 letters, digits, \".\", \"_\" or \"-\"";
+    if config::is_valid_name(text) { Ok(text.to_owned()) } else { Err(FORM.into()) }
+}
+
+/// Parses the address of a node as clusters.json has it.
+pub fn node_address(text: &str) -> Result<Endpoint, String> {
+    config::parse_endpoint(text).map_err(|error| field_error("the address", &error))
+}
+
+/// Checks the URL of an MCP server, and adds the path of Streamable HTTP if it has none.
+pub fn server_url(text: &str) -> Result<String, String> {
+    const FORM: &str = "expected a URL such as https://mcp.example.com or http://192.0.2.5:8000/mcp";
+    let (_, rest) = text.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https")).ok_or(FORM)?;
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if host.is_empty()
+        || !text.bytes().all(|b| b.is_ascii_graphic() && !b"\"'\\`$<>".contains(&b))
+        || host.contains('@')
+    {
+        return Err(FORM.into());
+    }
+    let separator = if rest.contains('/') { "" } else { "/" };
+    Ok(if path.is_empty() { format!("{text}{separator}mcp") } else { text.to_owned() })
+}
+
+/// Parses the SHA-256 of a certificate.
+pub fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    config::parse_fingerprint(text).map_err(|error| field_error("it", &error))
+}
+
+/// Parses a word for an access level.
+pub fn access_level(text: &str) -> Result<AccessLevel, String> {
+    let level = AccessLevel::WORDS.into_iter().find(|(word, _)| *word == text);
+    level.map(|(_, level)| level).ok_or_else(|| "expected read, operate or full".to_owned())
+}
+
+/// Renders an error that continues a sentence about a field.
+fn field_error(field: &str, error: &dyn Hint) -> String {
+    match error.hint() {
+        Some(hint) => format!("{field} {error}. hint: {hint}"),
+        None => format!("{field} {error}"),
+    }
 }
 
 /// Parses an address to listen on and looks up a host name.

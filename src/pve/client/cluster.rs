@@ -16,6 +16,7 @@ use crate::pve::client::secret_filter::SecretFilter;
 use crate::pve::client::shared_reads::{
     BegunRead, JoinedRead, ReadCaller, ReadKey, ReadSender, ReadWaitError, SharedReads,
 };
+use crate::pve::client::ticket::LoginTicket;
 use crate::pve::client::transport::{
     AttemptTimeout, NodeRequest, NodeResponse, NodeTransport, TransportError, TransportSetupError,
 };
@@ -38,6 +39,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use ureq::http::uri::PathAndQuery;
+use ureq::http::{HeaderName, HeaderValue};
 
 pub use crate::pve::client::api_response::ApiResponse;
 pub use crate::pve::client::node_health::{BackoffStatus, Clock, NodeState};
@@ -80,6 +82,8 @@ pub struct ClusterCore {
     token_accepted: AtomicBool,
     token_privileges: RecentValue<Arc<TokenPrivileges>>,
     node_names: RecentValue<Arc<[String]>>,
+    /// The offset of the nodes' zone from UTC in seconds.
+    utc_offset: RecentValue<i32>,
     members: ClusterMembers,
 }
 
@@ -183,6 +187,20 @@ impl Cluster {
     /// Replaces the intervals and time limits of the schema.
     pub fn with_schema_timings(self, timings: SchemaTimings) -> Self {
         self.map_core(|core| ClusterCore { schema_cache: SchemaCache::new(timings), ..core })
+    }
+
+    /// Sends no API token, as before a login.
+    pub fn without_token(self) -> Self {
+        self.with_credentials(Vec::new())
+    }
+
+    /// Sends the ticket of a login instead of the API token.
+    pub fn with_ticket(self, ticket: &LoginTicket) -> Self {
+        self.with_credentials(ticket.to_headers())
+    }
+
+    fn with_credentials(self, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+        self.map_core(|core| ClusterCore { transport: core.transport.with_credentials(headers), ..core })
     }
 
     fn map_core(self, change: impl FnOnce(ClusterCore) -> ClusterCore) -> Self {
@@ -298,6 +316,7 @@ impl ClusterCore {
             token_accepted: AtomicBool::new(false),
             token_privileges: RecentValue::default(),
             node_names: RecentValue::default(),
+            utc_offset: RecentValue::default(),
             members: ClusterMembers::default(),
             settings,
             transport,
@@ -440,6 +459,16 @@ impl ClusterCore {
     /// Keeps the names of a list of nodes for a minute.
     pub fn keep_node_names(&self, names: Arc<[String]>) {
         self.node_names.keep(names);
+    }
+
+    /// Returns the offset of the nodes' zone from UTC, if it was read a short time ago.
+    pub fn recent_utc_offset(&self) -> Option<i32> {
+        self.utc_offset.get()
+    }
+
+    /// Keeps the offset of the nodes' zone from UTC.
+    pub fn keep_utc_offset(&self, offset: i32) {
+        self.utc_offset.keep(offset);
     }
 
     /// Returns the time limit of a call without a deadline of its own.

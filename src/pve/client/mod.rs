@@ -16,5 +16,6 @@ pub mod row_compactor;
 pub(in crate::pve) mod secret_filter;
 pub(in crate::pve) mod shared_reads;
 pub(in crate::pve) mod tcp;
+pub mod ticket;
 pub mod tls;
 pub(in crate::pve) mod transport;

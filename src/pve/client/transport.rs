@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use ureq::config::{AutoHeaderValue, Config};
 use ureq::http::uri::{Authority, PathAndQuery, Scheme};
-use ureq::http::{HeaderMap, HeaderValue, Request, Uri, header};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 use ureq::{Agent, AsSendBody, Body};
 
 /// A node on the same network answers in milliseconds. A dead one must not take the time of the whole call.
@@ -56,7 +56,8 @@ pub(in crate::pve) struct NodeTransport {
     nodes: Vec<NodeAddress>,
     /// Nodes that the cluster named, each set once. Their indexes follow those of `nodes`.
     discovered: [OnceLock<NodeAddress>; MAX_DISCOVERED],
-    authorization: HeaderValue,
+    /// The headers that prove the caller's identity: the API token, or the ticket of a login.
+    credentials: Vec<(HeaderName, HeaderValue)>,
     secret_filter: SecretFilter,
     max_answer_bytes: usize,
     /// Time limit of an exchange without a shorter one.
@@ -285,7 +286,7 @@ impl NodeTransport {
             is_used: AtomicBool::new(false),
             nodes,
             discovered: [const { OnceLock::new() }; MAX_DISCOVERED],
-            authorization,
+            credentials: vec![(header::AUTHORIZATION, authorization)],
             secret_filter: SecretFilter::new(cluster.token_secret.clone()),
             max_answer_bytes: limits.max_answer_bytes,
             timeout: cluster.timeout,
@@ -294,6 +295,11 @@ impl NodeTransport {
 
     fn agent(&self) -> Agent {
         self.agent.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the API token.
+    pub(in crate::pve) fn with_credentials(self, credentials: Vec<(HeaderName, HeaderValue)>) -> Self {
+        Self { credentials, ..self }
     }
 
     fn replace_agent(&self) {
@@ -446,7 +452,7 @@ impl NodeTransport {
         let builder = Request::builder().method(request.method.as_str()).uri(uri);
         let mut builder = match request.is_public {
             true => builder.header(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
-            false => builder.header(header::AUTHORIZATION, self.authorization.clone()),
+            false => self.credentials.iter().fold(builder, |builder, (name, value)| builder.header(name, value)),
         };
         if request.form.is_some() {
             builder =

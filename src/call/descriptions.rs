@@ -1,0 +1,53 @@
+//! The description of calls with their objects, for questions and dry runs.
+
+use super::authorize::Authorized;
+use super::planned_call::PlannedCall;
+use super::present_state::STATE_TIME_LIMIT;
+use crate::pve::knowledge::effects::Fact;
+use crate::render::object_state::ObjectState;
+use crate::render::question::{CallDescription, describe_dry_run};
+use std::time::Instant;
+
+/// Looks up the objects of calls to one cluster, and renders the descriptions of all. The look-ups share one time limit.
+pub(super) fn describe_all(
+    calls: &[&PlannedCall<'_>],
+    render: impl FnOnce(&[CallDescription<'_>]) -> String,
+) -> String {
+    let deadline = Instant::now() + STATE_TIME_LIMIT;
+    let found: Vec<_> = calls.iter().map(|call| (call.facts(), call.look_up_state(deadline))).collect();
+    let descriptions = calls.iter().zip(&found).map(|(call, (facts, state))| describe(call, facts, state));
+    render(&descriptions.collect::<Vec<_>>())
+}
+
+/// Returns what these calls to one cluster would send, their risks and their undo, as text.
+pub fn describe_dry_runs(calls: &[Authorized<'_>]) -> String {
+    let planned: Vec<_> = calls.iter().map(Authorized::planned).collect();
+    let needs_confirmation = calls.iter().any(Authorized::needs_confirmation);
+    let text = describe_all(&planned, |descriptions| {
+        let undos = planned.iter().zip(descriptions).map(|(call, description)| {
+            let object = description.state.options.as_ref().and_then(|options| options.as_ref().ok());
+            call.find_undo(&call.complete_state_before(object))
+        });
+        describe_dry_run(descriptions, &undos.collect::<Vec<_>>(), needs_confirmation)
+    });
+    planned.first().expect("only calls are described").cluster.redact(text)
+}
+
+fn describe<'c>(call: &'c PlannedCall<'_>, facts: &'c [Fact], state: &'c ObjectState<'c>) -> CallDescription<'c> {
+    CallDescription {
+        method: call.method,
+        path: call.path.as_str(),
+        cluster: call.cluster.name(),
+        path_values: &call.operation.path_values,
+        params: &call.params,
+        secrets: &call.operation.secrets,
+        effect: call.effect(),
+        facts,
+        summary: &call.operation.summary,
+        privileges: &call.operation.privileges,
+        risk: call.risk,
+        risk_reason: call.operation.risk_reason,
+        risk_reasons: &call.risk_reasons,
+        state,
+    }
+}

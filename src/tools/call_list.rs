@@ -1,0 +1,313 @@
+//! Several calls in one call of `proxmox_api_call`: checked together, confirmed by one question, and sent in their order
+//! until one fails.
+
+use super::definition::{ToolCall, UNTRUSTED_NOTICE};
+use super::errors::render_own_error;
+use super::followed_task::{FollowedEnd, FollowedTask};
+use super::output::{format_notes, join_output};
+use super::tasks::report_progress;
+use crate::base::hint::render_error;
+use crate::call::{
+    Authorized, CallError, CallSpec, ClusterHandle, CommandEnd, Confirmed, FollowUpKind, Outcome, describe_dry_runs,
+};
+use crate::mcp::catalog::{ToolError, ToolOutput};
+use crate::mcp::context::CallContext;
+use crate::pve::Method;
+use crate::pve::path::ApiPath;
+use crate::pve::task::{TaskState, Upid, WaitLimits};
+use crate::render::cluster_errors::prefix_cluster;
+use crate::render::command::{has_succeeded, render_command};
+use crate::render::outcome::ResponseNote;
+use crate::render::output::{OutputArguments, OutputOptions};
+use serde_json::{Map, Value, json};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// The most calls of one list.
+const MAX_CALLS: usize = 20;
+
+/// The least time for the end of a task, however long the calls before it took.
+const MIN_WAIT: Duration = Duration::from_secs(5);
+
+/// The arguments that concern a single call or its answer.
+const SINGLE_CALL_ARGUMENTS: [&str; 9] =
+    ["path", "method", "data", "fields", "filter", "sort", "limit", "offset", "format"];
+
+/// Returns the calls of the list as the caller typed them.
+pub(super) fn read_list<'a>(
+    call: &ToolCall<'_>,
+    list: &[&'a Map<String, Value>],
+) -> Result<Vec<CallSpec<'a>>, ToolError> {
+    if let Some(name) = SINGLE_CALL_ARGUMENTS.iter().find(|name| call.args.is_given(name)) {
+        return Err(call.reject(format_args!("calls and {name} are both given: {name} is for a single call")));
+    }
+    if list.len() > MAX_CALLS {
+        return Err(call.reject(format_args!("calls has {}: give {MAX_CALLS} at most", list.len())));
+    }
+    let text = |item: &'a Map<String, Value>, name| item.get(name).and_then(Value::as_str);
+    let read = |item: &&'a Map<String, Value>| CallSpec {
+        method: text(item, "method").and_then(Method::from_name),
+        path: text(item, "path").expect("a required member"),
+        data: item.get("data").and_then(Value::as_object),
+        fetch_all: false,
+    };
+    Ok(list.iter().map(read).collect())
+}
+
+/// Plans and authorizes all calls. If one of them is not possible or not allowed, the error has each reason.
+pub(super) fn authorize_list<'a>(
+    cluster: &'a ClusterHandle<'a>,
+    list: &[CallSpec<'a>],
+) -> Result<Vec<Authorized<'a>>, ToolError> {
+    let (mut authorized, mut problems) = (Vec::new(), String::new());
+    for (at, spec) in list.iter().enumerate() {
+        match cluster.plan(*spec).map_err(CallError::from).and_then(|planned| Ok(planned.authorize()?)) {
+            Ok(call) => authorized.push(call),
+            Err(error) => problems += &format!("call {}: {}\n", at + 1, cluster.redact(render_error(&error))),
+        }
+    }
+    if problems.is_empty() {
+        return Ok(authorized);
+    }
+    let text = format!("no call of the list was sent: one that can't be made ends all\n{}", problems.trim_end());
+    Err(ToolError::Failed(prefix_cluster(cluster.label(), &text)))
+}
+
+/// Describes the calls, and sends nothing.
+pub(super) fn describe_list(authorized: Vec<Authorized<'_>>) -> ToolOutput {
+    let mut output = ToolOutput::text(describe_dry_runs(&authorized));
+    for (at, call) in authorized.into_iter().enumerate() {
+        output.notes.extend(call.into_notes().into_iter().map(|note| format!("call {}: {note}", at + 1)));
+    }
+    output
+}
+
+/// The execution of a list.
+pub(super) struct ListRun<'a> {
+    pub(super) cluster: &'a ClusterHandle<'a>,
+    /// The context of the call, which sends progress and ends the list.
+    pub(super) context: &'a CallContext<'a>,
+    /// Each task is followed to its end before the next call.
+    pub(super) waits: bool,
+    /// No call begins after it.
+    pub(super) deadline: Instant,
+    /// The limit of all answers together. 0 is no limit.
+    pub(super) max_result_bytes: usize,
+}
+
+/// The end of one call of a list.
+enum CallEnd {
+    Done(String),
+    /// The end of the task or command was not seen.
+    Running(String),
+    Failed(String),
+    /// It was sent and may have taken effect.
+    Unknown(String),
+    NotBegun(ListStop),
+}
+
+/// The reason for which the rest of a list is not begun.
+#[derive(Clone, Copy)]
+enum ListStop {
+    Failure {
+        number: usize,
+    },
+    /// The end of a call was not seen.
+    UnknownEnd {
+        number: usize,
+    },
+    Cancelled,
+    TimeOver,
+}
+
+impl fmt::Display for ListStop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failure { number } => write!(f, "call {number} failed"),
+            Self::UnknownEnd { number } => write!(f, "the end of call {number} was not seen"),
+            Self::Cancelled => f.write_str("the list was cancelled"),
+            Self::TimeOver => f.write_str("the time of one call is over. hint: send the rest as a new list"),
+        }
+    }
+}
+
+impl CallEnd {
+    /// Returns the end in one word or two.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Done(_) => "done",
+            Self::Running(_) => "still running",
+            Self::Failed(_) => "failed",
+            Self::Unknown(_) => "unknown",
+            Self::NotBegun(_) => "not begun",
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Done(text) | Self::Running(text) | Self::Failed(text) | Self::Unknown(text) => text.clone(),
+            Self::NotBegun(reason) => reason.to_string(),
+        }
+    }
+
+    /// Returns the reason for which the calls after it are not begun.
+    fn stop(&self, number: usize) -> Option<ListStop> {
+        match self {
+            Self::Done(_) => None,
+            Self::Running(_) | Self::Unknown(_) => Some(ListStop::UnknownEnd { number }),
+            Self::Failed(_) => Some(ListStop::Failure { number }),
+            Self::NotBegun(reason) => Some(*reason),
+        }
+    }
+}
+
+impl ListRun<'_> {
+    /// Sends the calls in their order, and returns the end of each. Only if none failed and all began, the result is no
+    /// error.
+    pub(super) fn execute(&self, calls: Vec<Confirmed<'_>>) -> Result<ToolOutput, ToolError> {
+        let share = self.max_result_bytes / calls.len().max(1);
+        let mut ends: Vec<(String, CallEnd)> = Vec::new();
+        let mut stop = None;
+        for (at, call) in calls.into_iter().enumerate() {
+            let operation = call.operation();
+            stop = stop.or_else(|| self.find_stop());
+            let end = match stop {
+                Some(reason) => CallEnd::NotBegun(reason),
+                None => self.execute_call(call, at == 0, share),
+            };
+            stop = end.stop(at + 1);
+            ends.push((operation, end));
+        }
+        self.render(&ends)
+    }
+
+    fn find_stop(&self) -> Option<ListStop> {
+        match (self.context.cancel.is_cancelled(), Instant::now() < self.deadline) {
+            (true, _) => Some(ListStop::Cancelled),
+            (false, false) => Some(ListStop::TimeOver),
+            (false, true) => None,
+        }
+    }
+
+    fn execute_call(&self, call: Confirmed<'_>, is_first: bool, max_bytes: usize) -> CallEnd {
+        let cluster = self.cluster.with_new_lookups();
+        // The first call was planned right before.
+        let result = match is_first {
+            true => call.execute().map_err(Into::into),
+            false => call.renew(&cluster).and_then(|renewed| Ok(renewed.execute()?)),
+        };
+        let outcome = match result {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                let is_unknown = CallError::is_outcome_unknown(&error);
+                let text = render_own_error(&cluster, error);
+                return if is_unknown { CallEnd::Unknown(text) } else { CallEnd::Failed(text) };
+            }
+        };
+        let upid = serde_json::from_str::<String>(outcome.response.data()).ok();
+        let upid = upid.and_then(|text| Upid::parse(&text).ok());
+        match (&outcome.follow_up, upid) {
+            (Some(FollowUpKind::Command { status, pid }), _) if self.waits => {
+                let (status, pid) = (status.clone(), pid.clone());
+                let notes = outcome.location.into_iter().chain(outcome.notes).collect();
+                self.follow_command(&cluster, notes, &status, &pid)
+            }
+            (_, Some(upid)) if self.waits => self.follow_task(&cluster, outcome, &upid),
+            _ => render_answer(&cluster, outcome, max_bytes),
+        }
+    }
+
+    fn follow_task(&self, cluster: &ClusterHandle<'_>, outcome: Outcome, upid: &Upid) -> CallEnd {
+        let mut notes = outcome.notes;
+        notes.retain(|note| *note != ResponseNote::HaRequest.to_string());
+        let watch = match cluster.watch_task(upid) {
+            Ok(watch) => watch,
+            Err(denied) => {
+                let reason = cluster.redact(render_error(&denied));
+                return CallEnd::Running(format!("{upid}\nthe task was begun and can't be waited for: {reason}"));
+            }
+        };
+        let mut task = FollowedTask::own(upid, notes);
+        (task.location, task.changed) = (outcome.location, outcome.changed);
+        task.starts_guest = outcome.follow_up == Some(FollowUpKind::GuestStart);
+        let deadline = self.deadline.max(Instant::now() + MIN_WAIT);
+        let limits = WaitLimits { deadline, running_until: None };
+        match watch.follow(limits, &mut report_progress(self.context, upid)) {
+            Ok(result) => {
+                let is_running = result.state == TaskState::Running;
+                match task.render_end(cluster, &result, deadline) {
+                    FollowedEnd::Ended(output) if !is_running => CallEnd::Done(join_output(output)),
+                    FollowedEnd::Ended(output) | FollowedEnd::Pending(output) => CallEnd::Running(join_output(output)),
+                    FollowedEnd::Failed(text) => CallEnd::Failed(text),
+                }
+            }
+            Err(error) => CallEnd::Running(task.render_error(cluster, error)),
+        }
+    }
+
+    fn follow_command(&self, cluster: &ClusterHandle<'_>, notes: Vec<String>, status: &ApiPath, pid: &str) -> CallEnd {
+        match cluster.follow_command(status, pid, self.deadline.max(Instant::now() + MIN_WAIT)) {
+            CommandEnd::Ended(answer) => {
+                let notes: Vec<_> =
+                    notes.into_iter().filter(|note| *note != ResponseNote::CommandStarted.to_string()).collect();
+                let text = render_command(&answer) + &format_notes('\n', &notes);
+                if has_succeeded(&answer) { CallEnd::Done(text) } else { CallEnd::Failed(text) }
+            }
+            CommandEnd::Running => {
+                CallEnd::Running(format!("the command still runs: GET {status}?pid={pid} has its end"))
+            }
+            CommandEnd::Unreadable(error) => {
+                let error = cluster.redact(error);
+                CallEnd::Running(format!("the command was started (pid {pid}), and its end can't be read: {error}"))
+            }
+        }
+    }
+
+    fn render(&self, ends: &[(String, CallEnd)]) -> Result<ToolOutput, ToolError> {
+        let count = |label| ends.iter().filter(|(_, end)| end.label() == label).count();
+        let (done, all) = (count("done"), ends.len());
+        let mut text = format!("{done} of {all} calls are done");
+        for label in ["failed", "unknown", "still running", "not begun"] {
+            if let some @ 1.. = count(label) {
+                text += &format!(", {some} {label}");
+            }
+        }
+        for (at, (operation, end)) in ends.iter().enumerate() {
+            let separator = if matches!(end, CallEnd::NotBegun(_)) { ": " } else { "\n" };
+            text += &format!("\n\n{}. {}: {operation}{separator}{}", at + 1, end.label(), end.text().trim_end());
+        }
+        let text = prefix_cluster(self.cluster.label(), &text);
+        if ends.iter().any(|(_, end)| !matches!(end, CallEnd::Done(_) | CallEnd::Running(_))) {
+            return Err(ToolError::Failed(format!("{text}\n\n{UNTRUSTED_NOTICE}")));
+        }
+        let to_json =
+            |(operation, end): &(String, CallEnd)| json!({"call": operation, "end": end.label(), "text": end.text()});
+        let structured = json!({"calls": ends.iter().map(to_json).collect::<Vec<_>>()});
+        Ok(ToolOutput::with_structured(text, Some(structured.to_string())))
+    }
+}
+
+/// Returns the answer of a call that is not followed. After a change, the object is read again and described.
+fn render_answer(cluster: &ClusterHandle<'_>, outcome: Outcome, max_bytes: usize) -> CallEnd {
+    let Outcome { response, mut notes, is_change, changed, location, .. } = outcome;
+    let lines = changed.map(|changed| cluster.describe_changed(&changed)).unwrap_or_default();
+    if lines.is_empty() {
+        notes.splice(0..0, location);
+    }
+    if is_change && response.data() == "null" {
+        let text = if lines.is_empty() { "the answer of Proxmox is empty".to_owned() } else { lines.join("\n") };
+        return CallEnd::Done(text + &format_notes('\n', &notes));
+    }
+    notes.splice(0..0, lines);
+    let options = OutputOptions::parse(&OutputArguments::default()).expect("no arguments are valid arguments");
+    let is_task = serde_json::from_str::<String>(response.data()).is_ok_and(|text| Upid::parse(&text).is_ok());
+    notes.extend(is_task.then(|| "a task, which continues: wait_for_task waits for its end".to_owned()));
+    let is_envelope = response.has_extra_fields();
+    CallEnd::Done(match options.render(response.into_payload(), is_envelope, max_bytes) {
+        Ok(rendered) => {
+            notes.extend(rendered.note);
+            rendered.text + &format_notes('\n', &notes)
+        }
+        Err(error) => format!("its answer can't be shown: {}", render_error(&error)),
+    })
+}
