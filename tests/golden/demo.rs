@@ -351,7 +351,8 @@ fn demo_of_release_8() {
     document.call(&server, "proxmox_api_call", stop);
     let last = json!({"cluster": "demo", "path": "/nodes/pve2/tasks?limit=1", "fields": "upid"});
     let tasks = document.call(&server, "proxmox_api_get", last).to_string();
-    let upid = tasks.split('"').find(|part| part.starts_with("UPID:")).expect("a task").trim_end_matches('\\');
+    let start = tasks.find("UPID:").expect("a task");
+    let upid = tasks[start..].split(['"', '\\', ' ']).next().expect("a first part");
     document.call(&server, "wait_for_task", json!({"cluster": "demo", "upid": upid}));
     document.assert("demo_release_8");
 }
