@@ -15,7 +15,7 @@ use crate::pve::guests::{Guest, GuestIndex, GuestKind, find_guest};
 use crate::pve::path::ApiPath;
 use crate::pve::schema::embedded_schema;
 use crate::pve::task::Upid;
-use crate::render::output::{OutputArguments, OutputOptions};
+use crate::render::output::{OutputArguments, OutputFormat, OutputOptions};
 use crate::render::table::{CellFormat, Column, ListTable, SortKey};
 use crate::sanitize::escape_invisible::{escape_json, escape_text};
 use crate::sanitize::{LogRedactor, redact_json, redact_text};
@@ -160,7 +160,8 @@ fn close(text: &str) -> String {
 }
 
 fn render_rows(text: &str, filter: &str, sort: &str, table: bool) {
-    let arguments = OutputArguments { filter: Some(filter), sort: Some(sort), table, ..OutputArguments::default() };
+    let format = Some(if table { OutputFormat::Table } else { OutputFormat::Json });
+    let arguments = OutputArguments { filter: Some(filter), sort: Some(sort), format, ..OutputArguments::default() };
     let options = OutputOptions::parse(&arguments).expect("valid arguments");
     drop(options.render(close(text), false, 4_096));
 }

@@ -9,6 +9,7 @@ use super::corrections::correct_values;
 use super::denied_call::DeniedCall;
 use super::guest_names::resolve_guest_names;
 use super::handle::{ClusterHandle, GuestConfig};
+use super::list_changes::apply_list_changes;
 use super::operation::{
     expand_shorthand, find_embedded_operation, find_operation, find_path, join_query, other_methods, parse_path,
     resolve_method,
@@ -214,6 +215,7 @@ fn check_operation_call(
     };
     parameter_check::unwrap_values(&operation, &mut data).map_err(|problems| reject(problems, &data))?;
     resolve_guest_names(cluster, &operation, &mut data)?;
+    apply_list_changes(cluster, &operation, path, &mut data)?;
     let mut notes = correct_values(&operation, &mut data)?;
     if method != Method::Get && !schema.is_live() {
         notes.push(UNCHECKED_NOTE.into());

@@ -208,6 +208,12 @@ impl<'h> ObjectReader<'h> {
 }
 
 impl PathGuest {
+    /// Returns the path of a part of a guest whose node the cluster names.
+    pub(super) fn try_path(&self, rest: &[&str]) -> Looked<ApiPath> {
+        let segments = [&["nodes", &self.node, self.kind.as_str(), &self.vmid], rest].concat();
+        ApiPath::from_segments(&segments).map_err(|error| NotKnown(error.to_string()))
+    }
+
     /// Returns the path of a part of the guest.
     pub(super) fn path(&self, rest: &[&str]) -> ApiPath {
         let segments = ["nodes", &self.node, self.kind.as_str(), &self.vmid];

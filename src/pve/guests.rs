@@ -18,6 +18,8 @@ use thiserror::Error;
 const MAX_GUESTS: usize = 100_000;
 /// Candidates named in an error.
 const MAX_CANDIDATES: usize = 10;
+/// The largest difference of a suggested number from the typed one.
+const MAX_DISTANCE: u32 = 10;
 /// Words suggested in an error.
 const MAX_SUGGESTIONS: usize = 3;
 
@@ -199,6 +201,7 @@ impl<'g> GuestIndex<'g> {
 /// Returns the guests whose numbers are nearest to one that no guest has.
 fn find_nearest_numbers(number: u32, guests: &[Guest]) -> Vec<String> {
     let mut nearest: Vec<&Guest> = guests.iter().collect();
+    nearest.retain(|guest| guest.vmid.abs_diff(number) <= MAX_DISTANCE);
     nearest.sort_by_key(|guest| (guest.vmid.abs_diff(number), guest.vmid));
     nearest.iter().take(MAX_SUGGESTIONS).map(|guest| format!("{} ({})", guest.vmid, guest.name)).collect()
 }
@@ -418,33 +421,41 @@ impl Guest {
 
     /// Returns the tags one by one.
     pub fn iter_tags(&self) -> impl Iterator<Item = &str> {
-        self.tags.split([';', ',', ' ']).filter(|tag| !tag.is_empty())
+        split_tags(&self.tags)
     }
 }
 
-/// The texts of a guest in lower case, made once for all words of a query.
+fn split_tags(tags: &str) -> impl Iterator<Item = &str> {
+    tags.split([';', ',', ' ']).filter(|tag| !tag.is_empty())
+}
+
+/// The texts of a guest in lower case, made once for all words of a query. They take as much memory as the guest's own.
 pub struct GuestSearchTexts<'g> {
     guest: &'g Guest,
     vmid: String,
     id: String,
     name: String,
-    /// Tags and pool.
-    labels: Vec<String>,
+    tags: String,
+    pool: String,
     /// Node, status and lock.
     states: [String; 3],
 }
 
 impl<'g> GuestSearchTexts<'g> {
     pub fn new(guest: &'g Guest) -> Self {
-        let mut labels: Vec<String> = guest.iter_tags().map(str::to_lowercase).collect();
-        labels.push(guest.pool.to_lowercase());
         let states = [&guest.node, &guest.status, &guest.lock].map(|text| text.to_lowercase());
-        Self { guest, vmid: guest.vmid.to_string(), id: guest.id(), name: guest.name.to_lowercase(), labels, states }
+        let [name, tags, pool] = [&guest.name, &guest.tags, &guest.pool].map(|text| text.to_lowercase());
+        Self { guest, vmid: guest.vmid.to_string(), id: guest.id(), name, tags, pool, states }
+    }
+
+    /// Returns the tags and the pool.
+    fn iter_labels(&self) -> impl Iterator<Item = &str> {
+        split_tags(&self.tags).chain([self.pool.as_str()])
     }
 
     /// Returns the rank of the guest for a word in lower case, 0 being the best, or `None` without a match.
     pub fn rank(&self, word: &str) -> Option<u32> {
-        let Self { guest, vmid, id, name, labels, states } = self;
+        let Self { guest, vmid, id, name, states, .. } = self;
         let kinds: &[&str] = match guest.kind {
             GuestKind::Qemu => &["qemu", "vm"],
             GuestKind::Lxc => &["lxc", "ct", "container"],
@@ -452,11 +463,11 @@ impl<'g> GuestSearchTexts<'g> {
         let matches = [
             vmid == word || id == word,
             name == word,
-            labels.iter().any(|label| label == word),
+            self.iter_labels().any(|label| label == word),
             name.starts_with(word),
             name.contains(word),
             vmid.contains(word),
-            labels.iter().any(|label| label.contains(word)),
+            self.iter_labels().any(|label| label.contains(word)),
             kinds.contains(&word) || states.iter().any(|text| text == word),
             guest.other_text.contains(word),
         ];
@@ -531,7 +542,8 @@ mod tests {
         let guests = guests();
         let error = find_error(&guests, "wbe01");
         assert!(error.contains("among the 6") && error.contains("`web01`"), "{error}");
-        assert!(find_error(&guests, "1000").contains("`203 (twin)`"));
+        assert!(find_error(&guests, "205").contains("`203 (twin)`"));
+        assert!(!find_error(&guests, "999").contains("mean"), "999 is near no number");
         for query in ["", "\u{1b}zzzzzz", &"x".repeat(100_000)] {
             let error = find_error(&guests, query);
             assert!(!error.contains("mean") && !error.contains('\u{1b}') && error.len() < 200, "{error}");

@@ -57,7 +57,7 @@ impl GuestPlace<'_> {
             let _ = write!(text, ", locked ({})", quote_word(lock));
         }
         let ha = status.get("ha").and_then(Value::as_object).filter(|ha| ha.get("managed").is_some_and(is_true));
-        if let Some(ha) = ha {
+        if let Some(ha) = ha.filter(|ha| !text_of(ha, "state").is_empty()) {
             let _ = write!(text, "; HA state {}", quote_word(text_of(ha, "state")));
         }
         text
@@ -197,7 +197,7 @@ pub fn describe_removal(path: &str, is_gone: bool) -> String {
 pub fn describe_ha(sid: &str, row: Option<&Map<String, Value>>) -> String {
     let Some(row) = row else { return format!("HA does not manage {} now", quote_word(sid)) };
     let word = |key: &str| quote_word(text_of(row, key));
-    let mut text = format!("HA manages {}: it is {} on {}", quote_word(sid), word("state"), word("node"));
+    let mut text = format!("HA manages {}, state {}", quote_word(sid), word("state"));
     let wanted = text_of(row, "request_state");
     if !wanted.is_empty() && wanted != text_of(row, "state") {
         let _ = write!(text, ", and wanted {}", quote_word(wanted));
