@@ -208,7 +208,8 @@ impl<'a> ClusterHandle<'a> {
     }
 }
 
-/// Returns the path of a guest's config, or `None` if the node's name is none. It is untrusted, so each part is a segment.
+/// Returns the path of a guest's config, or `None` for a placeholder. The name of the node is untrusted, so each part is a
+/// segment.
 fn guest_config_path(node: &str, kind: GuestKind, vmid: u32) -> Option<ApiPath> {
     let path = ApiPath::from_segments(&["nodes", node, kind.as_str(), &vmid.to_string(), "config"]);
     path.ok().filter(|_| !is_placeholder(node))

@@ -232,7 +232,8 @@ fn replace_guest(
     if is_complete
         && match verification {
             GuestVerification::None => true,
-            GuestVerification::OwnConfig => has_own_config(cluster, &typed)?,
+            // A list that is known costs nothing.
+            GuestVerification::OwnConfig => cluster.guests.get().is_none() && has_own_config(cluster, &typed)?,
             GuestVerification::List => false,
         }
     {

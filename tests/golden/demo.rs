@@ -25,7 +25,7 @@ pub fn document() -> Document {
         (r"\d{4}[-_]\d\d[-_]\d\d[-_ T]\d\d[:_]\d\d[:_]\d\dZ?", "DATE"),
         (r"\b\d\d?\.\d%", "PERCENT"),
         (r"(/pool/\w+\t\t\t\tPERCENT\t\d+\t)[\d.]+[GM]iB", "${1}SIZE"),
-        (r"(PERCENT\t\d+\t)[\d.]+[GM]iB(\t[\d.]+[GM]iB\t)([\d.]+[GM]iB|0)", "${1}SIZE${2}SIZE"),
+        (r"(PERCENT\t\d+\t)[\d.]+[GM]iB(\t[\d.]+[GM]iB\t)(?:([\d.]+[GM]iB|0)|(\t))", "${1}SIZE${2}SIZE${4}"),
         (r"CPU [\d.]+ of", "CPU N of"),
         (r"memory [\d.]+GiB of", "memory N of"),
         (r"\b0\.\d{4,}", "FRACTION"),

@@ -1,5 +1,6 @@
 //! Tests of the library, in this process.
 
+mod afterwards;
 mod api;
 mod api_get;
 mod api_tasks;
@@ -54,3 +55,4 @@ mod streamable_calls;
 mod support;
 mod tasks;
 mod tools;
+mod undo;

@@ -3,6 +3,8 @@
 use crate::support::log;
 use crate::support::log::capture;
 use crate::support::node::{Identity, Node, Request, SECRET, ScriptedReply, closed_endpoint};
+use crate::support::test_tools::product;
+use crate::support::tool::call;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
@@ -264,7 +266,7 @@ fn too_deep_description_is_rejected() {
 fn too_large_description_is_rejected() {
     let many = format!("[{}", r#"{"text":"a path without a name"},"#.repeat(600_000));
     assert!(many.len() > 17 << 20);
-    assert!(assert_rejected("17 MB", ScriptedReply::body(&many)).contains("more than 16 MiB"));
+    assert!(assert_rejected("17 MB", ScriptedReply::body(&many)).contains("larger than any description"));
     let after = format!("{}{}", *PROXMOX, " ".repeat(17 << 20));
     assert!(assert_rejected("bomb", gzipped(after.as_bytes())).contains("larger than any description"));
     assert!(
@@ -407,6 +409,27 @@ fn new_version_fetches_a_new_description() {
     assert_eq!(word_of(&schema(&cluster)), "one");
     state[1].store(2, Ordering::SeqCst);
     assert_eq!(word_of(&schema(&cluster)), "two");
+    assert_eq!(count_requests(&node, SCRIPT), 2);
+}
+
+#[test]
+fn version_that_a_tool_reads_after_an_upgrade_fetches_a_new_description() {
+    let state = Arc::new([AtomicUsize::new(0), AtomicUsize::new(1)]);
+    let node = start_changing_node(&state);
+    let server = product(vec![node.cluster_settings()]);
+    let operation = embedded_schema().operations().next().expect("an operation");
+    let describe = || {
+        let operation = format!("{} {}", operation.method(), operation.template());
+        let result = call(&server, "describe_api", json!({"path": operation}));
+        assert!(!result.failed, "{result:?}");
+        result.all_text()
+    };
+    assert!(describe().contains("one"));
+    state.iter().zip([1, 2]).for_each(|(part, value)| part.store(value, Ordering::SeqCst));
+    assert!(describe().contains("one"), "the version was checked a short time ago");
+    let read = call(&server, "proxmox_api_get", json!({"path": "/version"}));
+    assert!(read.text.contains("9.2"), "{read:?}");
+    assert!(describe().contains("two"));
     assert_eq!(count_requests(&node, SCRIPT), 2);
 }
 

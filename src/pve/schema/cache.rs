@@ -4,21 +4,31 @@
 //! One caller at a time fetches. The others do not wait and get the current schema. A failed fetch is no error for the
 //! caller. It is logged as a warning once, until a fetch succeeds.
 
-use super::error::SchemaError;
+use super::error::{SchemaError, SchemaLimit};
 use super::load::{embedded_schema, read_description};
 use super::reader::MAX_DESCRIPTION_BYTES;
 use super::searchable::Schema;
+use super::store::{SCHEMAS, SchemaStore};
 use crate::base::cancel::CancelToken;
 use crate::pve::error::PveError;
 use crate::pve::method::Method;
+use flate2::Compression;
+use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
 use ring::digest::{Context, SHA256};
 use serde_json::Value;
-use std::io::{self, Read};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Path of a node's description, which needs no token. (PVE: the API viewer's data.)
 const DESCRIPTION_PATH: &str = "/pve-docs/api-viewer/apidoc.js";
+
+/// Most bytes of a compressed description. Real ones have some 400 KB.
+const MAX_COMPRESSED_BYTES: usize = 2 << 20;
+
+/// Bytes of a description that are read at once.
+const PIECE_BYTES: usize = 32 << 10;
 
 /// Longest response to `GET /version` that is read. Real ones have some 100 bytes.
 const MAX_VERSION_BYTES: usize = 4 << 10;
@@ -65,8 +75,8 @@ impl Default for SchemaTimings {
 }
 
 /// The schema of one cluster.
-#[derive(Default)]
 pub(in crate::pve) struct SchemaCache {
+    store: &'static SchemaStore,
     timings: SchemaTimings,
     entry: Mutex<CacheEntry>,
 }
@@ -105,9 +115,19 @@ enum FetchResult {
     Updated(LiveSchema),
 }
 
+impl Default for SchemaCache {
+    fn default() -> Self {
+        Self::new(SchemaTimings::default())
+    }
+}
+
 impl SchemaCache {
     pub(in crate::pve) fn new(timings: SchemaTimings) -> Self {
-        Self { timings, ..Self::default() }
+        Self::with_store(&SCHEMAS, timings)
+    }
+
+    fn with_store(store: &'static SchemaStore, timings: SchemaTimings) -> Self {
+        Self { store, timings, entry: Mutex::default() }
     }
 
     pub(in crate::pve) fn get_or_fetch(&self, source: &dyn SchemaSource, cancel: &CancelToken) -> Arc<Schema> {
@@ -150,12 +170,13 @@ impl SchemaCache {
         let before = self.lock().live.clone();
         let Some(before) = before else {
             // The description comes first, because the version is useless without it.
-            let schema = fetch_schema(source, deadline, cancel)?;
+            let schema = fetch_schema(self.store, source, deadline, cancel)?;
             return Ok(FetchResult::Updated(LiveSchema { schema, version: fetch_version(source, deadline, cancel) }));
         };
         match fetch_version(source, deadline, cancel) {
             version @ Some(_) if version != before.version => {
-                Ok(FetchResult::Updated(LiveSchema { schema: fetch_schema(source, deadline, cancel)?, version }))
+                let schema = fetch_schema(self.store, source, deadline, cancel)?;
+                Ok(FetchResult::Updated(LiveSchema { schema, version }))
             }
             // The version is the same or unknown, so the schema stays.
             _ if cancel.is_cancelled() => Err(PveError::Cancelled),
@@ -229,30 +250,63 @@ fn parse_version(data: &str) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("/"))
 }
 
-/// Fetches the description, reads it while it arrives, and returns the existing schema of the same bytes, if any.
-fn fetch_schema(source: &dyn SchemaSource, deadline: Instant, cancel: &CancelToken) -> Result<Arc<Schema>, PveError> {
-    let mut read = Err(SchemaError::Incomplete);
+/// Fetches the description, and parses it unless another cluster has the same.
+fn fetch_schema(
+    store: &SchemaStore,
+    source: &dyn SchemaSource,
+    deadline: Instant,
+    cancel: &CancelToken,
+) -> Result<Arc<Schema>, PveError> {
+    let mut received = Err(SchemaError::Incomplete);
     let node = source.stream_description(DESCRIPTION_PATH, MAX_DESCRIPTION_BYTES, deadline, cancel, &mut |body| {
-        let mut script = DigestingReader { body, digest: Context::new(&SHA256), error: None };
-        let result = read_description(&mut script).and_then(|schema| {
-            // The digest covers all bytes, including those after the list.
-            io::copy(&mut script, &mut io::sink()).map_err(SchemaError::Io)?;
-            check_plausible(&schema, source)?;
-            Ok(schema)
-        });
-        match script.error {
-            Some(error) => Err(error),
-            None => {
-                read = result.map(|schema| share_schema(script.digest.finish().as_ref(), schema));
-                Ok(())
+        received = ReceivedDescription::read(body)?;
+        Ok(())
+    });
+    let node = match node {
+        Ok(node) => node,
+        // The text of this error names the time limit of a call.
+        Err(PveError::TimedOut { node, .. }) => {
+            return Err(PveError::rejected_description(node, SchemaError::TimedOut));
+        }
+        Err(error) => return Err(error),
+    };
+    let schema = received.and_then(|ReceivedDescription { digest, compressed }| {
+        let parse = || read_description(ZlibDecoder::new(compressed.as_slice()));
+        let schema = store.get_or_parse(digest, deadline, cancel, parse)?;
+        check_plausible(&schema, source)?;
+        Ok(schema)
+    });
+    match schema {
+        Err(_) if cancel.is_cancelled() => Err(PveError::Cancelled),
+        schema => schema.map_err(|error| PveError::rejected_description(node, error)),
+    }
+}
+
+/// A description as it came, compressed: it is kept only until its schema is found, and is parsed without the network.
+struct ReceivedDescription {
+    digest: [u8; 32],
+    compressed: Vec<u8>,
+}
+
+impl ReceivedDescription {
+    /// Reads a whole description.
+    fn read(body: &mut dyn Read) -> io::Result<Result<Self, SchemaError>> {
+        let mut digest = Context::new(&SHA256);
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            let piece = match body.read(&mut piece)? {
+                0 => break,
+                n => piece.get(..n).unwrap_or_default(),
+            };
+            digest.update(piece);
+            encoder.write_all(piece)?;
+            if encoder.get_ref().len() > MAX_COMPRESSED_BYTES {
+                return Ok(Err(SchemaError::TooLarge(SchemaLimit::Compressed(MAX_COMPRESSED_BYTES as u64))));
             }
         }
-    });
-    match node {
-        Ok(node) => read.map_err(|error| PveError::rejected_description(node, error)),
-        // The text of this error names the time limit of a call.
-        Err(PveError::TimedOut { node, .. }) => Err(PveError::rejected_description(node, SchemaError::TimedOut)),
-        Err(error) => Err(error),
+        let digest = digest.finish().as_ref().try_into().expect("SHA-256 has 32 bytes");
+        Ok(Ok(Self { digest, compressed: encoder.finish()? }))
     }
 }
 
@@ -268,45 +322,6 @@ fn check_plausible(schema: &Schema, source: &dyn SchemaSource) -> Result<(), Sch
         return Err(SchemaError::ContainsSecret);
     }
     Ok(())
-}
-
-/// The schemas in use, by the SHA-256 of all bytes of their descriptions. Only the bytes decide which clusters share
-/// one: a malicious cluster could send a false version to make another use its schema.
-static SHARED_SCHEMAS: Mutex<Vec<([u8; 32], Weak<Schema>)>> = Mutex::new(Vec::new());
-
-fn share_schema(digest: &[u8], schema: Schema) -> Arc<Schema> {
-    let Ok(digest) = <[u8; 32]>::try_from(digest) else { return Arc::new(schema) };
-    let mut shared = SHARED_SCHEMAS.lock().unwrap_or_else(PoisonError::into_inner);
-    shared.retain(|(_, schema)| schema.strong_count() > 0);
-    if let Some(same) = shared.iter().find(|(other, _)| *other == digest).and_then(|(_, schema)| schema.upgrade()) {
-        return same;
-    }
-    let schema = Arc::new(schema);
-    shared.push((digest, Arc::downgrade(&schema)));
-    schema
-}
-
-/// Computes the digest of a body while it is read. After the first error, which it keeps, every read fails.
-struct DigestingReader<'a> {
-    body: &'a mut dyn Read,
-    digest: Context,
-    error: Option<io::Error>,
-}
-
-impl Read for DigestingReader<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.error.is_none() {
-            match self.body.read(into) {
-                Ok(n) => {
-                    self.digest.update(&into[..n]);
-                    return Ok(n);
-                }
-                Err(error) => self.error = Some(error),
-            }
-        }
-        // Not `Interrupted`, after which readers try again.
-        Err(io::Error::other("the body ended with an error"))
-    }
 }
 
 #[cfg(test)]
@@ -342,14 +357,68 @@ mod tests {
         assert!(cache.try_start_fetch().is_none());
     }
 
+    /// A cluster with this description.
+    struct FakeSource(String);
+
+    impl SchemaSource for FakeSource {
+        fn cluster_name(&self) -> &str {
+            "fake"
+        }
+
+        fn get_version(&self, _: Instant, _: &CancelToken) -> Result<String, PveError> {
+            Ok(r#"{"version":"9.2.11"}"#.into())
+        }
+
+        fn stream_description(
+            &self,
+            _: &'static str,
+            _: u64,
+            _: Instant,
+            _: &CancelToken,
+            sink: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>,
+        ) -> Result<String, PveError> {
+            sink(&mut self.0.as_bytes()).expect("the whole text can be read");
+            Ok("fake:8006".into())
+        }
+
+        fn contains_secret(&self, _: &str) -> bool {
+            false
+        }
+    }
+
     #[test]
-    fn the_same_bytes_are_one_schema_for_as_long_as_it_is_in_use() {
-        let schema = || read_description(flate2::read::GzDecoder::new(crate::pve::schema::facts::APIDOC)).unwrap();
-        let first = share_schema(&[1; 32], schema());
-        assert!(Arc::ptr_eq(&first, &share_schema(&[1; 32], schema())));
-        assert!(!Arc::ptr_eq(&first, &share_schema(&[2; 32], schema())));
-        let weak = Arc::downgrade(&first);
+    fn clusters_of_one_version_share_one_parse_until_the_last_one_goes() {
+        let store: &'static SchemaStore = Box::leak(Box::new(SchemaStore::new(2)));
+        let mut script = String::new();
+        flate2::read::GzDecoder::new(crate::pve::schema::facts::APIDOC).read_to_string(&mut script).unwrap();
+        let versions = ["one", "two", "three"].map(|version| FakeSource(format!("{script}\n// {version}\n")));
+        let timings = SchemaTimings { fetch_timeout: Duration::from_secs(600), ..SchemaTimings::default() };
+        let clusters: Vec<SchemaCache> = (0..50).map(|_| SchemaCache::with_store(store, timings)).collect();
+        std::thread::scope(|scope| {
+            for (n, cluster) in clusters.iter().enumerate() {
+                let source = &versions[n % 3];
+                scope.spawn(move || assert!(cluster.get_or_fetch(source, &CancelToken::new()).is_live()));
+            }
+        });
+        assert_eq!((store.parse_count(), store.used_count()), (3, 3));
+        let (mut first, rest): (Vec<_>, Vec<_>) = clusters.into_iter().enumerate().partition(|(n, _)| n % 3 == 0);
+        drop(rest);
+        assert_eq!(store.used_count(), 1, "a reload keeps the clusters of one version");
+        first.truncate(1);
+        assert_eq!(store.used_count(), 1);
         drop(first);
-        assert!(weak.upgrade().is_none());
+        assert_eq!((store.parse_count(), store.used_count()), (3, 0));
+    }
+
+    #[test]
+    fn description_that_is_too_large_compressed_is_rejected() {
+        let mut noise = Vec::new();
+        let mut word = 1_u32;
+        while noise.len() < 3 * MAX_COMPRESSED_BYTES {
+            word = word.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            noise.push((word >> 24) as u8);
+        }
+        let received = ReceivedDescription::read(&mut noise.as_slice()).unwrap();
+        assert!(matches!(received, Err(SchemaError::TooLarge(SchemaLimit::Compressed(_)))));
     }
 }

@@ -38,6 +38,9 @@ pub enum SchemaLimit {
     /// Bytes of the decompressed description.
     #[error("more than {} MiB", .0 >> 20)]
     Description(u64),
+    /// Bytes of the description, compressed.
+    #[error("more than {} MiB, compressed", .0 >> 20)]
+    Compressed(u64),
     /// Bytes of the description of one path, without the paths below it.
     #[error("a path of more than {} MiB", .0 >> 20)]
     Path(u64),

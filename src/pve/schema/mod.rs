@@ -18,6 +18,7 @@ mod path_tree;
 mod reader;
 mod search;
 mod searchable;
+mod store;
 
 pub use cache::SchemaTimings;
 pub(super) use cache::{SchemaCache, SchemaSource};

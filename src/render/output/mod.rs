@@ -9,18 +9,23 @@ mod answer;
 mod error;
 mod filter;
 mod json_path;
+mod key_order;
 mod keys;
 mod names;
+mod object_writer;
 mod options;
 mod page_writer;
 mod rows;
+mod series;
 mod table_writer;
 #[cfg(test)]
 mod tests;
 mod truncate;
 mod unknown_key;
+mod value_format;
 
 pub use answer::RenderedResult;
 pub use error::{ArgumentError, OutputError};
-pub use options::{OutputArguments, OutputOptions};
+pub use options::{AnswerFacts, OutputArguments, OutputFormat, OutputOptions};
 pub use unknown_key::UnknownKey;
+pub use value_format::has_times;

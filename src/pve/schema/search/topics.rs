@@ -4,8 +4,7 @@
 //! words, a sentence or nothing, and operations, the best first. Each word, or one of several with `|` between them, must
 //! be in the query, and none after a `!`. `@name` is one of the words of that name.
 
-use super::ranking::MAX_QUERY_CHARS;
-use super::tokenizer::{split_words, stem};
+use super::tokenizer::{MAX_QUERY_CHARS, split_words, stem};
 use crate::pve::method::Method;
 use crate::pve::schema::model::SchemaModel;
 use std::collections::HashMap;
