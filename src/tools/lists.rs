@@ -54,7 +54,7 @@ pub(super) const GET_CLUSTER_RESOURCES: ToolDefinition = ToolDefinition {
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
     loading: ToolLoading::OnDemand {
-        search_hint: "health problems inventory all VM container LXC QEMU storage pool usage Proxmox PVE",
+        search_hint: "health problems inventory VM container LXC QEMU storage pool Proxmox PVE",
     },
     is_paged: true,
     handler: get_cluster_resources,
