@@ -42,7 +42,7 @@ pub(super) const GET_CLUSTER_RESOURCES: ToolDefinition = ToolDefinition {
     name: "get_cluster_resources",
     title: "Get cluster resources",
     description: "Everything a cluster (or every cluster) runs: VMs, containers, nodes, storages, pools, with state and \
-        use, under a summary. Type overview: what needs attention, in 2 KB. Read it first.",
+        use, under a summary. Type overview first: what needs attention.",
     parameters: &[
         CLUSTER_OR_ALL,
         optional(
