@@ -41,7 +41,7 @@ fn list_nodes(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
 pub(super) const GET_CLUSTER_RESOURCES: ToolDefinition = ToolDefinition {
     name: "get_cluster_resources",
     title: "Get cluster resources",
-    description: "Everything a cluster (or every cluster) runs: VMs, containers, nodes, storages, pools, with state and \
+    description: "What a cluster or every cluster runs: VMs, containers, nodes, storages, pools, with state and \
         use, under a summary. Type overview first: what needs attention.",
     parameters: &[
         CLUSTER_OR_ALL,
@@ -53,9 +53,7 @@ pub(super) const GET_CLUSTER_RESOURCES: ToolDefinition = ToolDefinition {
     ],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
-    loading: ToolLoading::OnDemand {
-        search_hint: "health problems inventory VM container LXC QEMU storage pool Proxmox PVE",
-    },
+    loading: ToolLoading::OnDemand { search_hint: "health problems inventory VM container storage pool Proxmox" },
     is_paged: true,
     handler: get_cluster_resources,
 };
