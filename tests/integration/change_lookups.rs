@@ -25,10 +25,12 @@ fn protecting(guests: &[&str]) -> ClusterPolicy {
     ClusterPolicy { protect: protected(guests), ..open_policy() }
 }
 
-/// Calls an operation, and returns the requests at the node.
+/// Calls an operation, and returns the requests at the node up to the change. The state after it is read too.
 fn requests_of(server: &ToolServer, path: &str, confirm: Option<&str>) -> (ToolResult, Vec<String>) {
     let result = server.call("proxmox_api_call", json!({"path": path, "confirm": confirm}));
-    let requests = server.node.requests();
+    let mut requests = server.node.requests();
+    let change = requests.iter().position(|request| request.method != "GET");
+    requests.truncate(change.map_or(requests.len(), |change| change + 1));
     let line = |request: &Request| format!("{} {}", request.method, request.target.replace("/api2/json", ""));
     (result, requests.iter().map(line).collect())
 }
@@ -132,7 +134,9 @@ fn question_and_its_confirmation_read_each_object_once() {
     assert!(question.text.contains("vm-100-disk-0"), "{question:?}");
     let code = confirmation_code_in(&question.text);
     let (result, requests) = requests_of(&server, path, Some(&code));
-    assert_eq!(requests, [&format!("{guest}/config"), path], "{result:?}");
+    // The state before the change is told with the state after it.
+    let wanted = ["/config", "/status/current"].map(|part| format!("{guest}{part}"));
+    assert_eq!(requests, [&wanted[0], &wanted[1], path], "{result:?}");
 }
 
 #[test]
