@@ -63,9 +63,13 @@ class Server:
         """The output so far: stdout, then stderr."""
         return self._read(self._out) + self._read(self._err)
 
+    def send(self, number):
+        """Sends a signal to the server."""
+        os.kill(self._pid_of(self._process), number)
+
     def _stop(self):
         if self._process.poll() is None:
-            os.kill(self._pid_of(self._process), signal.SIGTERM)
+            self.send(signal.SIGTERM)
         try:
             return self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

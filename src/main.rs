@@ -10,5 +10,6 @@ use std::process::ExitCode;
 static ALLOCATOR: proxmox_mcp_allocator::Allocator = proxmox_mcp_allocator::Allocator;
 
 fn main() -> ExitCode {
+    proxmox_mcp_allocator::configure();
     command::run()
 }

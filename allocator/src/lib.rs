@@ -1,103 +1,38 @@
-//! The allocator of `proxmox-mcp` on musl: jemalloc serves small blocks, the system's allocator large ones.
-//!
-//! musl's allocator maps and unmaps nearly every block above some kilobytes. A list of fifty guests takes fifty system
-//! calls, and each of them blocks all threads. jemalloc keeps such blocks for the next call. It also keeps the blocks of
-//! answers of megabytes for a while, so these are the system's, which unmaps them when they are freed.
-//!
-//! The size of a block decides. It is known when the block is allocated and when it is freed.
+//! The memory of `proxmox-mcp`: its allocator on musl, and the return of unused memory to the system.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use tikv_jemallocator::Jemalloc;
+#[cfg(target_os = "linux")]
+mod program_code;
+#[cfg(target_env = "musl")]
+mod split_allocator;
 
-/// Size from which the system's allocator is used.
+#[cfg(target_env = "musl")]
+pub use split_allocator::Allocator;
+
+/// Size from which each block is the system's own, and is returned to it when it is freed.
+#[cfg(any(target_env = "musl", all(target_os = "linux", target_env = "gnu")))]
 const LARGE_BYTES: usize = 64 << 10;
 
-static SMALL_ALLOCATOR: Jemalloc = Jemalloc;
-
-/// The options of jemalloc, which reads this symbol when it starts.
-///
-/// A cache per thread would cost 80 kB for each of a thousand connections. Four arenas without caches are as fast.
-// SAFETY: the symbol is jemalloc's, and its type is a pointer to a C string, the first word of this slice.
-#[unsafe(export_name = "_rjem_malloc_conf")]
-pub static JEMALLOC_OPTIONS: &[u8] = b"narenas:4,tcache:false,dirty_decay_ms:1000,muzzy_decay_ms:0\0";
-
-/// The global allocator.
-pub struct Allocator;
-
-fn select_allocator(size: usize) -> &'static dyn GlobalAlloc {
-    if size < LARGE_BYTES { &SMALL_ALLOCATOR } else { &System }
-}
-
-// SAFETY: each block is allocated, resized and freed by the same one of two allocators, which both keep the contract.
-// Only the layout's size selects the allocator, and a caller frees a block with the layout of its allocation. A block
-// that is resized across the limit becomes a new block of the other allocator, with the bytes of the old one.
-//
-// Not inlined, since thousands of places allocate.
-unsafe impl GlobalAlloc for Allocator {
-    #[inline(never)]
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller keeps the contract of this function, which is the same, here and below.
-        unsafe { select_allocator(layout.size()).alloc(layout) }
-    }
-
-    #[inline(never)]
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as above.
-        unsafe { select_allocator(layout.size()).alloc_zeroed(layout) }
-    }
-
-    #[inline(never)]
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as above. The size is that of the block.
-        unsafe { select_allocator(layout.size()).dealloc(ptr, layout) }
-    }
-
-    #[inline(never)]
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if (layout.size() < LARGE_BYTES) == (size < LARGE_BYTES) {
-            // SAFETY: as above. Both sizes belong to the same allocator.
-            return unsafe { select_allocator(size).realloc(ptr, layout, size) };
-        }
-        // SAFETY: the caller's contract covers the new size with the old alignment.
-        let moved = unsafe { self.alloc(Layout::from_size_align_unchecked(size, layout.align())) };
-        if !moved.is_null() {
-            // SAFETY: both blocks have at least the bytes of the smaller one, and they do not overlap.
-            unsafe {
-                std::ptr::copy_nonoverlapping(ptr, moved, layout.size().min(size));
-                self.dealloc(ptr, layout);
-            }
-        }
-        moved
+/// Configures the allocator. Call it before other threads start.
+pub fn configure() {
+    // glibc raises both limits with each large block that is freed, and then keeps the blocks of every thread.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: no other thread allocates yet.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES as libc::c_int);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 2 * LARGE_BYTES as libc::c_int);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[global_allocator]
-    static ALLOCATOR: Allocator = Allocator;
-
-    #[test]
-    fn a_block_that_crosses_the_limit_keeps_its_bytes() {
-        let byte = |n: usize| (n * 31 % 251) as u8;
-        let mut bytes = Vec::new();
-        for n in 0..3 * LARGE_BYTES {
-            bytes.push(byte(n));
-        }
-        for left in [LARGE_BYTES + 1, LARGE_BYTES, LARGE_BYTES - 1, 100, 0] {
-            bytes.truncate(left);
-            bytes.shrink_to_fit();
-            assert!(bytes.iter().enumerate().all(|(n, found)| *found == byte(n)), "{left}");
-        }
+/// Returns unused memory to the system. After a burst of calls, an allocator keeps it for later calls that may never
+/// come. Code that ran once, such as that of the start, stays mapped.
+pub fn release_unused_memory() {
+    #[cfg(target_env = "musl")]
+    split_allocator::release_unused_pages();
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: the function may be called by any thread at any time.
+    unsafe {
+        libc::malloc_trim(0);
     }
-
-    #[test]
-    fn a_thread_frees_blocks_of_other_threads() {
-        let made: Vec<Vec<u8>> = (0..64).map(|n| vec![n as u8; n * 4_000]).collect();
-        let threads: Vec<_> = made.into_iter().map(|bytes| std::thread::spawn(move || bytes.len())).collect();
-        let sum: usize = threads.into_iter().map(|thread| thread.join().expect("no panic")).sum();
-        assert_eq!(sum, 63 * 64 / 2 * 4_000);
-        assert!(vec![0_u8; 2 * LARGE_BYTES].iter().all(|byte| *byte == 0));
-    }
+    #[cfg(target_os = "linux")]
+    program_code::unmap();
 }

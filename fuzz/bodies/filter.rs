@@ -26,7 +26,10 @@ pub fn check_filter(bytes: &[u8]) -> bool {
     let (data, rows) =
         rows(given).map_or_else(|| (SAMPLE_ROWS, rows(SAMPLE_ROWS).expect("valid rows")), |rows| (given, rows));
     let render = |filter: &str, data: &str| -> Result<Vec<String>, String> {
-        let args = ToolArguments::new_unchecked(Map::from_iter([("filter".into(), filter.into())]));
+        let args = ToolArguments::new_unchecked(Map::from_iter([
+            ("filter".into(), filter.into()),
+            ("format".into(), "json".into()),
+        ]));
         let options = OutputOptions::from_args(&args);
         let rendered = options.and_then(|options| options.render(data.to_owned(), false, 0));
         let rendered = rendered.map_err(|error| render_error(&error))?;

@@ -11,11 +11,11 @@ use crate::base::tree_size::TreeSize;
 use crate::config::load::parse;
 use crate::mcp::message::{MAX_BATCH, Message, parse_message, split_batch};
 use crate::policy::{for_each_vmid_in_list, for_each_vmid_in_name};
-use crate::pve::guests::{Guest, GuestIndex, GuestKind, find_guest};
+use crate::pve::guests::{Guest, GuestIndex, find_guest};
 use crate::pve::path::ApiPath;
 use crate::pve::schema::embedded_schema;
 use crate::pve::task::Upid;
-use crate::render::output::{OutputArguments, OutputOptions};
+use crate::render::output::{OutputArguments, OutputFormat, OutputOptions};
 use crate::render::table::{CellFormat, Column, ListTable, SortKey};
 use crate::sanitize::escape_invisible::{escape_json, escape_text};
 use crate::sanitize::{LogRedactor, redact_json, redact_text};
@@ -160,7 +160,8 @@ fn close(text: &str) -> String {
 }
 
 fn render_rows(text: &str, filter: &str, sort: &str, table: bool) {
-    let arguments = OutputArguments { filter: Some(filter), sort: Some(sort), table, ..OutputArguments::default() };
+    let format = Some(if table { OutputFormat::Table } else { OutputFormat::Json });
+    let arguments = OutputArguments { filter: Some(filter), sort: Some(sort), format, ..OutputArguments::default() };
     let options = OutputOptions::parse(&arguments).expect("valid arguments");
     drop(options.render(close(text), false, 4_096));
 }
@@ -224,22 +225,8 @@ fn no_reader_takes_longer_in_proportion_for_a_larger_input() {
 }
 
 fn guest(number: usize) -> Guest {
-    Guest {
-        vmid: number as u32,
-        kind: GuestKind::Qemu,
-        node: "pve1".into(),
-        name: format!("web-{number}"),
-        status: String::new(),
-        tags: String::new(),
-        pool: String::new(),
-        lock: String::new(),
-        template: false,
-        maxcpu: None,
-        maxmem: None,
-        maxdisk: None,
-        uptime: None,
-        other_text: String::new(),
-    }
+    let row = format!(r#"{{"id":"qemu/{number}","node":"pve1","name":"web-{number}"}}"#);
+    Guest::from_row(&row).expect("a row of a guest")
 }
 
 #[test]

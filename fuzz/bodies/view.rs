@@ -18,7 +18,7 @@ const COLUMNS: [Column; 5] = [
 ];
 
 /// Reads arguments as JSON from the first line, with the limit in `cap`, then an answer. Checks that the output is
-/// bounded and that it is JSON unless a table was requested.
+/// bounded and that it is JSON if JSON was requested.
 pub fn check_view(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let Some((arguments, answer)) = text.split_once('\n') else { return false };
@@ -29,7 +29,7 @@ pub fn check_view(bytes: &[u8]) -> bool {
     let answer = answer.trim_ascii();
     let cap = arguments.remove("cap").and_then(|cap| cap.as_u64()).map_or(0, |cap| 64 + (cap % 4_096) as usize);
     let table =
-        arguments.get("format").and_then(Value::as_str).is_some_and(|format| format.eq_ignore_ascii_case("table"));
+        !arguments.get("format").and_then(Value::as_str).is_some_and(|format| format.eq_ignore_ascii_case("json"));
     let enveloped =
         parse_members(answer).is_some_and(|members| members.iter().filter(|(name, _)| name == "data").count() == 1);
     check_rows(answer);

@@ -23,6 +23,9 @@ pub(super) enum AffectedScope {
 /// Parameters that are numbers of guests, or ids that begin with one (the id of a replication job).
 const VMID_PARAMETERS: [&str; 8] = ["vmid", "vmids", "vms", "guests", "target-vmid", "newid", "exclude", "resources"];
 
+/// The smallest number of a guest (PVE).
+const MIN_VMID: u32 = 100;
+
 /// Returns the scope of a known operation. An operation on many guests has one parameter that selects them. A number in
 /// any other place does not narrow the scope.
 fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: Risk) -> AffectedScope {
@@ -64,6 +67,12 @@ fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: 
         ["nodes", _, "storage", _, "prunebackups"] if chosen("vmid") => AffectedScope::NamedOnly,
         // A storage may be shared.
         ["nodes", _, "storage", _, "prunebackups"] => AffectedScope::Cluster,
+        // Guests run snippets at their start.
+        ["nodes", _, "storage", _, "content", _]
+            if risk.is_sensitive() && segments.iter().any(|segment| is_snippet(segment)) =>
+        {
+            AffectedScope::Cluster
+        }
         // ISO images and templates belong to no guest.
         ["nodes", _, "storage", _, "content", _] => AffectedScope::NamedOnly,
         ["nodes", _, "ceph", ..] if risk.is_sensitive() => AffectedScope::Cluster,
@@ -88,11 +97,17 @@ fn runs_in_guest(rest: &[&str]) -> bool {
     matches!(rest, [_, "agent", ..] | [_, "sendkey" | "vncproxy" | "termproxy" | "spiceproxy" | "vncwebsocket"])
 }
 
-/// Returns whether a task works on many guests (PVE: the id in its UPID is empty then).
+/// Returns whether a segment of a path is a volume of snippets, or the folder of one.
+fn is_snippet(segment: &str) -> bool {
+    let volume = segment.rsplit(':').next().unwrap_or_default();
+    volume.split('/').next() == Some("snippets")
+}
+
+/// Returns whether a task may work on many guests. (PVE: the id in its UPID is empty then.)
 fn is_bulk_task(upid: &str) -> bool {
     let mut parts = upid.split(':').skip(5);
-    let bulk = ["vzdump", "stopall", "startall", "suspendall", "migrateall"];
-    parts.next().is_some_and(|kind| bulk.contains(&kind)) && parts.next().is_none_or(str::is_empty)
+    let kind = parts.next().unwrap_or_default();
+    kind != "aptupdate" && parts.next().is_none_or(str::is_empty)
 }
 
 /// Returns the numbers of the guests that a change names.
@@ -119,7 +134,12 @@ fn collect_named_vmids(segments: &[&str], params: &ApiParams) -> BTreeSet<u32> {
         if VMID_PARAMETERS.contains(&name) || name == "sid" || (name == "id" && segments.contains(&"replication")) {
             for_each_vmid_in_list(value, &mut add);
         }
-        for_each_vmid_in_name(value, &mut add);
+        for_each_vmid_in_name(value, &mut |number| {
+            // A smaller number is a part of something else, such as a calendar event (`*:0/15`).
+            if number >= MIN_VMID {
+                add(number);
+            }
+        });
     }
     found
 }
@@ -262,6 +282,7 @@ mod tests {
             ("/cluster/replication", &[("id", "100-0")], &[100]),
             ("/pools", &[("vms", "100;101"), ("delete", "1")], &[100, 101]),
             ("/nodes/pve1/network/vmbr0", &[("address", "192.0.2.1")], &[]),
+            ("/cluster/backup", &[("schedule", "*:0/15")], &[]),
         ] {
             let segments: Vec<&str> = path.split('/').skip(1).collect();
             let found: Vec<u32> = collect_named_vmids(&segments, &params(given)).into_iter().collect();

@@ -1,5 +1,6 @@
 //! The object of a change, read again after it. What can't be read is left out of the answer.
 
+use super::guest_wait::{AwaitedGuest, AwaitedState};
 use super::handle::ClusterHandle;
 use super::planned_call::PlannedCall;
 use super::present_state::{ObjectReader, PathGuest};
@@ -9,9 +10,10 @@ use crate::pve::guests;
 use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
+use crate::pve::rows::is_true;
 use crate::pve::task::Upid;
 use crate::render::changed_object::{self, ChangedOptions, GuestPlace};
-use crate::render::object_state::{is_true, text_of, to_text};
+use crate::render::object_state::{text_of, to_text};
 use crate::render::question::names_an_option;
 use crate::render::undo::UndoCall;
 use serde_json::{Map, Value};
@@ -25,6 +27,8 @@ pub struct ChangedObject {
     set: Vec<String>,
     unset: Vec<String>,
     undo: Option<UndoCall>,
+    /// The call creates an object.
+    is_creation: bool,
 }
 
 /// What a change is about.
@@ -96,6 +100,7 @@ impl PlannedCall<'_> {
             params: open_params(self),
             unset: deleted.collect(),
             undo: self.find_undo(&before),
+            is_creation: self.method == Method::Post,
             set,
         })
     }
@@ -206,7 +211,26 @@ impl ChangedObject {
             "qmclone" | "vzclone" | "qmtemplate" => return None,
             _ => ChangedSubject::Guest { origin: Some(guest.node.clone()), guest },
         };
-        Some(Self { subject, params: ApiParams::new(), set: Vec::new(), unset: Vec::new(), undo: None })
+        Some(Self {
+            subject,
+            params: ApiParams::new(),
+            set: Vec::new(),
+            unset: Vec::new(),
+            undo: None,
+            is_creation: false,
+        })
+    }
+
+    /// Returns the guest and the state that the HA manager was asked for.
+    pub(super) fn awaited_by_ha(&self) -> Option<AwaitedGuest> {
+        let ChangedSubject::HaResource(sid) = &self.subject else { return None };
+        let wanted = match self.param("state").or((self.is_creation).then_some("started"))? {
+            "started" | "enabled" => "running",
+            "stopped" | "disabled" => "stopped",
+            _ => return None,
+        };
+        let guest = sid.split_once(':').map_or(sid.as_str(), |(_, vmid)| vmid).to_owned();
+        Some(AwaitedGuest { guest, state: AwaitedState::Power(wanted.to_owned()) })
     }
 
     fn options(&self) -> ChangedOptions<'_> {
@@ -233,7 +257,8 @@ impl ClusterHandle<'_> {
             Some(rule) => undo.path.as_str().ends_with(&format!("/{}", to_text(&rule["pos"]))),
             None => true,
         };
-        if let Some(undo) = changed.undo.as_ref().filter(is_at_place) {
+        // An undo is offered for a state that was seen.
+        if let Some(undo) = changed.undo.as_ref().filter(|_| !lines.is_empty()).filter(is_at_place) {
             lines.push(format!("undo: {}", undo.render(digest.as_deref())));
         }
         lines.into_iter().map(|line| self.redact(line)).collect()
@@ -384,7 +409,18 @@ impl ResultReader<'_> {
             let known = text_of(row, "sid");
             known == sid || known.split_once(':').is_some_and(|(_, vmid)| vmid == sid)
         };
-        Some(changed_object::describe_ha(sid, rows.iter().find(has_number)))
+        let row = rows.iter().find(has_number);
+        let line = changed_object::describe_ha(sid, row);
+        let vmid = sid.split_once(':').map_or(sid, |(_, vmid)| vmid);
+        let guest = guests::find_guest(self.cluster.look_up_guests().ok()?, vmid).ok();
+        let guest = guest.and_then(|guest| {
+            let place = PathGuest { kind: guest.kind, node: guest.node.clone(), vmid: guest.vmid.to_string() };
+            self.describe_guest(&place, None)
+        });
+        Some(match guest {
+            Some(guest) => format!("{line}; {guest}"),
+            None => line,
+        })
     }
 
     fn describe_pool(&self, pool: &str) -> Option<String> {

@@ -15,6 +15,7 @@ use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::PveError;
 use crate::pve::knowledge::answers::KnownAnswer;
 use crate::pve::knowledge::filtered_lists;
+use crate::pve::path::ApiPath;
 use crate::pve::task::Upid;
 use crate::render::outcome::ResponseNote;
 use std::borrow::Cow;
@@ -27,6 +28,7 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// Method and path.
     pub operation: String,
+    pub path: ApiPath,
     /// The call may have changed something.
     pub is_change: bool,
     /// What happens after the answer, if it can be followed.
@@ -137,8 +139,8 @@ fn complete(
         notes.push(ResponseNote::CommandStarted.to_string());
     }
     let operation = planned.operation_line();
-    let location = planned.location.clone();
-    Ok(Outcome { response, notes, operation, is_change: planned.is_change(), follow_up, changed, location })
+    let (path, location) = (planned.path.clone(), planned.location.clone());
+    Ok(Outcome { response, notes, operation, path, is_change: planned.is_change(), follow_up, changed, location })
 }
 
 /// Returns whether an answer is the UPID of a request to the HA manager.

@@ -9,6 +9,7 @@ use crate::pve::guests::{self, Guest};
 use crate::pve::knowledge::answers::KnownAnswer;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
+use crate::pve::rows::{is_true, read_count};
 use crate::pve::task::{TaskResult, Upid, WaitLimits};
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -40,8 +41,7 @@ impl FollowUpKind {
         if let Some(guest) = planned.path.as_str().strip_suffix("/agent/exec") {
             let status = ApiPath::parse(&format!("{guest}/agent/exec-status")).ok()?.0;
             let answer: Value = serde_json::from_str(response.data()).ok()?;
-            let pid = answer.get("pid")?;
-            let pid = pid.as_str().map(str::to_owned).or_else(|| pid.as_u64().map(|pid| pid.to_string()))?;
+            let pid = read_count(answer.get("pid")?)?.to_string();
             return Some(Self::Command { status, pid });
         }
         let starts = planned.params.iter().any(|(name, value)| name == "start" && value == "1");
@@ -119,7 +119,7 @@ impl ClusterHandle<'_> {
                 Err(error) => return CommandEnd::Unreadable(error.to_string()),
             };
             let answer: Value = serde_json::from_str(response.data()).unwrap_or_default();
-            if answer.get("exited").is_some_and(|exited| *exited == 1 || *exited == true || *exited == "1") {
+            if answer.get("exited").is_some_and(is_true) {
                 return CommandEnd::Ended(answer);
             }
             let left = deadline.saturating_duration_since(Instant::now());

@@ -109,6 +109,7 @@
 //! ```
 
 mod affected;
+mod answer_facts;
 mod audit;
 mod authorize;
 mod changed_object;
@@ -124,8 +125,10 @@ mod fan_out;
 mod follow;
 mod follow_up;
 mod guest_names;
+mod guest_wait;
 mod handle;
 mod judged_call;
+mod list_changes;
 mod lookup_error;
 mod lookups;
 mod operation;
@@ -141,6 +144,7 @@ mod send;
 mod service;
 mod shared_object;
 mod spec;
+mod state_risks;
 mod undo;
 mod visibility;
 
@@ -161,6 +165,7 @@ pub use failure::Explanation;
 pub use fan_out::fan_out;
 pub use follow::{FindTaskError, TaskReport, TaskWatch, UnknownTask, WatchError, find_task_cluster};
 pub use follow_up::{CommandEnd, FollowUpKind, FollowedGuestState, TaskFollowUp};
+pub use guest_wait::{AwaitedGuest, GuestWait, GuestWaitEnd, GuestWaitError};
 pub use handle::ClusterHandle;
 pub use lookup_error::LookupError;
 pub use operation::{expand_shorthand, find_operation, find_path, parse_path, split_leading_method};

@@ -9,6 +9,7 @@ use super::corrections::correct_values;
 use super::denied_call::DeniedCall;
 use super::guest_names::resolve_guest_names;
 use super::handle::{ClusterHandle, GuestConfig};
+use super::list_changes::apply_list_changes;
 use super::operation::{
     expand_shorthand, find_embedded_operation, find_operation, find_path, join_query, other_methods, parse_path,
     resolve_method,
@@ -18,6 +19,7 @@ use super::planned_call::{CallPurpose, GuestView, PlannedCall, PlannedOperation}
 use super::resolve_path::{GuestVerification, PathChange, check_node_name, resolve_path};
 use super::shared_object::SharedObject;
 use super::spec::CallSpec;
+use super::state_risks::StateChange;
 use crate::policy::{AssessedCall, EffectivePolicy, Risk, RiskAssessment, RiskKind};
 use crate::pve::Method;
 use crate::pve::knowledge::passwords::{SecretPart, secret_part};
@@ -87,9 +89,19 @@ pub(super) fn plan_call<'a>(
         data.remove("type");
     }
     check_size(&data)?;
-    let CheckedOperation { operation, params, assessment, mut notes } =
+    let CheckedOperation { operation, params, mut assessment, mut notes } =
         check_operation_call(cluster, &spec, method, &resolved.path, data)?;
-    let (path, risk) = (resolved.path, assessment.risk);
+    let path = resolved.path;
+    let call = AuditedCall {
+        cluster,
+        method,
+        path: &path,
+        params: &params,
+        template: operation.template.as_deref(),
+        runs_commands: assessment.risk.kind == RiskKind::Execute,
+    };
+    assess_by_state(call, &operation, &mut assessment)?;
+    let risk = assessment.risk;
     let (mut correction, mut location) = (None, None);
     if let Some(change) = resolved.change {
         let is_correction = change.is_correction;
@@ -101,14 +113,6 @@ pub(super) fn plan_call<'a>(
         format!("a pool within a pool has no path of its own, so {method} /pools with poolid={pool} was sent")
     });
     notes.splice(0..0, correction.into_iter().chain(pool_note));
-    let call = AuditedCall {
-        cluster,
-        method,
-        path: &path,
-        params: &params,
-        template: operation.template.as_deref(),
-        runs_commands: risk.kind == RiskKind::Execute,
-    };
     let template = operation.template.as_deref().filter(|_| operation.is_known);
     let affected = AffectedGuests::from_operation(&path, template, &params, risk);
     let affected = resolve_shared_object(cluster, call, affected, operation.template.as_deref(), risk)?;
@@ -214,6 +218,7 @@ fn check_operation_call(
     };
     parameter_check::unwrap_values(&operation, &mut data).map_err(|problems| reject(problems, &data))?;
     resolve_guest_names(cluster, &operation, &mut data)?;
+    apply_list_changes(cluster, &operation, path, &mut data)?;
     let mut notes = correct_values(&operation, &mut data)?;
     if method != Method::Get && !schema.is_live() {
         notes.push(UNCHECKED_NOTE.into());
@@ -228,13 +233,14 @@ fn check_operation_call(
     let same = known.filter(|known| known.template() == operation.template());
     let decoded: Vec<_> = path.segments().collect();
     let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
-    let call = AssessedCall {
+    let rules = AssessedCall {
         method: method.as_str(),
         template: operation.template(),
         segments: &segments,
         operation: same.map_or(Risk::UNKNOWN, |same| same.risk()),
-    };
-    for default in call.safe_defaults(params.iter()) {
+    }
+    .find_rules();
+    for default in rules.safe_defaults(params.iter()) {
         if same.is_some() && is_given(default.parameter) {
             params.push(default.parameter, default.value);
             let (name, value) = (default.parameter, default.value);
@@ -242,7 +248,7 @@ fn check_operation_call(
         }
     }
     Ok(CheckedOperation {
-        assessment: call.assess(params.iter()),
+        assessment: rules.assess(params.iter()),
         operation: PlannedOperation {
             template: Some(known.unwrap_or(operation).template().to_owned()),
             is_known: same.is_some(),
@@ -257,6 +263,26 @@ fn check_operation_call(
         params,
         notes,
     })
+}
+
+/// Adds what the call takes away by the present state of the cluster. A call that is asked in any case needs no look-up,
+/// and one that is denied in any case is denied before.
+fn assess_by_state(
+    call: AuditedCall<'_>,
+    operation: &PlannedOperation,
+    assessment: &mut RiskAssessment,
+) -> Result<(), DeniedCall> {
+    let Some(template) = operation.template.as_deref().filter(|_| operation.is_known) else { return Ok(()) };
+    let risk = assessment.risk;
+    if let Some(change) = StateChange::from_operation(call.method, template, call.path, call.params)
+        && !risk.is_sensitive()
+    {
+        check_operation(call, Some(template), risk)?;
+        for (parameter, reason) in call.cluster.find_state_risks(&change) {
+            assessment.raise_by_state(&parameter, reason);
+        }
+    }
+    Ok(())
 }
 
 /// Checks the known parameters, where the description is that of another version than the node's that the path names.

@@ -72,6 +72,9 @@ pub enum PlanError {
     /// Parameters of an operation that has no description.
     #[error("{0}")]
     UnsendableParameters(ParameterErrors),
+    /// Items are to be added to a list or removed from it, and the list can't be read.
+    #[error("`{parameter}` can't be read, so nothing can be added to it or removed from it: {error}")]
+    UnreadableList { parameter: String, error: Box<LookupError> },
     /// A correction of a call that can't be undone: the caller may mean another guest.
     #[error("{correction}, and a call that can't be undone easily is not corrected: write {operation}")]
     UnsafeCorrection { correction: String, operation: String },
@@ -128,6 +131,7 @@ impl PlanError {
             Self::Guest(GuestError::Lookup(error))
             | Self::GuestParameter { error: GuestError::Lookup(error), .. }
             | Self::NodeLookup(error) => error.says_nothing_was_sent(),
+            Self::UnreadableList { error, .. } => error.says_nothing_was_sent(),
             _ => false,
         }
     }
@@ -140,6 +144,7 @@ impl Hint for PlanError {
             Self::InvalidPath(error) => error.hint(),
             Self::Guest(error) | Self::GuestParameter { error, .. } => error.hint(),
             Self::NodeLookup(error) => error.hint(),
+            Self::UnreadableList { .. } => Some("write the whole list".into()),
             Self::UnknownPath(path) if path.is_command_in_container() => Some(
                 "containers have no exec in the API: `pct exec` on the node's shell works, or SSH into the container"
                     .into(),

@@ -208,6 +208,12 @@ impl<'h> ObjectReader<'h> {
 }
 
 impl PathGuest {
+    /// Returns the path of a part of a guest whose node the cluster names.
+    pub(super) fn try_path(&self, rest: &[&str]) -> Looked<ApiPath> {
+        let segments = [&["nodes", &self.node, self.kind.as_str(), &self.vmid], rest].concat();
+        ApiPath::from_segments(&segments).map_err(|error| NotKnown(error.to_string()))
+    }
+
     /// Returns the path of a part of the guest.
     pub(super) fn path(&self, rest: &[&str]) -> ApiPath {
         let segments = ["nodes", &self.node, self.kind.as_str(), &self.vmid];
@@ -264,7 +270,7 @@ mod tests {
                 let mut params = ApiParams::new();
                 param.iter().for_each(|(name, value)| params.push(name, value));
                 let Some(effect) = find_effect(method, template, &params) else { continue };
-                let is_irreversible = call.assess(params.iter()).risk.irreversible;
+                let is_irreversible = call.find_rules().assess(params.iter()).risk.irreversible;
                 let loses = matches!(effect.undo, Undo::Never | Undo::Partly(_));
                 assert!(is_irreversible || !loses, "{method} {template} {param:?} is told as irreversible");
                 let is_told_undoable = matches!(effect.undo, Undo::By(_));

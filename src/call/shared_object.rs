@@ -34,7 +34,12 @@ impl SharedObject {
         match parts.as_slice() {
             // Permissions, notifications, certificates and the like belong to no guest.
             ["access", ..] | ["cluster", "acme" | "metrics" | "notifications" | "jobs", ..] => Self::None,
-            ["cluster", "options"] if !risk.is_sensitive() => Self::None,
+            // The options of HA decide what happens to its guests.
+            ["cluster", "options"]
+                if !risk.is_sensitive() && !["ha", "crs", "delete"].iter().any(|name| is_given(name)) =>
+            {
+                Self::None
+            }
             // The path or a parameter names the guests.
             ["cluster", "ha", "resources" | "rules"]
             | ["cluster", "ha", "resources", ..]
@@ -48,8 +53,9 @@ impl SharedObject {
             | ["cluster", "mapping", _]
             | ["cluster", "qemu", "custom-cpu-models"]
             | ["cluster", "sdn", "zones" | "vnets" | "controllers" | "dns" | "ipams" | "lock"]
-            | ["cluster", "sdn", "fabrics", _]
-            | ["storage"] => Self::None,
+            | ["cluster", "sdn", "fabrics", _] => Self::None,
+            // A volume group for a new storage overwrites a disk, which guests may use.
+            ["storage"] if !risk.irreversible => Self::None,
             ["cluster", "firewall", "aliases" | "ipset" | "groups"] if !is_given("rename") => Self::None,
             ["nodes", _, "ceph", "mon" | "mgr" | "mds", _] | ["nodes", _, "ceph", "pool" | "start" | "init"]
                 if !risk.is_sensitive() =>

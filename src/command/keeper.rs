@@ -1,6 +1,8 @@
-//! The thread that feeds the watchdog of systemd as long as the server works, and closes idle connections to nodes.
+//! The thread that feeds the watchdog of systemd as long as the server works, closes idle connections to nodes and
+//! returns unused memory.
 
 use proxmox_mcp::tools::ToolState;
+use proxmox_mcp_allocator::release_unused_memory;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -57,6 +59,7 @@ impl Keeper<'_> {
                 ping();
             }
             (self.close_idle)();
+            release_unused_memory();
             if server.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {
                 return;
             }

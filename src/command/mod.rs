@@ -76,7 +76,10 @@ fn run_command(cli: &Cli) -> Result<(), Failure> {
             core_dumps::disable();
             stdio::run(cli)
         }
-        Some(Command::Setup(args)) => setup::run(cli, args),
+        Some(Command::Setup(args)) => {
+            core_dumps::disable();
+            setup::run(cli, args)
+        }
         Some(Command::Check) => check::run(cli),
         Some(Command::Token(args)) => token::run(cli, args),
         Some(Command::Audit(audit)) => match &audit.action {

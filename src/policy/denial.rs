@@ -67,6 +67,13 @@ impl Hint for Denial {
                 "only the operator of this server can grant the privilege to the token, in Proxmox".into()
             }
             Self::Unconfirmed => "call again to get the question".into(),
+            Self::AccessLevel { needed, holder, .. } => format!("{rule}: \"access\": \"{needed}\" of {holder}").into(),
+            Self::Exec { holder, .. } => format!("{rule}: \"exec\": true of {holder}").into(),
+            Self::AllowList(holder) => format!("{rule}: the operation in \"allow\" of {holder}").into(),
+            Self::DenyList { holder, .. } => format!("{rule}: without that pattern in \"deny\" of {holder}").into(),
+            Self::ProtectedGuest(_) | Self::ProtectedPool(_) | Self::ProtectedGuests(_) => {
+                format!("{rule}: \"protect\" of this cluster or client").into()
+            }
             _ => rule.into(),
         })
     }

@@ -19,7 +19,7 @@ pub use cluster_policy::ClusterPolicy;
 pub use denial::{Denial, PermissionHolder};
 pub use effective_policy::{Action, ClientRules, EffectivePolicy};
 pub use guest_selector::{GuestSelector, GuestSelectorError, is_in_pool};
-pub use parameter_risks::{AssessedCall, RiskAssessment, RiskReason, SafeDefault};
+pub use parameter_risks::{AssessedCall, CallRules, RiskAssessment, RiskReason, SafeDefault};
 pub use pattern::{OperationPattern, OperationPatternError, expand_shorthand};
 pub use risk::{Risk, RiskKind};
 pub use vmids::{for_each_vmid_in_list, for_each_vmid_in_name};

@@ -53,7 +53,24 @@ pub struct AssessedCall<'a> {
     pub operation: Risk,
 }
 
-impl AssessedCall<'_> {
+impl<'a> AssessedCall<'a> {
+    /// Returns the lines of the table that concern the call. The parameters of a read raise no risk.
+    pub fn find_rules(self) -> CallRules<'a> {
+        if self.method == "GET" {
+            return CallRules { call: self, rules: Vec::new() };
+        }
+        let template: Vec<&str> = self.template.split('/').skip(1).collect();
+        let path = match template.len() == self.segments.len() {
+            true => self.segments,
+            // A name with slashes makes the path longer than its template.
+            false => &template,
+        };
+        let rules = TABLE.iter().filter(|rule| rule.applies_to(self.method, &template, path)).collect();
+        CallRules { call: self, rules }
+    }
+}
+
+impl CallRules<'_> {
     /// Returns the risk of the call with these parameters (names and values).
     ///
     /// The risk of a GET is that of its operation.
@@ -61,31 +78,30 @@ impl AssessedCall<'_> {
     where
         P: Iterator<Item = (&'p str, &'p str)> + Clone,
     {
-        let mut assessment = RiskAssessment { risk: self.operation, reasons: Vec::new() };
-        if self.method == "GET" || self.operation == Risk::UNKNOWN {
+        let mut assessment = RiskAssessment { risk: self.call.operation, reasons: Vec::new() };
+        if self.call.method == "GET" || self.call.operation == Risk::UNKNOWN {
             return assessment;
         }
-        let rules = self.rules();
-        for rule in &rules {
+        for rule in &self.rules {
             let Effect::Risk { kind, flags } = rule.effect else { continue };
             if rule.is_off(params.clone()) {
                 continue;
             }
-            if rule.condition == ValueCondition::Absent {
+            if matches!(rule.condition, ValueCondition::Absent | ValueCondition::Always) {
                 let name = rule.names[0];
-                if !params.clone().any(|(given, _)| given == name) {
+                if rule.condition == ValueCondition::Always || !params.clone().any(|(given, _)| given == name) {
                     assessment.raise(name, kind, flags, rule.reason);
                 }
                 continue;
             }
             for (name, value) in params.clone() {
-                if rule.names_parameter(name) && rule.condition.holds(value, &rules) {
+                if rule.names_parameter(name) && rule.condition.holds(value, &self.rules) {
                     assessment.raise(name, kind, flags, rule.reason);
                 }
             }
         }
         for (name, _) in params {
-            if !rules.iter().any(|rule| rule.names_parameter(name)) {
+            if !self.rules.iter().any(|rule| rule.names_parameter(name)) {
                 let flags = Risk { disruptive: true, ..Risk::READ };
                 assessment.raise(name, None, flags, UNKNOWN_PARAMETER);
             }
@@ -98,11 +114,8 @@ impl AssessedCall<'_> {
     where
         P: Iterator<Item = (&'p str, &'p str)> + Clone,
     {
-        if self.method == "GET" {
-            return Vec::new();
-        }
         let is_missing = |name: &str| !params.clone().any(|(given, _)| given == name);
-        let rules = self.rules().into_iter().filter(|rule| !rule.is_off(params.clone()));
+        let rules = self.rules.iter().filter(|rule| !rule.is_off(params.clone()));
         rules
             .filter_map(|rule| match rule.effect {
                 Effect::Send(value) if is_missing(rule.names[0]) => {
@@ -115,21 +128,16 @@ impl AssessedCall<'_> {
 
     /// Returns whether the table has a line for a parameter.
     pub fn knows_parameter(&self, name: &str) -> bool {
-        self.rules().iter().any(|rule| rule.names_parameter(name))
-    }
-
-    fn rules(&self) -> Vec<&'static ParameterRule> {
-        let template: Vec<&str> = self.template.split('/').skip(1).collect();
-        let path = match template.len() == self.segments.len() {
-            true => self.segments,
-            // A name with slashes makes the path longer than its template.
-            false => &template,
-        };
-        TABLE.iter().filter(|rule| rule.applies_to(self.method, &template, path)).collect()
+        self.rules.iter().any(|rule| rule.names_parameter(name))
     }
 }
 
 impl RiskAssessment {
+    /// Adds that the call interrupts or takes away something because of the present state of the cluster.
+    pub fn raise_by_state(&mut self, parameter: &str, reason: &'static str) {
+        self.raise(parameter, None, Risk { disruptive: true, ..Risk::READ }, reason);
+    }
+
     /// Adds the effect of a parameter, and its reason if it makes a difference.
     fn raise(&mut self, parameter: &str, kind: Option<RiskKind>, flags: Risk, reason: &'static str) {
         let raised = self.risk.max(Risk { kind: kind.unwrap_or(self.risk.kind), ..flags });
@@ -138,6 +146,12 @@ impl RiskAssessment {
             self.reasons.push(RiskReason { parameter: parameter.to_owned(), reason });
         }
     }
+}
+
+/// The lines of the table that concern one call.
+pub struct CallRules<'a> {
+    call: AssessedCall<'a>,
+    rules: Vec<&'static ParameterRule>,
 }
 
 /// A line of the table.
@@ -170,6 +184,8 @@ enum Effect {
 enum ValueCondition {
     Given,
     Absent,
+    /// The path alone decides. The name is that of a value in the path.
+    Always,
     /// Anything but a clear no.
     On,
     /// Anything but a clear yes.
@@ -188,6 +204,8 @@ enum ValueCondition {
     Outside(Vec<&'static str>),
     /// A property string with a key or a first word beside these.
     OtherThan(Vec<&'static str>),
+    /// A calendar event with a year.
+    Dated,
     /// A list of settings that are set back to a default, one of which has a risk of its own.
     Resets,
 }
@@ -232,7 +250,7 @@ impl ParameterRule {
                 };
                 (template.len() == fixed.len() || (is_open && template.len() > fixed.len()))
                     && fixed.iter().zip(template).zip(path).all(|((wanted, part), given)| {
-                        *wanted == "*" || wanted == part || (part.starts_with('{') && wanted == given)
+                        *wanted == "*" || wanted == part || (part.starts_with('{') && matches_segment(wanted, given))
                     })
             })
     }
@@ -275,6 +293,8 @@ impl ValueCondition {
             "volume-abspath" => Self::AbsoluteVolume,
             "outside" => Self::Outside(list()),
             "other-than" => Self::OtherThan(list()),
+            "always" => Self::Always,
+            "dated" => Self::Dated,
             "resets" => Self::Resets,
             _ => panic!("parameter_risks.tsv has an unknown condition: {text}"),
         }
@@ -285,7 +305,8 @@ impl ValueCondition {
         let is_one_of = |list: &[&str]| list.iter().any(|item| item.eq_ignore_ascii_case(value));
         match self {
             Self::Given => true,
-            Self::Absent => false,
+            Self::Absent | Self::Always => false,
+            Self::Dated => has_year(value),
             Self::On => !is_clear_no(value),
             Self::Off => !is_clear_yes(value),
             Self::Word(words) => split_list(value).any(|word| {
@@ -317,6 +338,22 @@ impl ValueCondition {
             }
         }
     }
+}
+
+/// Returns whether a segment of a path fits that of a line: the same, `!PREFIX*` for any other start.
+fn matches_segment(wanted: &str, given: &str) -> bool {
+    match wanted.strip_prefix('!').and_then(|wanted| wanted.strip_suffix('*')) {
+        Some(prefix) => !given.starts_with(prefix),
+        None => wanted == given,
+    }
+}
+
+/// Returns whether a calendar event of Proxmox has a year (`2099-01-01`), so that it is over after some time.
+fn has_year(event: &str) -> bool {
+    event.split_whitespace().any(|part| {
+        let date: Vec<&str> = part.split('-').collect();
+        date.len() == 3 && date[0].len() >= 4 && date[0].starts_with(|c: char| c.is_ascii_digit())
+    })
 }
 
 /// Splits a property string (`key=value,…`). A first value may have no key.
@@ -356,7 +393,7 @@ mod tests {
     }
 
     fn assess(method: &str, template: &str, code: &str, params: &[(&str, &str)]) -> Risk {
-        call(method, template, code).assess(params.iter().copied()).risk
+        call(method, template, code).find_rules().assess(params.iter().copied()).risk
     }
 
     #[test]
@@ -372,7 +409,7 @@ mod tests {
             }
             for name in operation["params"].as_object().unwrap().keys() {
                 if !path.contains(&format!("{{{name}}}")) {
-                    assert!(call(method, path, "F").knows_parameter(name), "{method} {path} {name}");
+                    assert!(call(method, path, "F").find_rules().knows_parameter(name), "{method} {path} {name}");
                     count += 1;
                 }
             }
@@ -441,7 +478,7 @@ mod tests {
 
     #[test]
     fn missing_parameters_count_with_their_default() {
-        let vzdump = call("POST", "/nodes/{node}/vzdump", "O");
+        let vzdump = call("POST", "/nodes/{node}/vzdump", "O").find_rules();
         let sent = |params: &[(&str, &str)]| {
             vzdump.safe_defaults(params.iter().copied()).first().map(|d| (d.parameter, d.value))
         };
@@ -450,7 +487,7 @@ mod tests {
         assert_eq!(sent(&[("vmid", "100"), ("prune-backups", "keep-last=1")]), None);
         assert_eq!(assess("POST", "/nodes/{node}/startall", "O", &[]), Risk::from_code("O~"));
         assert_eq!(assess("POST", "/nodes/{node}/startall", "O", &[("vms", "100")]), Risk::from_code("O"));
-        let lxc = call("POST", "/nodes/{node}/lxc", "F");
+        let lxc = call("POST", "/nodes/{node}/lxc", "F").find_rules();
         assert_eq!(lxc.safe_defaults([("vmid", "100")].into_iter()).len(), 1);
         let restore = [("vmid", "100"), ("restore", "1")];
         assert_eq!(lxc.safe_defaults(restore.into_iter()), []);
@@ -463,7 +500,7 @@ mod tests {
         for (flag, code) in [("pause", "F~"), ("noout", "F")] {
             let segments = ["cluster", "ceph", "flags", flag];
             let call = AssessedCall { method: "PUT", template, segments: &segments, operation: Risk::from_code("F") };
-            assert_eq!(call.assess([("value", "1")].into_iter()).risk, Risk::from_code(code), "{flag}");
+            assert_eq!(call.find_rules().assess([("value", "1")].into_iter()).risk, Risk::from_code(code), "{flag}");
         }
     }
 }

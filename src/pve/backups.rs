@@ -90,7 +90,6 @@ impl BackupFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pve::guests::GuestKind;
     use serde_json::{Value, json};
 
     fn job(row: Value) -> BackupJob {
@@ -98,22 +97,8 @@ mod tests {
     }
 
     fn guest(vmid: u32, node: &str, pool: &str) -> Guest {
-        Guest {
-            vmid,
-            kind: GuestKind::Qemu,
-            node: node.into(),
-            name: String::new(),
-            status: String::new(),
-            tags: String::new(),
-            pool: pool.into(),
-            lock: String::new(),
-            template: false,
-            maxcpu: None,
-            maxmem: None,
-            maxdisk: None,
-            uptime: None,
-            other_text: String::new(),
-        }
+        let row = json!({"id": format!("qemu/{vmid}"), "node": node, "pool": pool});
+        Guest::from_row(&row.to_string()).expect("a row of a guest")
     }
 
     #[test]

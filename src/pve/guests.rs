@@ -7,6 +7,7 @@ use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::{MalformedCause, PveError};
 use crate::pve::knowledge::text::to_one_line;
 use crate::pve::path::ApiPath;
+use crate::pve::rows::{parse_number, to_count};
 use crate::sanitize;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
@@ -18,6 +19,8 @@ use thiserror::Error;
 const MAX_GUESTS: usize = 100_000;
 /// Candidates named in an error.
 const MAX_CANDIDATES: usize = 10;
+/// The largest difference of a suggested number from the typed one.
+const MAX_DISTANCE: u32 = 10;
 /// Words suggested in an error.
 const MAX_SUGGESTIONS: usize = 3;
 
@@ -72,7 +75,8 @@ pub struct Guest {
     /// The guest is a template, which can be cloned but not run.
     pub template: bool,
     /// Number of processors.
-    pub maxcpu: Option<u64>,
+    /// A container may have a part of a processor.
+    pub maxcpu: Option<f64>,
     /// Memory in bytes.
     pub maxmem: Option<u64>,
     /// Size of the root or first disk in bytes.
@@ -199,6 +203,7 @@ impl<'g> GuestIndex<'g> {
 /// Returns the guests whose numbers are nearest to one that no guest has.
 fn find_nearest_numbers(number: u32, guests: &[Guest]) -> Vec<String> {
     let mut nearest: Vec<&Guest> = guests.iter().collect();
+    nearest.retain(|guest| guest.vmid.abs_diff(number) <= MAX_DISTANCE);
     nearest.sort_by_key(|guest| (guest.vmid.abs_diff(number), guest.vmid));
     nearest.iter().take(MAX_SUGGESTIONS).map(|guest| format!("{} ({})", guest.vmid, guest.name)).collect()
 }
@@ -350,31 +355,38 @@ fn read_text(raw: Option<&str>) -> Cow<'_, str> {
     raw.filter(|raw| raw.starts_with('"')).map(unquote).unwrap_or_default()
 }
 
+/// Returns a number, also if Proxmox wrote it as a text.
+fn read_number(raw: Option<&str>) -> Option<f64> {
+    parse_number(&unquote(raw?))
+}
+
 /// Returns a whole number, also if Proxmox wrote it as a text.
-fn read_number(raw: Option<&str>) -> Option<u64> {
-    unquote(raw?).parse().ok()
+fn read_count(raw: Option<&str>) -> Option<u64> {
+    let text = unquote(raw?);
+    text.parse().ok().or_else(|| to_count(parse_number(&text)?))
 }
 
 impl Guest {
-    fn from_row(row: &str) -> Option<Self> {
+    /// Parses a row of the list of resources. Returns `None` for a row that is not a guest.
+    pub fn from_row(row: &str) -> Option<Self> {
         let row = GuestRow::parse(row)?;
         let (id, kind) = (read_text(row.id), read_text(row.kind));
         let (kind, id) = id.split_once('/').unwrap_or((&kind, ""));
         let kind = GuestKind::from_name(kind)?;
         Some(Self {
-            vmid: read_number(row.vmid).and_then(|n| n.try_into().ok()).or_else(|| id.parse().ok())?,
+            vmid: read_count(row.vmid).and_then(|n| n.try_into().ok()).or_else(|| id.parse().ok())?,
             kind,
             node: read_text(row.node).into(),
             name: read_text(row.name).into(),
             status: read_text(row.status).into(),
-            tags: read_text(row.tags).into(),
+            tags: read_text(row.tags).trim().into(),
             pool: read_text(row.pool).into(),
             lock: read_text(row.lock).into(),
-            template: read_number(row.template) == Some(1),
+            template: read_number(row.template).is_some_and(|flag| flag != 0.0),
             maxcpu: read_number(row.maxcpu),
-            maxmem: read_number(row.maxmem),
-            maxdisk: read_number(row.maxdisk),
-            uptime: read_number(row.uptime),
+            maxmem: read_count(row.maxmem),
+            maxdisk: read_count(row.maxdisk),
+            uptime: read_count(row.uptime),
             other_text: row.other_text,
         })
     }
@@ -418,33 +430,41 @@ impl Guest {
 
     /// Returns the tags one by one.
     pub fn iter_tags(&self) -> impl Iterator<Item = &str> {
-        self.tags.split([';', ',', ' ']).filter(|tag| !tag.is_empty())
+        split_tags(&self.tags)
     }
 }
 
-/// The texts of a guest in lower case, made once for all words of a query.
+fn split_tags(tags: &str) -> impl Iterator<Item = &str> {
+    tags.split([';', ',', ' ']).filter(|tag| !tag.is_empty())
+}
+
+/// The texts of a guest in lower case, made once for all words of a query. They take as much memory as the guest's own.
 pub struct GuestSearchTexts<'g> {
     guest: &'g Guest,
     vmid: String,
     id: String,
     name: String,
-    /// Tags and pool.
-    labels: Vec<String>,
+    tags: String,
+    pool: String,
     /// Node, status and lock.
     states: [String; 3],
 }
 
 impl<'g> GuestSearchTexts<'g> {
     pub fn new(guest: &'g Guest) -> Self {
-        let mut labels: Vec<String> = guest.iter_tags().map(str::to_lowercase).collect();
-        labels.push(guest.pool.to_lowercase());
         let states = [&guest.node, &guest.status, &guest.lock].map(|text| text.to_lowercase());
-        Self { guest, vmid: guest.vmid.to_string(), id: guest.id(), name: guest.name.to_lowercase(), labels, states }
+        let [name, tags, pool] = [&guest.name, &guest.tags, &guest.pool].map(|text| text.to_lowercase());
+        Self { guest, vmid: guest.vmid.to_string(), id: guest.id(), name, tags, pool, states }
+    }
+
+    /// Returns the tags and the pool.
+    fn iter_labels(&self) -> impl Iterator<Item = &str> {
+        split_tags(&self.tags).chain([self.pool.as_str()])
     }
 
     /// Returns the rank of the guest for a word in lower case, 0 being the best, or `None` without a match.
     pub fn rank(&self, word: &str) -> Option<u32> {
-        let Self { guest, vmid, id, name, labels, states } = self;
+        let Self { guest, vmid, id, name, states, .. } = self;
         let kinds: &[&str] = match guest.kind {
             GuestKind::Qemu => &["qemu", "vm"],
             GuestKind::Lxc => &["lxc", "ct", "container"],
@@ -452,11 +472,11 @@ impl<'g> GuestSearchTexts<'g> {
         let matches = [
             vmid == word || id == word,
             name == word,
-            labels.iter().any(|label| label == word),
+            self.iter_labels().any(|label| label == word),
             name.starts_with(word),
             name.contains(word),
             vmid.contains(word),
-            labels.iter().any(|label| label.contains(word)),
+            self.iter_labels().any(|label| label.contains(word)),
             kinds.contains(&word) || states.iter().any(|text| text == word),
             guest.other_text.contains(word),
         ];
@@ -480,7 +500,7 @@ mod tests {
              "tags": "prod;web", "pool": "shop", "maxmem": "512", "hastate": "Started"},
             {"id": "qemu/101", "vmid": "101", "node": "pve2", "name": "Web01"},
             {"id": "lxc/200"},
-            {"type": "lxc", "vmid": 201, "name": "dns", "template": 1},
+            {"type": "lxc", "vmid": 201.0, "name": "dns", "template": true, "maxcpu": "0.5", "tags": " "},
             {"id": "lxc/202", "node": "pve1", "name": "twin"},
             {"id": "lxc/203", "node": "pve2", "name": "twin"},
             {"id": "node/pve1", "vmid": 1},
@@ -498,6 +518,7 @@ mod tests {
         assert_eq!(guests[0].path().unwrap().as_str(), "/nodes/pve1/qemu/100");
         assert_eq!((guests[0].maxmem, guests[0].other_text.as_str()), (Some(512), "started"));
         assert!(guests[2].path().is_none() && guests[3].template);
+        assert_eq!((guests[3].maxcpu, guests[3].tags.as_str()), (Some(0.5), ""));
     }
 
     #[test]
@@ -531,7 +552,8 @@ mod tests {
         let guests = guests();
         let error = find_error(&guests, "wbe01");
         assert!(error.contains("among the 6") && error.contains("`web01`"), "{error}");
-        assert!(find_error(&guests, "1000").contains("`203 (twin)`"));
+        assert!(find_error(&guests, "205").contains("`203 (twin)`"));
+        assert!(!find_error(&guests, "999").contains("mean"), "999 is near no number");
         for query in ["", "\u{1b}zzzzzz", &"x".repeat(100_000)] {
             let error = find_error(&guests, query);
             assert!(!error.contains("mean") && !error.contains('\u{1b}') && error.len() < 200, "{error}");

@@ -27,24 +27,17 @@ impl ApiRow {
     }
 
     pub fn number(&self, key: &str) -> Option<f64> {
-        let number = match self.0.get(key)? {
-            Value::Number(number) => number.as_f64(),
-            Value::String(text) => text.trim().parse().ok(),
-            Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
-            _ => None,
-        };
-        number.filter(|number| number.is_finite())
+        read_number(self.0.get(key)?)
     }
 
     /// Returns a whole number that is not negative.
     pub fn count(&self, key: &str) -> Option<u64> {
-        // A float of this size is exact, and every number of Proxmox is smaller.
-        self.number(key).filter(|number| (0.0..9e15).contains(number)).map(|number| number as u64)
+        read_count(self.0.get(key)?)
     }
 
     /// Returns whether the value is true or a number other than 0.
     pub fn flag(&self, key: &str) -> bool {
-        self.number(key).is_some_and(|number| number != 0.0)
+        self.0.get(key).is_some_and(is_true)
     }
 
     /// Returns the member that is an object.
@@ -56,6 +49,42 @@ impl ApiRow {
     pub fn members(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value))
     }
+}
+
+/// Returns a finite number, also one that came as a text or as a truth value.
+pub fn read_number(value: &Value) -> Option<f64> {
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => parse_number(text),
+        Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
+        _ => None,
+    };
+    number.filter(|number| number.is_finite())
+}
+
+/// Returns a whole number that is not negative.
+pub fn read_count(value: &Value) -> Option<u64> {
+    read_number(value).and_then(to_count)
+}
+
+/// Returns whether a value is true or a number other than 0.
+pub fn is_true(value: &Value) -> bool {
+    read_number(value).is_some_and(|number| number != 0.0)
+}
+
+/// Parses the text of a number or of a truth value.
+pub fn parse_number(text: &str) -> Option<f64> {
+    match text.trim() {
+        "true" => Some(1.0),
+        "false" => Some(0.0),
+        text => text.parse().ok().filter(|number: &f64| number.is_finite()),
+    }
+}
+
+/// Returns the whole part of a number that is not negative.
+pub fn to_count(number: f64) -> Option<u64> {
+    // A float of this size is exact, and every number of Proxmox is smaller.
+    (0.0..9e15).contains(&number).then_some(number as u64)
 }
 
 /// Parses a list of objects. Skips rows for which `parse` returns `None`. Returns `None` if it is not a list.
@@ -83,9 +112,13 @@ mod tests {
 
     #[test]
     fn values_are_read_in_every_type_that_proxmox_uses() {
-        let row = ApiRow::parse(r#"{"a":"1","b":1,"c":true,"d":0.5,"e":[1],"f":null,"g":"x","h":-1,"i":"0"}"#).unwrap();
+        let row = ApiRow::parse(
+            r#"{"a":"1","b":1,"c":true,"d":0.5,"e":[1],"f":null,"g":"x","h":-1,"i":"0","j":"true","k":1e21}"#,
+        )
+        .unwrap();
         assert_eq!(["a", "b", "c"].map(|key| (row.count(key), row.flag(key))), [(Some(1), true); 3]);
         assert_eq!((row.number("d"), row.count("h"), row.number("g")), (Some(0.5), None, None));
+        assert_eq!((row.flag("j"), row.number("k"), row.count("k")), (true, Some(1e21), None));
         assert_eq!(["a", "b", "d", "e", "f", "g", "z"].map(|key| row.text(key)), ["1", "1", "0.5", "", "", "x", ""]);
         assert!(["i", "e", "f", "g", "z"].iter().all(|key| !row.flag(key)));
     }

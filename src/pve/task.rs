@@ -1,13 +1,14 @@
 //! Following a task to its end: polls its status and reads its log as it grows.
 
 use crate::base::cancel::CancelToken;
-use crate::base::json_scan::{find_member, find_string, walk};
+use crate::base::json_scan::{find_member, find_string, unquote, walk};
 use crate::pve::client::cluster::{ApiResponse, Cluster};
 use crate::pve::error::{MalformedCause, PveError};
 use crate::pve::knowledge::messages::{Meaning, is_interruption, is_log_placeholder, is_unknown_end};
 use crate::pve::knowledge::text::{decode_twice_encoded, to_one_line};
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
+use crate::pve::rows::{parse_number, to_count};
 use std::time::{Duration, Instant};
 
 pub use crate::pve::upid::{ParseUpidError, Upid};
@@ -225,7 +226,8 @@ fn fetch_duration(cluster: &Cluster, upid: &Upid, deadline: Instant, cancel: &Ca
         found = find_string(row, "upid").filter(|upid| *upid == name).map(|_| row);
         found.is_none()
     });
-    find_member(found?, "endtime")?.parse::<u64>().ok()?.checked_sub(upid.started_at)
+    let ended_at = parse_number(&unquote(find_member(found?, "endtime")?)).and_then(to_count)?;
+    ended_at.checked_sub(upid.started_at)
 }
 
 fn get(

@@ -17,6 +17,11 @@ impl TokenPrivileges {
         serde_json::from_str(data).ok().map(Self)
     }
 
+    /// Returns whether the token has no privilege at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.values().all(|privileges| privileges.as_object().is_none_or(Map::is_empty))
+    }
+
     /// Returns whether the token has the privilege on an ACL path.
     pub fn holds(&self, path: &str, privilege: &str) -> bool {
         match self.0.get(path) {

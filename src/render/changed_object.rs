@@ -2,12 +2,13 @@
 
 use super::labels::format_time;
 use super::object_state::{
-    as_integer, describe_power, has_disk_name, is_true, kind_name, push_name, quote_word, show_cluster_value,
-    snapshot_name, text_of, to_text,
+    describe_power, has_disk_name, kind_name, push_name, quote_word, show_cluster_value, snapshot_name, text_of,
+    to_text,
 };
 use super::quoted::quote;
 use super::units::push_byte_size;
 use crate::pve::guests::GuestKind;
+use crate::pve::rows::{is_true, read_count};
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
@@ -57,7 +58,7 @@ impl GuestPlace<'_> {
             let _ = write!(text, ", locked ({})", quote_word(lock));
         }
         let ha = status.get("ha").and_then(Value::as_object).filter(|ha| ha.get("managed").is_some_and(is_true));
-        if let Some(ha) = ha {
+        if let Some(ha) = ha.filter(|ha| !text_of(ha, "state").is_empty()) {
             let _ = write!(text, "; HA state {}", quote_word(text_of(ha, "state")));
         }
         text
@@ -125,7 +126,7 @@ impl GuestPlace<'_> {
         match rows.iter().find(|row| snapshot_name(row) == Some(snapshot)) {
             Some(row) => {
                 let _ = write!(text, " has snapshot {}", quote(snapshot, MAX_NAME_CHARS));
-                if let Some(time) = row.get("snaptime").and_then(as_integer) {
+                if let Some(time) = row.get("snaptime").and_then(read_count) {
                     let _ = write!(text, " of {}", format_time(time));
                 }
                 text.push_str(if row.get("vmstate").is_some_and(is_true) {
@@ -197,7 +198,7 @@ pub fn describe_removal(path: &str, is_gone: bool) -> String {
 pub fn describe_ha(sid: &str, row: Option<&Map<String, Value>>) -> String {
     let Some(row) = row else { return format!("HA does not manage {} now", quote_word(sid)) };
     let word = |key: &str| quote_word(text_of(row, key));
-    let mut text = format!("HA manages {}: it is {} on {}", quote_word(sid), word("state"), word("node"));
+    let mut text = format!("HA manages {}, state {}", quote_word(sid), word("state"));
     let wanted = text_of(row, "request_state");
     if !wanted.is_empty() && wanted != text_of(row, "state") {
         let _ = write!(text, ", and wanted {}", quote_word(wanted));
@@ -233,13 +234,13 @@ pub fn describe_pool(pool: &str, members: &[Value]) -> String {
 
 /// Describes the newest backup of a guest on a storage.
 pub fn describe_backup(rows: &[Value]) -> Option<String> {
-    let newest = rows.iter().max_by_key(|row| row.get("ctime").and_then(as_integer))?;
+    let newest = rows.iter().max_by_key(|row| row.get("ctime").and_then(read_count))?;
     let mut text = format!("backup {}", quote_word(newest.get("volid")?.as_str()?));
-    if let Some(size) = newest.get("size").and_then(as_integer) {
+    if let Some(size) = newest.get("size").and_then(read_count) {
         text.push_str(" has ");
         push_byte_size(&mut text, size as f64);
     }
-    if let Some(time) = newest.get("ctime").and_then(as_integer) {
+    if let Some(time) = newest.get("ctime").and_then(read_count) {
         let _ = write!(text, ", of {}", format_time(time));
     }
     Some(text)

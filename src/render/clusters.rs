@@ -59,7 +59,13 @@ pub struct ClusterHealth {
     pub version: String,
     pub online_nodes: usize,
     pub nodes: usize,
+    /// False for a token that sees and may do nothing.
+    pub has_privileges: bool,
 }
+
+/// (PVE: a token without privileges still reads the version and the names of the nodes.)
+const NO_PRIVILEGES: &str = "the API token has no privilege on any path: with privilege separation, the default, a token \
+                             needs an ACL entry of its own beside its user's";
 
 /// Renders the clusters, in their order.
 pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>, form: ListForm) -> RenderedList {
@@ -76,12 +82,12 @@ pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>, form
         if let Some(ClusterCheck { unreachable_nodes, health }) = check {
             let down = (!unreachable_nodes.is_empty()).then(|| to_json_text(&unreachable_nodes.join("; ")));
             row.extend(match health {
-                Ok(ClusterHealth { version, online_nodes, nodes }) => [
-                    Some(to_json_text("ok")),
+                Ok(ClusterHealth { version, online_nodes, nodes, has_privileges }) => [
+                    Some(to_json_text(if has_privileges { "ok" } else { "no privileges" })),
                     Some(to_json_text(&version)),
                     Some(to_json_text(&format!("{online_nodes}/{nodes}"))),
                     down,
-                    None,
+                    (!has_privileges).then(|| to_json_text(NO_PRIVILEGES)),
                 ],
                 Err(failure) => {
                     let first = *first_of.entry(failure.kind).or_insert(name);

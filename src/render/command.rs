@@ -1,6 +1,7 @@
 //! The end of a command that ran inside a guest.
 
 use crate::pve::knowledge::messages::find_next_step;
+use crate::pve::rows::{is_true, read_number};
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -9,9 +10,9 @@ const MAX_OUTPUT_CHARS: usize = 20_000;
 
 /// Renders the answer of exec-status for a command that has ended.
 pub fn render_command(status: &Value) -> String {
-    let mut text = match (status.get("exitcode").and_then(Value::as_i64), status.get("signal").and_then(Value::as_i64))
-    {
-        (Some(0), _) => "OK: the command ended with exit code 0".to_owned(),
+    let number = |key: &str| status.get(key).and_then(read_number);
+    let mut text = match (number("exitcode"), number("signal")) {
+        (Some(0.0), _) => "OK: the command ended with exit code 0".to_owned(),
         (Some(code), _) => format!("the command ended with exit code {code}"),
         (None, Some(signal)) => format!("the command was ended by signal {signal}"),
         (None, None) => "the command ended, without an exit code".to_owned(),
@@ -23,7 +24,7 @@ pub fn render_command(status: &Value) -> String {
             continue;
         }
         let shown: String = output.chars().take(MAX_OUTPUT_CHARS).collect();
-        let is_cut = shown.len() < output.len() || status.get(truncated).is_some_and(|cut| *cut == 1 || *cut == true);
+        let is_cut = shown.len() < output.len() || status.get(truncated).is_some_and(is_true);
         let _ = write!(text, "\n\n{label}{}\n{}", if is_cut { " (cut off)" } else { "" }, shown.trim_end());
         if label == "stderr"
             && let Some(step) = find_next_step(&shown)
@@ -55,6 +56,7 @@ mod tests {
                 json!({"exited": 1, "exitcode": 2, "err-data": "bad", "err-truncated": 1}),
                 "the command ended with exit code 2\n\nstderr (cut off)\nbad",
             ),
+            (json!({"exited": true, "exitcode": "0"}), "OK: the command ended with exit code 0"),
             (json!({"exited": 1, "signal": 9}), "the command was ended by signal 9"),
         ] {
             assert_eq!(render_command(&status), text);

@@ -10,6 +10,9 @@ use std::fmt::{Display, Write};
 /// The most rows of an answer. A caller with more matches needs a narrower question.
 const MAX_GUESTS: usize = 50;
 
+/// The most tags of a guest, and parts of its name, that are compared with a mistyped word. A node may send millions.
+const MAX_WORDS: usize = 64;
+
 const COLUMNS: [Column; 14] = [
     column("cluster", CellFormat::Plain),
     column("vmid", CellFormat::Plain),
@@ -102,7 +105,7 @@ fn build_row(cluster: Option<&str>, guest: &Guest) -> Vec<Option<Cow<'static, st
         text(&guest.status),
         text(&guest.tags),
         text(&guest.pool),
-        count(&guest.maxcpu),
+        number(guest.maxcpu.as_ref().map(|n| n as &dyn Display)),
         count(&guest.maxmem),
         count(&guest.uptime.filter(|seconds| *seconds > 0)),
         guest.template.then_some(Cow::Borrowed("1")),
@@ -122,9 +125,9 @@ fn explain_no_match(query: &str, all: &[ListedGuest<'_>]) -> String {
     let mut known: Vec<&str> = numbers.iter().map(String::as_str).collect();
     for ListedGuest { guest, .. } in all {
         known.extend([guest.name.as_str(), guest.pool.as_str()]);
-        known.extend(guest.iter_tags());
+        known.extend(guest.iter_tags().take(MAX_WORDS));
         // A part of a name is a suggestion too: web of web-shop.example and of web01.
-        known.extend(guest.name.split(['-', '.']));
+        known.extend(guest.name.split(['-', '.']).take(MAX_WORDS));
         known.push(guest.name.trim_end_matches(|c: char| c.is_ascii_digit()));
     }
     let escaped: String = query.chars().flat_map(char::escape_debug).collect();

@@ -27,6 +27,20 @@ pub(crate) fn format_time(seconds: u64) -> String {
     if seconds < 253_402_300_800 { humantime::format_rfc3339_seconds(time).to_string() } else { "?".into() }
 }
 
+/// Returns a time as ISO 8601 with an offset from UTC in seconds, to the second.
+pub(crate) fn format_local_time(seconds: u64, utc_offset: i32) -> String {
+    let local = i64::try_from(seconds).ok().and_then(|seconds| seconds.checked_add(i64::from(utc_offset)));
+    let text = format_time(local.and_then(|local| u64::try_from(local).ok()).unwrap_or(u64::MAX));
+    let minutes = utc_offset / 60;
+    match (text.strip_suffix('Z'), minutes) {
+        (Some(time), 1.. | ..=-1) => {
+            let sign = if minutes < 0 { '-' } else { '+' };
+            format!("{time}{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
+        }
+        _ => text,
+    }
+}
+
 /// Returns the current time in seconds since 1970.
 pub(crate) fn now_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
@@ -67,5 +81,8 @@ mod tests {
     fn times_are_iso_and_never_panic() {
         assert_eq!(format_time(1_735_689_599), "2024-12-31T23:59:59Z");
         assert_eq!([format_time(u64::MAX), format_time(253_402_300_800)], ["?", "?"]);
+        assert_eq!(format_local_time(1_735_689_599, 3_600), "2025-01-01T00:59:59+01:00");
+        assert_eq!(format_local_time(1_735_689_599, -12_600), "2024-12-31T20:29:59-03:30");
+        assert_eq!([format_local_time(0, -3_600), format_local_time(u64::MAX, 3_600)], ["?", "?"]);
     }
 }

@@ -6,6 +6,7 @@ pub mod changed_object;
 pub mod cluster_errors;
 pub mod clusters;
 pub mod command;
+mod example;
 pub mod guest_report;
 pub mod guests;
 pub mod health;

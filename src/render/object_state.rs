@@ -3,6 +3,7 @@
 use super::quoted::{push_quoted, push_value, quote};
 use super::units::push_byte_size;
 use crate::pve::guests::{Guest, GuestKind};
+use crate::pve::rows::{is_true, read_count};
 use crate::sanitize;
 use serde_json::{Map, Value};
 use std::fmt::Write;
@@ -253,7 +254,7 @@ pub fn push_snapshot(text: &mut String, name: &str, snapshots: &Looked<Vec<Value
         return;
     };
     text.push_str("The snapshot");
-    if let Some(seconds) = snapshot.get("snaptime").and_then(as_integer) {
+    if let Some(seconds) = snapshot.get("snaptime").and_then(read_count) {
         let _ = write!(text, " of {}", format_time(seconds));
     }
     let has_memory = snapshot.get("vmstate").is_some_and(is_true);
@@ -312,7 +313,7 @@ pub fn show_cluster_value(name: &str, value: &Value) -> String {
     let plain = to_text(value);
     let shown = sanitize::redact_parameter(name, &plain);
     let mut text = String::new();
-    match (shown.chars().nth(MAX_TEXT_CHARS), as_integer(value).filter(|number| *number > 0)) {
+    match (shown.chars().nth(MAX_TEXT_CHARS), read_count(value).filter(|number| *number > 0)) {
         (None, Some(bytes)) if matches!(name, "size" | "used" | "avail" | "total") => {
             push_byte_size(&mut text, bytes as f64);
         }
@@ -403,15 +404,6 @@ pub(crate) fn describe_power(status: &Map<String, Value>) -> String {
 
 pub(crate) fn text_of<'v>(object: &'v Map<String, Value>, name: &str) -> &'v str {
     object.get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// (PVE: a truth value is a number, a text or a boolean.)
-pub(crate) fn is_true(value: &Value) -> bool {
-    !matches!(to_text(value).as_str(), "" | "0" | "null" | "false")
-}
-
-pub(crate) fn as_integer(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }
 
 /// Returns the name of a snapshot. (PVE: the row `current` is the guest itself.)

@@ -1,8 +1,10 @@
 //! Descriptions of API operations for a model.
 
+use super::example::render_example;
 use crate::base::hint::Hint;
 use crate::base::suggest::suggest;
 use crate::pve::Method;
+use crate::pve::knowledge::examples::need;
 use crate::pve::knowledge::formats::find_form;
 use crate::pve::schema::{Operation, ParameterSpec, PathMatch, Schema, fold_families};
 use std::borrow::Cow;
@@ -99,7 +101,7 @@ fn source_note(schema: &Schema) -> &'static str {
 
 /// Describes all methods of a path, each in a few lines.
 fn describe_path(operations: &[Operation<'_>], found: &PathMatch<'_>) -> String {
-    let mut text = String::new();
+    let mut text = operations.first().map(render_example).unwrap_or_default();
     for operation in operations {
         push_heading(&mut text, operation);
         let (required, optional): (Vec<_>, Vec<_>) =
@@ -117,7 +119,7 @@ fn describe_path(operations: &[Operation<'_>], found: &PathMatch<'_>) -> String 
 
 /// Describes one operation, as fully as the limit allows.
 fn describe_operation(operation: &Operation<'_>, found: &PathMatch<'_>) -> String {
-    let mut start = String::new();
+    let mut start = render_example(operation);
     push_heading(&mut start, operation);
     let description = operation.description();
     let is_summary = description.eq_ignore_ascii_case(operation.summary());
@@ -138,8 +140,9 @@ fn describe_operation(operation: &Operation<'_>, found: &PathMatch<'_>) -> Strin
     }
     let mut end = String::new();
     push_children(&mut end, found);
-    let (required, optional): (Vec<_>, Vec<_>) =
-        operation.parameters().filter(|p| !operation.is_path_parameter(p.name())).partition(|p| p.is_required());
+    let mut parameters: Vec<_> = operation.parameters().filter(|p| !operation.is_path_parameter(p.name())).collect();
+    parameters.sort_by_key(|parameter| need(parameter.name()).unwrap_or(usize::MAX));
+    let (required, optional): (Vec<_>, Vec<_>) = parameters.into_iter().partition(|p| p.is_required());
     let room = MAX_DESCRIPTION_BYTES.saturating_sub(start.len() + end.len());
     for detail in [DetailLevel::Full, DetailLevel::Typed, DetailLevel::Grouped, DetailLevel::Names] {
         let mut list = String::new();
@@ -187,12 +190,18 @@ fn push_section(text: &mut String, title: &str, parameters: &[ParameterSpec<'_>]
         }
         return;
     }
-    let mut kinds: Vec<&str> = parameters.iter().map(parameter_type).collect();
+    // The parameters are in the order of need.
+    let (needed, others) = parameters.split_at(parameters.partition_point(|p| need(p.name()).is_some()));
+    if !needed.is_empty() && !others.is_empty() {
+        let _ = writeln!(text, "  most used: {}", join_names(needed));
+    }
+    let grouped = if others.is_empty() { parameters } else { others };
+    let mut kinds: Vec<&str> = grouped.iter().map(parameter_type).collect();
     kinds.sort();
     kinds.dedup();
     for group in kinds {
         let _ = write!(text, "  {group}:");
-        for (n, parameter) in parameters.iter().filter(|p| parameter_type(p) == group).enumerate() {
+        for (n, parameter) in grouped.iter().filter(|p| parameter_type(p) == group).enumerate() {
             let _ = write!(text, "{} {}", if n == 0 { "" } else { "," }, parameter.name());
             push_instance_types(text, parameter);
             if detail == DetailLevel::Grouped {

@@ -192,6 +192,13 @@ fn describe_load(clusters: &[ClusterView<'_>]) -> Option<String> {
     (!names.is_empty()).then(|| format!("load, highest first: {names} /nodes"))
 }
 
+/// Topics that could not be read in some places, for one reason.
+struct UnseenPart<'a> {
+    nouns: Vec<&'a str>,
+    places: Vec<String>,
+    cause: String,
+}
+
 /// Describes the parts that could not be read, those with the same reason together.
 fn describe_limits(clusters: &[ClusterView<'_>]) -> Option<String> {
     let mut places: Vec<((&str, String), Vec<String>)> = Vec::new();
@@ -216,16 +223,16 @@ fn describe_limits(clusters: &[ClusterView<'_>]) -> Option<String> {
             Err(_) => add("everything", "no answer", cut(name, MAX_NAME_BYTES)),
         }
     }
-    let mut causes: Vec<((String, Vec<String>), Vec<&str>)> = Vec::new();
+    let mut parts: Vec<UnseenPart<'_>> = Vec::new();
     for ((noun, cause), places) in places {
-        match causes.iter_mut().find(|(known, _)| *known == (cause.clone(), places.clone())) {
-            Some((_, nouns)) => nouns.push(noun),
-            None => causes.push(((cause, places), vec![noun])),
+        match parts.iter_mut().find(|known| known.cause == cause && known.places == places) {
+            Some(known) => known.nouns.push(noun),
+            None => parts.push(UnseenPart { nouns: vec![noun], places, cause }),
         }
     }
-    let parts: Vec<String> = causes
+    let parts: Vec<String> = parts
         .iter()
-        .map(|((cause, places), nouns)| {
+        .map(|UnseenPart { nouns, places, cause }| {
             let places = list_names(places.iter().filter(|place| !place.is_empty()).cloned());
             let places = if places.is_empty() { places } else { format!(" of {places}") };
             format!("{}{places} ({cause})", nouns.join(", "))

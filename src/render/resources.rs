@@ -6,6 +6,7 @@ use super::table::{
     CellFormat, Column, ListTable, MAX_ROWS, RowsRead, SortKey, SortKeyFn, TableLayout, TableRow, to_json_text,
 };
 use super::units::push_byte_size;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
@@ -22,7 +23,7 @@ const NODE_COLUMNS: [Column; 10] = [
     column("uptime", CellFormat::Duration),
 ];
 
-const RESOURCE_COLUMNS: [Column; 20] = [
+const RESOURCE_COLUMNS: [Column; 21] = [
     column("cluster", CellFormat::Plain),
     column("id", CellFormat::Plain),
     column("name", CellFormat::Plain),
@@ -34,6 +35,7 @@ const RESOURCE_COLUMNS: [Column; 20] = [
     column("maxmem", CellFormat::Bytes),
     column("disk", CellFormat::Bytes),
     column("maxdisk", CellFormat::Bytes),
+    column("avail", CellFormat::Bytes),
     column("uptime", CellFormat::Duration),
     column("pool", CellFormat::Plain),
     column("tags", CellFormat::Plain),
@@ -56,6 +58,8 @@ pub struct ClusterRows<'a> {
     /// `None` where the caller can use only one cluster.
     pub label: Option<&'a str>,
     pub rows: Result<&'a str, ReadFailure>,
+    /// The bytes that are available on a storage, by its id in the list (`storage/pve1/local`), as far as they are known.
+    pub available: HashMap<String, u64>,
     /// The privileges that would show more rows, if the list is empty and the token's privileges are known.
     pub missing_privileges: Option<Vec<String>>,
 }
@@ -107,7 +111,7 @@ fn render_list(
     let mut failures = ClusterErrors::new();
     let mut counts: Vec<(&str, usize)> = Vec::new();
     let mut capped: Vec<&str> = Vec::new();
-    for ClusterRows { name, label, rows, .. } in clusters {
+    for ClusterRows { name, label, rows, available, .. } in clusters {
         let lead = if clusters.len() > 1 { vec![to_json_text(name)] } else { vec![] };
         let before = table.len();
         let read = rows.clone().and_then(|rows| {
@@ -116,6 +120,18 @@ fn render_list(
                 kind: "not a list of objects".into(),
             })
         });
+        for place in before..table.len() {
+            let row = table.row(place);
+            // (PVE: the space that a VM uses inside its disks is not known, and 0.)
+            let is_unknown = row.raw("disk") == Some("0") && row.text("id").starts_with("qemu/");
+            let available = available.get(row.text("id")).map(|bytes| Cow::from(bytes.to_string()));
+            if is_unknown {
+                table.set(place, "disk", None);
+            }
+            if available.is_some() {
+                table.set(place, "avail", available);
+            }
+        }
         match read {
             Ok(RowsRead::All) => {}
             Ok(RowsRead::Capped) => capped.push(name),

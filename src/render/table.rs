@@ -94,13 +94,24 @@ impl<'a> ListTable<'a> {
                 let key = scan.next_key()?;
                 let raw = scan.next_value()?;
                 if let Some(column) = self.index.find(self.columns, &key).filter(|column| *column >= lead.len()) {
-                    // An empty string says no more than null, and a column without values is left out.
-                    let raw = Some(raw).filter(|raw| *raw != "null" && *raw != "\"\"");
-                    self.cells[start + column] = raw.map(Cow::Borrowed);
+                    // A blank text says no more than null, and a column without values is left out.
+                    let is_blank = matches!(raw, "null" | r#""""# | r#"" ""#);
+                    self.cells[start + column] = (!is_blank).then_some(Cow::Borrowed(raw));
                 }
             }
         }
         Some(RowsRead::All)
+    }
+
+    /// Returns a row by its place.
+    pub fn row(&self, row: usize) -> TableRow<'_> {
+        TableRow { table: self, cells: &self.cells[row * self.columns.len()..][..self.columns.len()] }
+    }
+
+    /// Replaces a cell by a JSON text, or by nothing.
+    pub fn set(&mut self, row: usize, key: &str, value: Option<Cow<'a, str>>) {
+        let column = self.index.find(self.columns, key).expect("a column of the table");
+        self.cells[row * self.columns.len() + column] = value;
     }
 
     /// Adds one row of JSON texts, in the order of the columns.
@@ -315,9 +326,12 @@ impl TableRow<'_> {
         }
     }
 
-    /// Returns a cell as a number, also if Proxmox wrote it as a string. Returns 0 for anything else.
+    /// Returns a cell as a number, also if Proxmox wrote it as a string or as true. Returns 0 for anything else.
     pub fn number(&self, key: &str) -> f64 {
-        parse_number(self.text(key).as_bytes()).unwrap_or(0.0)
+        match self.text(key) {
+            "true" => 1.0,
+            text => parse_number(text.as_bytes()).unwrap_or(0.0),
+        }
     }
 }
 

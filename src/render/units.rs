@@ -28,13 +28,14 @@ pub(crate) fn append_byte_size(out: &mut Vec<u8>, bytes: f64) {
     if bytes <= -1.0 {
         out.push(b'-');
     }
-    let bytes = bytes.abs() as u64;
+    // No number of a node is as large. The limit leaves room for the hundredths.
+    let bytes = bytes.abs().min(1e30) as u128;
     if bytes == 0 {
         return out.push(b'0');
     }
-    let unit = bytes.ilog2() / 10;
+    let unit = (bytes.ilog2() / 10).min(UNITS.len() as u32 - 1);
     // Rounds to at most two decimals, without trailing zeros.
-    let hundredths = (u128::from(bytes) * 100 + (1 << (10 * unit) >> 1)) >> (10 * unit);
+    let hundredths = (bytes * 100 + (1 << (10 * unit) >> 1)) >> (10 * unit);
     append_number(out, (hundredths / 100) as u64);
     match (hundredths % 100) as u8 {
         0 => {}
@@ -110,6 +111,7 @@ mod tests {
             push_byte_size(&mut s, n);
             s
         };
+        assert_eq!([bytes(1e21), bytes(-1e300).chars().take(3).collect()], ["867.36EiB", "-86"]);
         assert_eq!([bytes(0.0), bytes(1023.0), bytes(536870912.0), bytes(1.5e15)], ["0", "1023B", "512MiB", "1.33PiB"]);
         let duration = |n| {
             let mut s = String::new();

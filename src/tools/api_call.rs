@@ -4,7 +4,7 @@ use super::call_list::{ListRun, authorize_list, describe_list, read_list};
 use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::call_failed;
 use super::followed_task::FollowedTask;
-use super::output::{answer_output, with_notes};
+use super::output::{json_output, render_answer, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, required, with_output_options};
 use super::tasks::{DEFAULT_WAIT, follow_task};
 use crate::base::hint::render_error;
@@ -68,7 +68,7 @@ pub(super) const PROXMOX_API_CALL: ToolDefinition = ToolDefinition {
             "instead of path: several with one question, sent in order until one fails",
         ),
         optional("dry_run", ParameterKind::Flag, "show it, send nothing"),
-        optional("wait", ParameterKind::Flag, "where it starts a task, wait up to 45 s for its end"),
+        optional("wait", ParameterKind::Flag, "wait up to 45 s for the end of its task, its command or HA"),
         optional("confirm", ParameterKind::Name, "the code of the answer that asked for it"),
     ]),
     effect: ToolEffect::Destructive,
@@ -92,7 +92,7 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
         method: args.text("method").and_then(Method::from_name),
         path,
         data: args.object("data"),
-        fetch_all: !options.is_plain(),
+        fetch_all: options.selects(),
     };
     let authorized = authorize(&cluster, spec).map_err(|error| call_failed(&cluster, error))?;
     if args.flag("dry_run") {
@@ -114,7 +114,7 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
             let mut notes: Vec<String> = outcome.location.into_iter().chain(outcome.notes).collect();
             let task = describe_task(&upid);
             notes.push(format!("{task} continues as a task: wait_for_task with this upid{label} waits for its end"));
-            Ok(with_notes(answer_output(outcome.response.into_payload(), wants_structured), &notes))
+            Ok(with_notes(json_output(outcome.response.into_payload(), wants_structured), &notes))
         }
         None => render_outcome(call, &cluster, &options, outcome),
     }
@@ -259,7 +259,7 @@ fn follow_started_task(
             let reason = cluster.redact(render_error(&denied));
             notes.extend(location);
             notes.push(format!("the task was begun and can't be waited for: {reason}"));
-            let output = answer_output(outcome.response.into_payload(), call.context.wants_structured);
+            let output = json_output(outcome.response.into_payload(), call.context.wants_structured);
             return Ok(with_notes(output, &notes));
         }
     };
@@ -300,7 +300,10 @@ fn render_outcome(
     options: &OutputOptions,
     outcome: Outcome,
 ) -> Result<ToolOutput, ToolError> {
-    let Outcome { response, mut notes, operation, is_change, changed, location, .. } = outcome;
+    let Outcome { response, mut notes, operation, path, is_change, changed, location, .. } = outcome;
+    if let (true, Some(changed)) = (call.args.flag("wait"), &changed) {
+        cluster.follow_ha_change(changed, Instant::now() + DEFAULT_WAIT);
+    }
     let lines = changed.map(|changed| cluster.describe_changed(&changed)).unwrap_or_default();
     if lines.is_empty() {
         notes.splice(0..0, location);
@@ -315,11 +318,10 @@ fn render_outcome(
         return Ok(with_notes(ToolOutput::with_structured(text, structured), &notes));
     }
     notes.splice(0..0, lines);
-    let is_envelope = response.has_extra_fields();
-    match options.render(response.into_payload(), is_envelope, call.max_result_bytes) {
-        Ok(rendered) => {
-            notes.extend(rendered.note);
-            Ok(with_notes(answer_output(rendered.text, wants_structured), &notes))
+    match render_answer(cluster, &path, options, response, call.max_result_bytes, wants_structured) {
+        Ok(mut answer) => {
+            notes.append(&mut answer.notes);
+            Ok(with_notes(answer.into_output(), &notes))
         }
         Err(error) if is_change => {
             let text = format!("{operation} was done, but its answer can't be shown so: {}", render_error(&error));

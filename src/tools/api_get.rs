@@ -2,7 +2,7 @@
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::render_call_error;
-use super::output::{answer_output, format_notes, with_notes};
+use super::output::{RenderedAnswer, format_notes, render_answer, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, with_output_options};
 use crate::base::hint::render_error;
 use crate::call::{CallError, CallSpec, ClusterHandle, Outcome, fan_out, split_leading_method};
@@ -42,12 +42,14 @@ fn proxmox_api_get(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let args = call.args;
     let cluster = call.scope.select(args.text("cluster"))?;
     let options = OutputOptions::from_args(args)?;
-    let reader = PathReader { cluster: &cluster, options: &options, params: args.object("params") };
+    let options = if args.text("path").is_none() { options.for_one_of_many() } else { options };
+    let wants_structured = call.context.wants_structured && args.text("path").is_some();
+    let reader = PathReader { cluster: &cluster, options: &options, params: args.object("params"), wants_structured };
     match (args.text("path"), args.text_list("paths")) {
         (Some(path), None) => {
             let answer = reader.read(path, call.max_result_bytes);
-            let answer = answer.map_err(|error| ToolError::Failed(reader.render_error(error)))?;
-            Ok(with_notes(answer_output(answer.text, call.context.wants_structured), &answer.notes))
+            let PathAnswer { answer, notes } = answer.map_err(|error| ToolError::Failed(reader.render_error(error)))?;
+            Ok(with_notes(answer.into_output(), &notes))
         }
         (None, Some(paths)) if (1..=MAX_PATHS).contains(&paths.len()) => {
             read_paths(&reader, &paths, call.max_result_bytes)
@@ -71,7 +73,9 @@ fn read_paths(reader: &PathReader<'_>, paths: &[&str], max_bytes: usize) -> Resu
         return Err(ToolError::Failed(lines.collect::<Vec<_>>().join("\n")));
     }
     let texts = paths.iter().zip(answers).map(|(path, answer)| match answer {
-        Ok(PathAnswer { text, notes }) => format!("{path}:\n{text}{}", format_notes('\n', &notes)),
+        Ok(PathAnswer { answer, notes }) => {
+            format!("{path}:\n{}{}", answer.text.trim_end(), format_notes('\n', &notes))
+        }
         Err(error) => format!("{path}: failed: {}", reader.render_error(error)),
     });
     // One content: some clients show the model only the first one.
@@ -83,6 +87,7 @@ struct PathReader<'a> {
     cluster: &'a ClusterHandle<'a>,
     options: &'a OutputOptions,
     params: Option<&'a Map<String, Value>>,
+    wants_structured: bool,
 }
 
 /// The reason why a path has no answer to show.
@@ -102,7 +107,7 @@ enum ReadError {
 
 /// The answer to one read.
 struct PathAnswer {
-    text: String,
+    answer: RenderedAnswer,
     notes: Vec<String>,
 }
 
@@ -111,12 +116,11 @@ impl PathReader<'_> {
         if let Some(method) = split_leading_method(path).0.filter(|method| *method != Method::Get) {
             return Err(ReadError::NotARead(method));
         }
-        let spec = CallSpec { method: Some(Method::Get), path, data: self.params, fetch_all: !self.options.is_plain() };
-        let Outcome { response, mut notes, .. } = self.execute(spec)?;
-        let is_envelope = response.has_extra_fields();
-        let rendered = self.options.render(response.into_payload(), is_envelope, max_bytes)?;
-        notes.extend(rendered.note);
-        Ok(PathAnswer { text: rendered.text, notes })
+        let spec = CallSpec { method: Some(Method::Get), path, data: self.params, fetch_all: self.options.selects() };
+        let Outcome { response, path, mut notes, .. } = self.execute(spec)?;
+        let mut answer = render_answer(self.cluster, &path, self.options, response, max_bytes, self.wants_structured)?;
+        notes.append(&mut answer.notes);
+        Ok(PathAnswer { answer, notes })
     }
 
     /// Executes a call that only reads.

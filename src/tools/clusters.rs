@@ -7,6 +7,7 @@ use crate::base::json_scan::{find_string, walk};
 use crate::call::{ClusterHandle, LookupError, fan_out};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
+use crate::pve::token_privileges::TokenPrivileges;
 use crate::render::cluster_errors::{ErrorText, ReadFailure};
 use crate::render::clusters::{ClusterCheck, ClusterHealth, render_clusters};
 
@@ -75,5 +76,8 @@ fn fetch_health(cluster: &ClusterHandle<'_>) -> Result<ClusterHealth, HealthErro
     if !is_list_of_objects {
         return Err(HealthError::UnexpectedAnswer("/nodes"));
     }
-    Ok(ClusterHealth { version: version.into_owned(), online_nodes, nodes })
+    let privileges = cluster.read("/access/permissions").ok();
+    let privileges = privileges.and_then(|answer| TokenPrivileges::parse(answer.data()));
+    let has_privileges = privileges.is_none_or(|privileges| !privileges.is_empty());
+    Ok(ClusterHealth { version: version.into_owned(), online_nodes, nodes, has_privileges })
 }

@@ -10,12 +10,15 @@ use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::pve::knowledge::answers::KnownAnswer;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
+use crate::pve::rows::parse_list;
 use crate::render::cluster_errors::{AllClustersFailed, ErrorText, ReadFailure, prefix_cluster};
 use crate::render::health::describe_health;
 use crate::render::labels::now_seconds;
 use crate::render::list::{ListForm, RenderedList};
 use crate::render::overview::{ClusterView, render_overview};
 use crate::render::resources::{ClusterRows, is_shown_member, render_nodes, render_resources};
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
 /// The most clusters whose nodes are asked at once for an overview.
 const MAX_CONCURRENT_CLUSTERS: usize = 8;
@@ -41,8 +44,8 @@ fn list_nodes(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
 pub(super) const GET_CLUSTER_RESOURCES: ToolDefinition = ToolDefinition {
     name: "get_cluster_resources",
     title: "Get cluster resources",
-    description: "Everything a cluster (or every cluster) runs: VMs, containers, nodes, storages, pools, with state and \
-        use, under a summary. Type overview: what needs attention, in 2 KB. Read it first.",
+    description: "What a cluster or every cluster runs: VMs, containers, nodes, storages, pools, with state and \
+        use, under a summary. Type overview first: what needs attention.",
     parameters: &[
         CLUSTER_OR_ALL,
         optional(
@@ -53,9 +56,7 @@ pub(super) const GET_CLUSTER_RESOURCES: ToolDefinition = ToolDefinition {
     ],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
-    loading: ToolLoading::OnDemand {
-        search_hint: "health problems inventory all VM container LXC QEMU storage pool usage Proxmox PVE",
-    },
+    loading: ToolLoading::OnDemand { search_hint: "health problems inventory VM container storage pool Proxmox" },
     is_paged: true,
     handler: get_cluster_resources,
 };
@@ -117,7 +118,11 @@ fn query_clusters(
             "[]" => cluster.find_missing_privileges(path, &ApiPath::from_static(path), kind),
             _ => None,
         };
-        Ok((response, missing_privileges))
+        let available = match kind {
+            Some("storage") if clusters.len() == 1 => read_available(cluster, response.data()),
+            _ => HashMap::new(),
+        };
+        Ok((response, missing_privileges, available))
     });
     let rows: Vec<_> = clusters
         .iter()
@@ -125,9 +130,35 @@ fn query_clusters(
         .map(|(cluster, answer)| ClusterRows {
             name: cluster.name(),
             label: cluster.label(),
-            rows: answer.as_ref().map(|(response, _)| response.data()).map_err(ReadFailure::clone),
-            missing_privileges: answer.as_ref().ok().and_then(|(_, missing)| missing.clone()),
+            rows: answer.as_ref().map(|(response, ..)| response.data()).map_err(ReadFailure::clone),
+            available: answer.as_ref().map(|(.., available)| available.clone()).unwrap_or_default(),
+            missing_privileges: answer.as_ref().ok().and_then(|(_, missing, _)| missing.clone()),
         })
         .collect();
     Ok(render(&rows, call.list_form())?.into())
+}
+
+/// The most nodes that are asked for the free space of their storages.
+const MAX_STORAGE_NODES: usize = 16;
+
+/// The time for the free space of all storages.
+const STORAGE_TIME: Duration = Duration::from_secs(5);
+
+/// Reads what is available on each storage, by its id in the list of resources. (PVE: this list has the used and the
+/// whole size alone. A file system keeps a part for itself, so their difference is not what is available.)
+fn read_available(cluster: &ClusterHandle<'_>, rows: &str) -> HashMap<String, u64> {
+    let deadline = Instant::now() + STORAGE_TIME;
+    let nodes = parse_list(rows, |row| (row.text("status") == "available").then(|| row.text("node")));
+    let nodes: BTreeSet<String> = nodes.into_iter().flatten().collect();
+    let nodes: Vec<String> = nodes.into_iter().take(MAX_STORAGE_NODES).collect();
+    let answers = fan_out(&nodes, nodes.len(), |node| {
+        let path = ApiPath::from_segments(&["nodes", node, "storage"]).ok()?;
+        let answer = cluster.look_up_until(deadline, path, ApiParams::new()).ok()?;
+        parse_list(answer.data(), |row| {
+            // A storage that is not active has a size of 0.
+            let bytes = row.count("avail").filter(|_| row.flag("active"))?;
+            Some((format!("storage/{node}/{}", row.text("storage")), bytes))
+        })
+    });
+    answers.into_iter().flatten().flatten().collect()
 }

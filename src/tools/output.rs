@@ -1,9 +1,11 @@
 //! The output of a tool, with notes.
 
-use crate::base::json_scan::walk;
+use crate::call::{ApiResponse, ClusterHandle};
 use crate::mcp::catalog::ToolOutput;
 use crate::mcp::content::Content;
+use crate::pve::path::ApiPath;
 use crate::render::list::RenderedList;
+use crate::render::output::{OutputError, OutputOptions, RenderedResult};
 
 impl From<RenderedList> for ToolOutput {
     fn from(list: RenderedList) -> Self {
@@ -17,14 +19,48 @@ pub(super) fn with_notes(mut output: ToolOutput, notes: &[String]) -> ToolOutput
     output
 }
 
-/// Returns the output of an API answer. Its text is JSON, unless the caller asked for a table.
-pub(super) fn answer_output(text: String, wants_structured: bool) -> ToolOutput {
-    let structured = wants_structured.then(|| format!("{{\"data\":{text}}}")).filter(|json| is_json(json));
-    ToolOutput::with_structured(text, structured)
+/// An API answer in a form for the model, and in one for programs.
+pub(super) struct RenderedAnswer {
+    pub(super) text: String,
+    /// The JSON text of an object, if the client wants it.
+    pub(super) structured: Option<String>,
+    pub(super) notes: Vec<String>,
 }
 
-fn is_json(text: &str) -> bool {
-    walk(text, &mut |_, _| true)
+impl RenderedAnswer {
+    pub(super) fn into_output(self) -> ToolOutput {
+        ToolOutput::with_structured(self.text, self.structured)
+    }
+}
+
+/// Renders the answer of a path.
+pub(super) fn render_answer(
+    cluster: &ClusterHandle<'_>,
+    path: &ApiPath,
+    options: &OutputOptions,
+    response: ApiResponse,
+    max_bytes: usize,
+    wants_structured: bool,
+) -> Result<RenderedAnswer, OutputError> {
+    let is_envelope = response.has_extra_fields();
+    let options = options.for_answer(cluster.find_answer_facts(path, options, response.data()));
+    let mut notes = cluster.find_remarks(path, response.data());
+    let payload = response.into_payload();
+    let json = match wants_structured && options.is_readable() {
+        true => Some(options.as_json().render(payload.clone(), is_envelope, max_bytes)?.text),
+        false => None,
+    };
+    let RenderedResult { text, note } = options.render(payload, is_envelope, max_bytes)?;
+    let json = json.as_deref().or((wants_structured && !options.is_readable()).then_some(text.as_str()));
+    let structured = json.map(|json| format!("{{\"data\":{json}}}"));
+    notes.extend(note);
+    Ok(RenderedAnswer { text, structured, notes })
+}
+
+/// Returns the output of an answer that is JSON.
+pub(super) fn json_output(text: String, wants_structured: bool) -> ToolOutput {
+    let structured = wants_structured.then(|| format!("{{\"data\":{text}}}"));
+    ToolOutput::with_structured(text, structured)
 }
 
 /// Returns the texts of an output, with its notes.

@@ -1,7 +1,7 @@
 //! The arguments of a tool that shows an answer.
 
 use crate::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
-use crate::render::output::{OutputArguments, OutputError, OutputOptions};
+use crate::render::output::{OutputArguments, OutputError, OutputFormat, OutputOptions};
 
 /// The parameters of a tool that shows an answer.
 pub const PARAMS: [ToolParameter; 6] = [
@@ -10,7 +10,7 @@ pub const PARAMS: [ToolParameter; 6] = [
     optional_param("sort", ParameterKind::CommaList, "-mem,name"),
     optional_param("limit", ParameterKind::Count, "rows"),
     optional_param("offset", ParameterKind::Count, "rows to skip"),
-    optional_param("format", ParameterKind::Choice(&["json", "table"]), "default: json"),
+    optional_param("format", ParameterKind::Choice(&["json", "table"]), "json: raw"),
 ];
 
 const fn optional_param(name: &'static str, kind: ParameterKind, description: &'static str) -> ToolParameter {
@@ -26,7 +26,10 @@ impl OutputOptions {
             sort: args.text("sort"),
             limit: args.count("limit"),
             offset: args.count("offset"),
-            table: args.text("format") == Some("table"),
+            format: args.text("format").map(|format| match format {
+                "json" => OutputFormat::Json,
+                _ => OutputFormat::Table,
+            }),
         };
         Self::parse(&arguments)
     }
@@ -53,9 +56,9 @@ mod tests {
     fn arguments_are_accepted_in_the_types_that_models_send() {
         let answer = r#"[{"n":"b"},{"n":"c"},{"n":"a"}]"#;
         for arguments in [
-            json!({"sort": "n", "offset": "1", "limit": 1.0}),
-            json!({"filter": "n=b", "fields": "n", "limit": "0"}),
-            json!({"filter": ["n!=a", "n!=c"], "fields": "[\"n\", \"x\"]", "sort": []}),
+            json!({"sort": "n", "offset": "1", "limit": 1.0, "format": "json"}),
+            json!({"filter": "n=b", "fields": "n", "limit": "0", "format": "json"}),
+            json!({"filter": ["n!=a", "n!=c"], "fields": "[\"n\", \"x\"]", "sort": [], "format": "json"}),
             json!({"sort": "n", "offset": 1, "limit": 1, "format": "JSON"}),
         ] {
             assert_eq!(render(arguments, answer).unwrap(), r#"[{"n":"b"}]"#);

@@ -3,9 +3,12 @@
 use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::{call_failed, render_call_error};
 use super::followed_task::FollowedTask;
+use super::output::with_notes;
 use super::parameters::{optional, required};
 use crate::base::hint::render_error;
-use crate::call::{ClusterHandle, FindTaskError, TaskReport, TaskWatch, UnknownTask, find_task_cluster};
+use crate::call::{
+    AwaitedGuest, ClusterHandle, FindTaskError, GuestWaitEnd, TaskReport, TaskWatch, UnknownTask, find_task_cluster,
+};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::mcp::context::CallContext;
@@ -13,6 +16,7 @@ use crate::pve::task::{TaskState, Upid, WaitLimits};
 use crate::render::cluster_errors::prefix_cluster;
 use crate::render::quoted::quote;
 use crate::render::task::describe_task;
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// The default wait. Clients often end a call after 60 s, and an answer that the task still runs is better than none.
@@ -33,10 +37,11 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) const WAIT_FOR_TASK: ToolDefinition = ToolDefinition {
     name: "wait_for_task",
     title: "Wait for a task",
-    description: "Waits until a task (the UPID:… that a call answered) has ended: how it ended, how long it took, the last \
-        lines of its log. A failed task is an error. One that still runs continues by itself: call again with the same upid.",
+    description: "Waits until a task (the UPID:… that a call answered) has ended: how it ended, how long it took, its \
+        object, the last lines of its log; or until a guest has a state. A failed task is an error. One that still runs \
+        continues by itself: call again with the same upid.",
     parameters: &[
-        required("upid", ParameterKind::Name, "the whole UPID:…, as answered"),
+        required("upid", ParameterKind::Name, "the whole UPID:…; or web01 running (stopped, unlocked, ha started)"),
         optional("cluster", ParameterKind::Name, "default: the one that knows the task"),
         optional("timeout", ParameterKind::Count, "seconds, 1 to 3600 (default: 45; clients often give up at 60)"),
     ],
@@ -56,6 +61,9 @@ fn wait_for_task(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
         }
     };
     let deadline = Instant::now() + timeout;
+    if let Some(awaited) = AwaitedGuest::parse(call.args.text("upid").expect("a required parameter")) {
+        return wait_for_state(call, &awaited, deadline);
+    }
     let upid = Upid::parse(call.args.text("upid").expect("a required parameter"));
     let upid = upid.map_err(|error| ToolError::Failed(render_error(&error)))?;
     let clusters = call.scope.select_all(call.args.text("cluster"))?;
@@ -65,6 +73,49 @@ fn wait_for_task(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     };
     let watch = cluster.watch_task(&upid).map_err(|error| call_failed(cluster, error))?;
     follow_task(call.context, cluster, watch, &FollowedTask::named(&upid), deadline)
+}
+
+/// Waits until a guest has a state.
+fn wait_for_state(call: &ToolCall<'_>, awaited: &AwaitedGuest, deadline: Instant) -> Result<ToolOutput, ToolError> {
+    let clusters = call.scope.select_all(call.args.text("cluster"))?;
+    let cluster = match clusters.as_slice() {
+        [only] => only,
+        several => {
+            let having: Vec<&ClusterHandle<'_>> =
+                several.iter().filter(|cluster| cluster.has_guest(&awaited.guest).unwrap_or(false)).collect();
+            match having.as_slice() {
+                [only] => *only,
+                [] => return Err(call.reject(format_args!("no cluster that answers has a guest {}", awaited.guest))),
+                many => {
+                    let names: Vec<&str> = many.iter().map(|cluster| cluster.name()).collect();
+                    let names = names.join(", ");
+                    return Err(call.reject(format_args!("{names} have such a guest: name one in cluster")));
+                }
+            }
+        }
+    };
+    let mut last = Duration::ZERO;
+    let mut report = |waited: Duration, line: &str| {
+        if waited >= last + PROGRESS_INTERVAL {
+            call.context.send_progress(waited.as_secs_f64(), None, line);
+            last = waited;
+        }
+    };
+    let failed = |text: String| ToolError::Failed(cluster.redact(prefix_cluster(cluster.label(), &text)));
+    let wait = cluster.wait_for_guest(awaited, deadline, &mut report).map_err(|error| failed(render_error(&error)))?;
+    let text = match wait.end {
+        GuestWaitEnd::Reached => format!("OK: {}", wait.line),
+        GuestWaitEnd::NotYet => {
+            format!("NOT YET {}: {}. Call wait_for_task again to wait on", awaited.state, wait.line)
+        }
+        GuestWaitEnd::HaError => {
+            let hint = "GET /cluster/ha/status/current says why";
+            return Err(failed(format!("FAILED: the HA manager gave up: {}. hint: {hint}", wait.line)));
+        }
+    };
+    let notes: Vec<String> = cluster.label().map(|name| format!("on cluster {name}")).into_iter().collect();
+    let structured = call.context.wants_structured.then(|| json!({"summary": text}).to_string());
+    Ok(with_notes(ToolOutput::with_structured(text, structured), &notes))
 }
 
 /// Waits for the end of a task and returns its result. Where the client supports tasks, the call continues as one

@@ -1,5 +1,6 @@
 //! Every text that a model, a client or an operator sees, as golden files in `snapshots/`.
 
+mod agent;
 mod answers;
 mod audit_files;
 mod background_tasks;

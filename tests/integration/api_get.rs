@@ -4,7 +4,7 @@ use crate::support::node::{Node, ScriptedReply};
 use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox_with};
 use crate::support::raw::eventually;
 use crate::support::test_tools::{product, tool_state};
-use crate::support::tool::{ToolResult, call, call_with};
+use crate::support::tool::{ToolResult, as_json, call, call_with};
 use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
@@ -54,7 +54,7 @@ fn start_server(node: &Node, cap: usize) -> McpServer {
 
 #[track_caller]
 fn get(server: &McpServer, arguments: Value) -> ToolResult {
-    let result = call(server, "proxmox_api_get", arguments);
+    let result = call(server, "proxmox_api_get", as_json(arguments));
     assert!(!result.failed, "{result:?}");
     result
 }

@@ -318,6 +318,10 @@ fn arguments_of_a_list_are_checked() {
         let result = server.call_as(0, CALL, arguments.clone());
         assert!(result.failed && result.text.contains(problem), "{arguments}: {result:?}");
     }
+    // A member that is there twice, within JSON text.
+    let twice = r#"[{"path":"/qemu/100/config","method":"PUT","data":{"memory":1,"memory":2}}]"#;
+    let result = server.call_as(0, CALL, json!({"calls": twice}));
+    assert!(result.failed && result.text.contains("memory"), "{result:?}");
     assert_eq!(server.node.writes(), [""; 0]);
     for calls in [
         json!([memory("100")]).to_string().into(),

@@ -37,7 +37,10 @@ fn calls(cluster: Option<&str>) -> Vec<(&'static str, Value)> {
         ("find_guest", named(json!({"query": "100"}))),
         ("wait_for_task", named(json!({"upid": "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:"}))),
         ("list_clusters", json!({"check": true})),
-        ("proxmox_api_call", json!({"cluster": cluster.unwrap_or("test"), "path": "/cluster/resources"})),
+        (
+            "proxmox_api_call",
+            json!({"cluster": cluster.unwrap_or("test"), "path": "/cluster/resources", "format": "json"}),
+        ),
     ]
 }
 

@@ -251,7 +251,7 @@ fn cluster_description_never_lowers_a_risk() {
             }
             let text = call(&server, "describe_api", json!({"path": concrete_path(template), "method": method}));
             // The description belongs to the template that it names.
-            let of_template = text.text.starts_with(&format!("{method} {template} —"));
+            let of_template = text.text.contains(&format!("\n{method} {template} —"));
             let risk = if of_template { known } else { Risk::UNKNOWN };
             assert!(text.failed || text.text.contains(&format!("risk: {risk}")), "{text:?}, {paths:?}");
             for word in ["List nothing", "risk: reads"] {

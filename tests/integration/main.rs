@@ -1,5 +1,6 @@
 //! Tests of the library, in this process.
 
+mod afterwards;
 mod api;
 mod api_get;
 mod api_tasks;
@@ -15,6 +16,7 @@ mod confirmations;
 mod demo;
 mod demo_accounts;
 mod demo_changes;
+mod demo_releases;
 mod depth;
 mod describe;
 mod failover;
@@ -54,3 +56,4 @@ mod streamable_calls;
 mod support;
 mod tasks;
 mod tools;
+mod undo;

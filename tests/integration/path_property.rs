@@ -282,7 +282,10 @@ fn every_path_reaches_the_operation_that_dry_run_shows() {
         let (method, path) = shown_operation(&dry);
         // Before a change by name the config of the guest is read, which may be the path of the change itself.
         let is_meant = |r: &Request| r.method == method && r.path() == format!("/api2/json{path}");
-        let mut requests = requests.into_iter().filter(|r| !is_lookup(r) || is_meant(r));
+        // The object of a change is read before and after it.
+        let is_read_of_change = |r: &Request| method != "GET" && r.method == "GET";
+        let mut requests =
+            requests.into_iter().filter(|r| (!is_lookup(r) || is_meant(r)) && !is_read_of_change(r) && !is_zone(r));
         let first = requests.next();
         prop_assert!(first.is_some(), "{dry:?}, {real:?}");
         let first = first.unwrap();
@@ -321,4 +324,9 @@ fn get_only_reads_for_any_path() {
         Ok(())
     });
     run.unwrap();
+}
+
+/// Returns whether a request reads the zone of a node, for the times of an answer.
+fn is_zone(request: &Request) -> bool {
+    request.method == "GET" && request.target == "/api2/json/nodes/localhost/time"
 }

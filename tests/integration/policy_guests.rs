@@ -231,6 +231,8 @@ fn calls_that_reach_other_guests_are_sent() {
             ("POST /nodes/pve1/vzdump", json!({"vmid": "110"})),
             ("POST /nodes/pve2/vzdump", json!({"all": true})),
             ("POST /cluster/backup", json!({"vmid": "101"})),
+            ("POST /cluster/backup", json!({"vmid": "101", "schedule": "*:0/15"})),
+            ("POST /storage", json!({"storage": "x", "type": "lvm", "vgname": "x"})),
             ("POST /nodes/pve1/stopall", json!({"vms": "110"})),
             ("POST /nodes/pve2/stopall", json!({})),
             ("POST /cluster/bulk-action/guest/shutdown", json!({"vms": [101]})),
@@ -378,6 +380,13 @@ fn change_of_an_object_that_guests_share_reaches_every_guest() {
             ("PUT /cluster/options", json!({"fencing": "hardware"})),
             ("PUT /cluster/qemu/custom-cpu-models/custom-x", json!({"flags": "+aes"})),
             ("DELETE /cluster/ha/groups/all", json!({})),
+            ("POST /storage", json!({"storage": "x", "type": "lvm", "vgname": "x", "base": "san:0.0.0.scsi-1"})),
+            ("DELETE /nodes/pve3/storage/local/content/local:snippets/start.sh", json!({})),
+            ("DELETE /nodes/pve3/storage/local/content/snippets/start.sh", json!({})),
+            ("PUT /cluster/options", json!({"ha": "shutdown_policy=freeze"})),
+            ("PUT /cluster/options", json!({"delete": "crs"})),
+            ("POST /nodes/pve1/services/corosync/restart", json!({})),
+            ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:bulkshutdown::root@pam:", json!({})),
             ("POST /cluster/ha/status/disarm-ha", json!({"resource-mode": "freeze"})),
         ] {
             assert_refused(&server, line, &given);

@@ -6,7 +6,9 @@ use crate::support::node::{Request, ScriptedReply};
 use crate::support::policy::{
     LEVELS, RecordingNode, client, concrete_path, confirming_policy, open_policy, patterns, protected,
 };
-use crate::support::proxmox::{facts_list, is_lookup, is_question_lookup, operation, required, script, segments};
+use crate::support::proxmox::{
+    facts_list, gzipped_facts, is_lookup, is_question_lookup, operation, required, script, segments, server_error,
+};
 use crate::support::test_tools::product_for;
 use crate::support::tool::{ToolResult, ToolServer, call_as};
 use proxmox_mcp::mcp::context::Caller;
@@ -208,7 +210,8 @@ fn lowest_level(server: &ToolServer, tool: &str, arguments: &Value) -> (&'static
         || arguments["method"] == "GET"
         || arguments["path"].as_str().is_some_and(|path| path.starts_with("GET "));
     // A question reads the object that the call changes.
-    let is_call = |r: &Request| !is_lookup(r) && !is_question_lookup(r) && (is_read || r.method != "GET");
+    let is_call =
+        |r: &Request| !is_lookup(r) && !is_question_lookup(r) && !is_state_lookup(r) && (is_read || r.method != "GET");
     let mut lowest = None;
     for (level, (letter, _)) in LEVELS.iter().enumerate() {
         call_from_both_sides(server, level, tool, arguments, |result, who| {
@@ -419,9 +422,164 @@ fn parameters_raise_the_required_level_and_confirmation() {
     }
 }
 
+/// Starts a node with permissions of users, groups and tokens, and with options of guests. The token of the server is
+/// `root@pam!mcp`.
+fn start_with_state() -> RecordingNode {
+    let grant = |path: &str, kind: &str, id: &str, role: &str| json!({"path": path, "type": kind, "ugid": id, "roleid": role, "propagate": 1});
+    let acl = json!([
+        grant("/", "user", "ada@pve", "PVEAdmin"),
+        grant("/", "group", "operators", "PVEVMUser"),
+        grant("/vms", "token", "ci@pve!run", "PVEVMAdmin"),
+        grant("/vms", "token", "root@pam!mcp", "Own"),
+        {"path": "/", "type": "user", "ugid": "eve@pve", "roleid": "PVEAdmin", "propagate": 0},
+    ]);
+    let users = json!([
+        {"userid": "bob@pve", "groups": "operators,guests"},
+        {"userid": "eve@pve", "groups": ""},
+        {"userid": "root@pam", "groups": "owners"},
+    ]);
+    let roles = json!([
+        {"roleid": "PVEAdmin", "privs": "VM.Audit,VM.PowerMgmt,VM.Allocate"},
+        {"roleid": "PVEVMAdmin", "privs": "VM.Audit,VM.PowerMgmt,VM.Allocate"},
+        {"roleid": "PVEVMUser", "privs": "VM.Audit,VM.PowerMgmt"},
+        {"roleid": "PVEAuditor", "privs": "VM.Audit"},
+    ]);
+    let (vm, container) = (
+        json!({"name": "web01", "digest": "x", "net0": "virtio=AA,bridge=vmbr0,firewall=1", "net1": "virtio=BB,bridge=vmbr1"}),
+        json!({"hostname": "dns01", "digest": "x", "mp0": "local:8,mp=/data,backup=1", "mp1": "local:8,mp=/tmp"}),
+    );
+    RecordingNode::with(gzipped_facts(), move |request| {
+        let answer = match (request.method.as_str(), request.target.strip_prefix("/api2/json")?) {
+            ("GET", "/access/acl") => &acl,
+            ("GET", "/access/users?full=1") => &users,
+            ("GET", "/access/roles") => &roles,
+            ("GET", "/nodes/pve1/qemu/100/config") => &vm,
+            ("GET", "/nodes/pve2/lxc/200/config") => &container,
+            _ => return None,
+        };
+        Some(ScriptedReply::data(&answer.to_string()))
+    })
+}
+
+/// Returns the reads by which the server judges a change by the state of the cluster.
+fn is_state_lookup(request: &Request) -> bool {
+    let of_access = ["/access/acl", "/access/users?full=1", "/access/roles"];
+    request.method == "GET" && of_access.iter().any(|path| request.target.strip_prefix("/api2/json") == Some(path))
+}
+
+#[test]
+fn change_that_takes_away_what_it_does_not_name_is_asked() {
+    let server = server_of_levels(start_with_state());
+    let acl = |path: &str, kind: &str, id: &str, role: &str| json!({"path": path, "roles": role, kind: id});
+    let (config, lxc) = ("PUT /nodes/pve1/qemu/100/config", "PUT /nodes/pve2/lxc/200/config");
+    for (line, data, asks) in [
+        // A permission on a deeper path replaces the inherited one.
+        ("PUT /access/acl", acl("/vms/100", "users", "ada@pve", "PVEAuditor"), true),
+        ("PUT /access/acl", acl("vms//100/", "users", "ada@pve", "PVEAuditor"), true),
+        ("PUT /access/acl", acl("/pool/web", "users", "carl@pve,ada@pve", "PVEVMUser"), true),
+        ("PUT /access/acl", acl("/vms/100", "users", "bob@pve", "PVEAuditor"), true),
+        ("PUT /access/acl", acl("/", "users", "bob@pve", "PVEAuditor"), true),
+        ("PUT /access/acl", acl("/vms/100", "groups", "operators", "PVEAuditor"), true),
+        ("PUT /access/acl", acl("/vms/100", "groups", "guests", "PVEAuditor"), true),
+        ("PUT /access/acl", acl("/vms/100", "tokens", "ci@pve!run", "PVEAuditor"), true),
+        // The new role has all of it, or nothing is inherited.
+        ("PUT /access/acl", acl("/vms/100", "users", "ada@pve", "PVEVMAdmin"), false),
+        ("PUT /access/acl", acl("/vms/100", "users", "bob@pve", "PVEAdmin"), false),
+        ("PUT /access/acl", acl("/vms/100", "users", "carl@pve", "PVEAuditor"), false),
+        ("PUT /access/acl", acl("/vms/100", "users", "eve@pve", "PVEAuditor"), false),
+        ("PUT /access/acl", acl("/", "users", "ada@pve", "PVEAuditor"), false),
+        ("PUT /access/acl", acl("/storage/x", "tokens", "ci@pve!run", "PVEAuditor"), false),
+        // The firewall of an interface, or the backup of a volume, is off without its part.
+        (config, json!({"net0": "virtio=AA,bridge=vmbr1"}), true),
+        (config, json!({"net0": "virtio=AA,bridge=vmbr1,firewall=1"}), false),
+        (config, json!({"net1": "virtio=BB,bridge=vmbr0"}), false),
+        (config, json!({"net2": "virtio,bridge=vmbr0"}), false),
+        (lxc, json!({"mp0": "local:8,mp=/data"}), true),
+        (lxc, json!({"mp0": "local:8,mp=/srv,backup=1"}), false),
+        (lxc, json!({"mp1": "local:8,mp=/srv"}), false),
+    ] {
+        let verdict = lowest_level(&server, "proxmox_api_call", &json!({"path": line, "data": data}));
+        assert_eq!(verdict, ("F", asks), "{line} {data}");
+    }
+}
+
+#[test]
+fn change_that_gives_rights_to_the_token_of_the_server_is_asked() {
+    let server = server_of_levels(start_with_state());
+    let acl = |kind: &str, id: &str| json!({"path": "/pool/web", "roles": "PVEAdmin", kind: id});
+    for (line, data, asks) in [
+        ("PUT /access/acl", acl("tokens", "root@pam!mcp"), true),
+        ("PUT /access/acl", acl("users", "root@pam"), true),
+        ("PUT /access/acl", acl("groups", "owners"), true),
+        ("PUT /access/acl", acl("tokens", "root@pam!other"), false),
+        ("PUT /access/users/root@pam", json!({"groups": "admins", "append": 1}), true),
+        ("PUT /access/users/carl@pve", json!({"groups": "admins", "append": 1}), false),
+        ("PUT /access/users/root@pam/token/mcp", json!({"privsep": 0}), true),
+        ("PUT /access/users/root@pam/token/mcp", json!({"expire": 0}), true),
+        ("PUT /access/users/root@pam/token/other", json!({"privsep": 0}), false),
+        ("POST /access/users/root@pam/token/second", json!({"privsep": 0}), true),
+        ("POST /access/users/carl@pve/token/first", json!({}), false),
+        ("PUT /access/roles/Own", json!({"privs": "VM.Allocate", "append": 1}), true),
+        ("PUT /access/roles/PVEAuditor", json!({"privs": "VM.Allocate", "append": 1}), false),
+    ] {
+        let verdict = lowest_level(&server, "proxmox_api_call", &json!({"path": line, "data": data}));
+        assert_eq!(verdict, ("F", asks), "{line} {data}");
+    }
+}
+
+#[test]
+fn change_whose_state_is_not_seen_is_asked() {
+    let blind = RecordingNode::with(gzipped_facts(), |request| {
+        let path = request.target.strip_prefix("/api2/json")?;
+        // The token sees a part of the permissions, without a word about the rest.
+        match (request.method.as_str(), path) {
+            ("GET", "/access/permissions") => Some(ScriptedReply::data(r#"{"/vms":{"VM.Audit":1}}"#)),
+            ("GET", "/access/acl" | "/access/users?full=1") => Some(ScriptedReply::data("[]")),
+            ("GET", "/nodes/pve1/qemu/100/config") => Some(server_error("got timeout")),
+            _ => None,
+        }
+    });
+    let server = server_of_levels(blind);
+    for (line, data) in [
+        ("PUT /access/acl", json!({"path": "/vms/100", "roles": "PVEAuditor", "users": "ada@pve"})),
+        ("PUT /access/roles/x", json!({"privs": "VM.Audit", "append": 1})),
+        ("PUT /nodes/pve1/qemu/100/config", json!({"net0": "virtio,bridge=vmbr0"})),
+    ] {
+        let verdict = lowest_level(&server, "proxmox_api_call", &json!({"path": line, "data": data}));
+        assert_eq!(verdict, ("F", true), "{line} {data}");
+    }
+}
+
+#[test]
+fn service_is_judged_by_its_name() {
+    let server = server_of_levels(RecordingNode::start());
+    let (never, again) = ("This can't be undone.", "Starting it again undoes this.");
+    for (service, action, level, undo) in [
+        ("corosync", "stop", "F", never),
+        ("pve-cluster", "stop", "F", never),
+        ("pveproxy", "stop", "F", never),
+        ("pvedaemon", "stop", "F", never),
+        ("sshd", "stop", "F", never),
+        ("corosync", "restart", "F", never),
+        ("pveproxy", "reload", "F", never),
+        ("postfix", "stop", "F", again),
+        ("chrony", "stop", "F", again),
+        ("pve-firewall", "stop", "F", again),
+        ("postfix", "restart", "O", ""),
+        ("chrony", "reload", "O", ""),
+    ] {
+        let arguments = json!({"path": format!("/nodes/pve1/services/{service}/{action}"), "method": "POST"});
+        assert_eq!(lowest_level(&server, "proxmox_api_call", &arguments), (level, true), "{service} {action}");
+        let mut arguments = arguments;
+        (arguments["dry_run"], arguments["cluster"]) = (true.into(), "X".into());
+        let text = server.call_as(3, "proxmox_api_call", arguments).text;
+        assert!(text.contains(undo) && (undo == never || !text.contains(never)), "{service} {action}: {text}");
+    }
+}
+
 #[test]
 fn same_effect_has_the_same_verdict() {
-    let server = server_of_levels(RecordingNode::start());
+    let server = server_of_levels(start_with_state());
     let rule = |more: Value| {
         let mut rule = json!({"pos": 0});
         more.as_object().expect("a rule").iter().for_each(|(name, value)| rule[name] = value.clone());
@@ -467,6 +625,19 @@ fn same_effect_has_the_same_verdict() {
         ("PUT /nodes/pve1/qemu/100/firewall/options", json!({"dhcp": 1}), ("F", false)),
         ("DELETE /cluster/firewall/rules/0", json!({}), ("F", true)),
         ("PUT /cluster/firewall/rules/0", rule(json!({"enable": 0})), ("F", true)),
+        ("PUT /cluster/firewall/rules/0", rule(json!({"enable": 1})), ("F", true)),
+        ("POST /cluster/firewall/rules", json!({"action": "ACCEPT", "type": "in", "enable": 1}), ("F", true)),
+        ("POST /cluster/firewall/rules", json!({"action": "DROP", "type": "in", "enable": 1}), ("F", true)),
+        ("POST /nodes/pve1/qemu/100/firewall/rules", json!({"action": "DROP", "type": "in", "enable": 1}), ("F", true)),
+        ("POST /cluster/firewall/groups/web", json!({"action": "ACCEPT", "type": "in", "enable": 1}), ("F", true)),
+        // A new rule is off by default.
+        ("POST /cluster/firewall/rules", json!({"action": "DROP", "type": "in"}), ("F", false)),
+        ("POST /nodes/pve1/qemu/100/firewall/rules", json!({"action": "ACCEPT", "type": "in"}), ("F", false)),
+        ("POST /cluster/firewall/ipset/blacklist", json!({"cidr": "192.0.2.0/24"}), ("F", true)),
+        ("DELETE /cluster/firewall/ipset/lan/192.0.2.0%2F24", json!({}), ("F", true)),
+        ("PUT /nodes/pve1/qemu/100/firewall/options", json!({"enable": 1}), ("F", true)),
+        ("PUT /nodes/pve1/qemu/100/firewall/options", json!({"policy_in": "DROP"}), ("F", true)),
+        ("PUT /nodes/pve2/lxc/200/firewall/options", json!({"policy_out": "REJECT"}), ("F", true)),
         ("PUT /cluster/firewall/rules/0", rule(json!({"action": "ACCEPT"})), ("F", true)),
         ("PUT /cluster/firewall/rules/0", rule(json!({"source": "192.0.2.0/24"})), ("F", true)),
         ("PUT /cluster/firewall/rules/0", rule(json!({"comment": "x"})), ("F", false)),
@@ -486,12 +657,39 @@ fn same_effect_has_the_same_verdict() {
         ("POST /cluster/ha/resources/ct:200/relocate", json!({"node": "pve1"}), ("O", true)),
         ("POST /nodes/pve2/lxc/200/migrate", json!({"target": "pve1", "restart": 1}), ("O", true)),
         ("POST /nodes/pve2/lxc/200/migrate", json!({"target": "pve1"}), ("O", false)),
+        ("POST /cluster/ha/resources/ct:200/migrate", json!({"node": "pve1"}), ("O", true)),
+        ("POST /cluster/ha/resources/200/migrate", json!({"node": "pve1"}), ("O", true)),
+        ("POST /cluster/ha/resources/vm:100/migrate", json!({"node": "pve2"}), ("O", false)),
+        ("PUT /cluster/ha/resources/vm:100", json!({"state": "stopped"}), ("F", true)),
+        ("POST /nodes/pve1/startall", json!({}), ("O", true)),
+        ("POST /nodes/pve1/startall", json!({"vms": "100"}), ("O", false)),
+        // A state is lost.
+        (config, json!({"delete": "vmstate"}), ("F", true)),
+        (config, json!({"delete": "unused0"}), ("F", true)),
+        (
+            "POST /storage",
+            json!({"storage": "x", "type": "lvm", "vgname": "x", "base": "san:0.0.0.scsi-1"}),
+            ("F", true),
+        ),
+        ("POST /storage", json!({"storage": "x", "type": "lvm", "vgname": "x"}), ("F", false)),
+        // The network of a node may be cut off.
+        ("PUT /nodes/pve1/network", json!({}), ("F", true)),
+        ("PUT /cluster/options", json!({"webauthn": "rp=x"}), ("F", true)),
         // Notifications no longer arrive.
         ("PUT /cluster/notifications/matchers/x", json!({"disable": 1}), ("F", true)),
         ("PUT /cluster/options", json!({"notify": "fencing=never"}), ("F", true)),
         // Guests no longer have copies, or are no longer backed up.
         ("DELETE /cluster/replication/100-0", json!({}), ("F", true)),
         ("PUT /cluster/replication/100-0", json!({"remove_job": "full"}), ("F", true)),
+        ("PUT /cluster/replication/100-0", json!({"disable": 1}), ("F", true)),
+        ("PUT /cluster/replication/100-0", json!({"schedule": "2099-01-01 00:00"}), ("F", true)),
+        ("PUT /cluster/replication/100-0", json!({"schedule": "*/30"}), ("F", false)),
+        ("PUT /cluster/backup/x", json!({"enabled": 0}), ("F", true)),
+        ("PUT /cluster/backup/x", json!({"schedule": "2099-01-01"}), ("F", true)),
+        ("PUT /cluster/backup/x", json!({"schedule": "mon..fri 22:00"}), ("F", false)),
+        (config, json!({"scsi0": "local-lvm:vm-100-disk-0,backup=0"}), ("F", true)),
+        (config, json!({"scsi0": "local-lvm:vm-100-disk-0,replicate=no"}), ("F", true)),
+        (lxc, json!({"mp0": "local:8,mp=/data,backup=0"}), ("F", true)),
         ("DELETE /storage/x", json!({}), ("F", true)),
         ("PUT /storage/x", json!({"disable": 1}), ("F", true)),
         ("PUT /storage/x", json!({"delete": "content"}), ("F", true)),
@@ -523,6 +721,7 @@ fn words_of_the_caller_leave_the_cluster_only_after_a_question() {
         ("PUT /storage/x", json!({"port": 8007})),
         ("PUT /cluster/options", json!({"http_proxy": "http://x.example"})),
         ("PUT /nodes/pve1/dns", json!({"search": "x.example", "dns1": "192.0.2.1"})),
+        ("PUT /access/users/root@pam", json!({"email": "x@x.example"})),
         ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "mailto": "x@x.example"})),
         ("PUT /cluster/backup/x", json!({"mailto": "x@x.example"})),
         ("PUT /cluster/notifications/endpoints/webhook/x", json!({"url": "https://x.example"})),

@@ -2,7 +2,7 @@
 
 use crate::support::node::{Node, Request, ScriptedReply, closed_endpoint};
 use crate::support::test_tools::product;
-use crate::support::tool::{ToolResult, call, call_with};
+use crate::support::tool::{ToolResult, as_json, call, call_with};
 use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
@@ -21,7 +21,7 @@ fn demo(step: Duration) -> Demo {
 }
 
 fn api(server: &McpServer, arguments: Value) -> Value {
-    let result = call(server, "proxmox_api_call", arguments);
+    let result = call(server, "proxmox_api_call", as_json(arguments));
     assert!(!result.failed, "{result:?}");
     serde_json::from_str(&result.text).expect("JSON")
 }

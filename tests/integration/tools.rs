@@ -177,7 +177,7 @@ fn raw_post_starts_a_vm_and_its_task_finishes() {
     let upid = upid.trim_matches('"');
     assert!(upid.starts_with("UPID:pve"), "{upid}");
     let node = upid.split(':').nth(1).expect("a node");
-    let status = json!({"path": format!("nodes/{node}/tasks/{upid}/status")});
+    let status = json!({"path": format!("nodes/{node}/tasks/{upid}/status"), "format": "json"});
     let deadline = Instant::now() + Duration::from_secs(30);
     let end = loop {
         let status: Value = serde_json::from_str(&call(&server, "proxmox_api_call", status.clone())).expect("JSON");
@@ -191,7 +191,7 @@ fn raw_post_starts_a_vm_and_its_task_finishes() {
     let current: Value = serde_json::from_str(&call(
         &server,
         "proxmox_api_call",
-        json!({"path": format!("/api2/json{guest}/status/current")}),
+        json!({"path": format!("/api2/json{guest}/status/current"), "format": "json"}),
     ))
     .expect("JSON");
     assert_eq!(current["status"], "running");

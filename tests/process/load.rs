@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 use std::fs;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CLIENTS: usize = 64;
 /// A debug build takes many times as long for each byte, so the load and the budget are smaller.
@@ -20,6 +20,9 @@ const BUDGET_MIB: u64 = 256 / SCALE as u64;
 const FIXED_MIB: u64 = 64;
 /// The most memory of an open connection beside the budget: stack, buffers, TLS, and the part that is not counted.
 const CONNECTION_KIB: u64 = 64;
+
+/// The memory that may stay after a burst: code that has run, caches, and pages that are partly in use.
+const RETAINED_KIB: u64 = 8 << 10;
 
 /// Returns the list of resources of a cluster with many guests.
 fn resources() -> String {
@@ -34,11 +37,11 @@ fn resources() -> String {
     format!("[{}]", rows.collect::<Vec<_>>().join(","))
 }
 
-/// Returns the most memory that the program has had at once, in MiB.
-fn peak_memory(server: &ProgramServer) -> u64 {
+/// Returns a figure of the program's memory in KiB: `VmRSS`, the present one, or `VmHWM`, the most at once.
+fn memory_kib(server: &ProgramServer, figure: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", server.process.child.id())).expect("the process runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the peak");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
+    let line = status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':')).expect("the figure");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 /// Returns large calls: one that the server accepts, one of too many values, and one text.
@@ -112,9 +115,70 @@ fn the_worst_requests_of_many_clients_stay_within_the_budget() {
             });
         }
     });
-    let peak = peak_memory(&server);
+    let peak = memory_kib(&server, "VmHWM") >> 10;
     assert!(peak <= BUDGET_MIB + FIXED_MIB, "{peak} MiB with a budget of {BUDGET_MIB} MiB");
     println!("peak memory: {peak} MiB with a budget of {BUDGET_MIB} MiB");
+}
+
+#[test]
+fn memory_is_returned_within_a_minute_of_a_burst() {
+    let resources = resources();
+    let log = format!("\"{}\"", "x".repeat(4 << 20));
+    let node = Node::start_as(Identity::Plain, move |request| match request.path() {
+        "/api2/json/cluster/resources" => ScriptedReply::data(&resources),
+        "/api2/json/nodes/pve1/syslog" => ScriptedReply::data(&log),
+        _ => ScriptedReply::data("{}"),
+    });
+    let cluster = json!({"timeout_seconds": 120});
+    let server = ProgramServer::builder(&lab(&node, &cluster)).flags(&["--stream-delay", "120"]).start();
+    let before = memory_kib(&server, "VmRSS");
+    let large = large_calls();
+    thread::scope(|scope| {
+        for client in 0..CLIENTS / 2 {
+            let (server, large) = (&server.endpoint, &large);
+            scope.spawn(move || {
+                let token = if client % 2 == 0 { READER } else { OPERATOR };
+                for message in [
+                    &call(1, "get_cluster_resources", json!({})),
+                    &call(2, "find_guest", json!({"query": "web-1999"})),
+                    &call(3, "proxmox_api_get", json!({"path": "/nodes/pve1/syslog"})),
+                ]
+                .into_iter()
+                .chain(large)
+                {
+                    post(server, token, message);
+                }
+            });
+        }
+    });
+    let peak = memory_kib(&server, "VmHWM");
+    assert!(peak > before + 4 * RETAINED_KIB, "the burst takes memory: {before} KiB, then {peak} KiB");
+    let begun = Instant::now();
+    let mut now = memory_kib(&server, "VmRSS");
+    while now > before + RETAINED_KIB {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{before} KiB before the burst, {now} KiB after it");
+        thread::sleep(Duration::from_millis(50));
+        now = memory_kib(&server, "VmRSS");
+    }
+    println!("memory: {before} KiB, at most {peak} KiB, {now} KiB after {:.1?}", begun.elapsed());
+}
+
+#[test]
+fn guests_of_very_many_tags_take_little_more_memory_than_their_text() {
+    let text = "a;".repeat(5_000);
+    let rows = (100..1_600 / SCALE as u32 + 100).map(|vmid| {
+        json!({"id": format!("qemu/{vmid}"), "vmid": vmid, "type": "qemu", "name": text.replace(';', "-"), "tags": text})
+            .to_string()
+    });
+    let resources = format!("[{}]", rows.collect::<Vec<_>>().join(","));
+    let size = resources.len() as u64 >> 10;
+    let node = Node::start(move |_| ScriptedReply::data(&resources));
+    let server = ProgramServer::start_lab(&node, &json!({}));
+    let before = memory_kib(&server, "VmHWM");
+    let found = server.call(READER, "find_guest", json!({"query": "zz-99999"}));
+    assert!(texts(&found).contains("no guest fits"), "{found}");
+    let more = memory_kib(&server, "VmHWM") - before;
+    assert!(more < 8 * size, "{more} KiB for an answer of {size} KiB");
 }
 
 #[test]

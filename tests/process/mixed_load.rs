@@ -56,10 +56,10 @@ fn clients_with_the_same_ids_on_all_transports_get_only_their_own_answers() {
 
     let mut clients: Vec<(String, Box<dyn Transport + Send>, bool)> = Vec::new();
     for n in 0..SSE_CLIENTS {
-        clients.push((format!("sse{n}"), Box::new(SseTransport::open(server.address)), true));
+        clients.push((format!("sse{n}"), Box::new(SseTransport::open(server.address, "")), true));
     }
     for n in 0..HTTP_CLIENTS {
-        let link = HttpTransport::open(server.address, n % 2 == 0);
+        let link = HttpTransport::open(server.address, n % 2 == 0, "");
         clients.push((format!("http{n}"), Box::new(link), true));
     }
     for n in 0..STDIO_CLIENTS {

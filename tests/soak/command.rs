@@ -1,10 +1,12 @@
 //! `cargo run --release --example soak`: the released program under load and faults, for minutes. See `USAGE`.
 
+mod abuse;
 mod resource_usage;
 mod run;
 mod session;
 mod simulated_cluster;
 mod statistics;
+mod supervisor;
 #[path = "../support/mod.rs"]
 mod support;
 mod transport;
@@ -16,7 +18,9 @@ use std::time::Duration;
 
 const USAGE: &str = "\
 Runs proxmox-mcp against two simulated clusters, with many sessions over POST /mcp, GET /sse and stdio that check every
-answer, while the nodes of one cluster die, hang and lose answers every minute and clusters.json changes under way.
+answer, while the nodes of one cluster die, hang and lose answers every minute and clusters.json changes under way. One
+client that may only read sends the worst requests, holds silent connections and leaves its calls. For a part of each
+minute the log is not read, and for another part clusters.json changes 50 times per second.
 
   cargo build --release
   cargo run --release --example soak -- [--minutes N] [--sessions N] [--server PATH]
@@ -25,8 +29,9 @@ answer, while the nodes of one cluster die, hang and lose answers every minute a
   --sessions N    parallel sessions with five calls per second each, one in twenty a stdio process (200)
   --server PATH   the program to test (target/release/proxmox-mcp)
 
-Progress goes to stderr every 30 s. The exit code is 0 if no answer was wrong, no change was forwarded twice, and the
-server exited with success. With all sessions closed, it must have no more threads and descriptors than after the first
+Progress goes to stderr every 30 s. The exit code is 0 if no answer was wrong, no change was forwarded twice, none that no
+configuration allows was forwarded, the server's memory stayed below MemoryMax of the systemd unit, its watchdog was
+notified in time, and it exited with success. With all sessions closed, it must have no more threads and descriptors than after the first
 minute. Its memory must be at most 1.5 times that of the first minute, and at most 1.1 times that of the middle, plus
 4 MiB each. Otherwise the exit code is 1 and the problems are listed. An idle machine with two cores is enough.";
 

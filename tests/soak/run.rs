@@ -5,18 +5,24 @@
 //! cycle the nodes of one cluster die, hang or lose answers in turn: first one node, then another, then both. At the
 //! end of a cycle the configuration changes, so that no connection to a node is kept. Then the resources of the
 //! processes are measured: later cycles must not exceed the first one.
+//!
+//! In the first part of a cycle, an abusive client is at work. Within it the log is not read for a while, and then the
+//! configuration changes with every step.
 
+use super::abuse::{Abuse, LARGE, LargeCluster, client_entries};
 use super::resource_usage::ResourceUsage;
 use super::session::{CycleContext, SoakSession, strip_timestamp};
 use super::simulated_cluster::{FAULTS, NODES, NodeFault, SimulatedCluster};
 use super::statistics::{CallVerdict, SoakStatistics};
-use super::transport::{Server, TransportKind};
+use super::supervisor::{LogReader, WATCHDOG, Watchdog, memory_limit_mib, peak_memory_mib};
+use super::transport::{Server, TransportKind, worker_entries};
 use crate::support::process::ServerProcess;
 use crate::support::server::raise_descriptors;
 use rustix::process::Signal;
 use serde_json::json;
 use std::fs;
 use std::io::Write;
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,7 +47,12 @@ const FIRST_CYCLE_DIVISOR: u64 = 2;
 /// The tolerated growth since the middle: a tenth. In ten minutes at 700 calls per second that is 50 bytes per call.
 const MIDDLE_CYCLE_DIVISOR: u64 = 10;
 /// The time limit for the release of what clients have closed.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The parts of a cycle, in twentieths: the work of the abusive client, the log that is not read, and the changes of the
+/// configuration with every step.
+const ABUSE: Range<u64> = 0..15;
+const STALLED_LOG: Range<u64> = 2..7;
+const RELOADS: Range<u64> = 9..13;
 
 /// The parameters of a run.
 pub struct SoakPlan {
@@ -59,6 +70,9 @@ struct SoakRun {
     ca: PathBuf,
     server: Server,
     process: ServerProcess,
+    log: LogReader,
+    watchdog: Watchdog,
+    large: LargeCluster,
     clusters: [SimulatedCluster; 2],
     statistics: SoakStatistics,
     /// The figures of the server and of all stdio processes together, after each cycle.
@@ -118,11 +132,17 @@ impl SoakRun {
         let (audit, ca) = (folder.path().join("audit.log"), folder.path().join("ca.pem"));
         let config = folder.path().join("clusters.json");
         fs::write(&ca, SimulatedCluster::ca_certificate()).expect("to write");
-        write_private_file(&config, &render_config(&simulated_clusters, &ca, 0));
+        let large = LargeCluster::start();
+        write_private_file(&config, &render_config(&simulated_clusters, &large, &ca, 0));
+        let notify = folder.path().join("notify");
+        let watchdog = Watchdog::listen(&notify);
         let mut command = Command::new(&plan.program);
         command.arg("--config").arg(&config).arg("--audit-log").arg(&audit);
-        command.args(["--listen", "127.0.0.1:0", "--log", "warn", "--structured"]).env_clear();
-        let process = ServerProcess::of(&mut command);
+        command.args(["--listen", "127.0.0.1:0", "--log", "info", "--structured"]).env_clear();
+        // The sessions read an answer as one document.
+        command.args(["--stream-delay", "120"]);
+        command.env("NOTIFY_SOCKET", &notify).env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
+        let (process, log) = ServerProcess::of_with_unread_stderr(&mut command);
         let address = process.address().parse().expect("an address");
         let server = Server { program: plan.program.clone(), config, address };
         Self {
@@ -131,6 +151,9 @@ impl SoakRun {
             ca,
             server,
             process,
+            log: LogReader::start(log),
+            watchdog,
+            large,
             clusters: simulated_clusters,
             statistics: SoakStatistics::default(),
             usage: Vec::new(),
@@ -151,11 +174,22 @@ impl SoakRun {
             statistics: &self.statistics,
             stopping: &over,
         };
+        let abuse_over = AtomicBool::new(false);
+        let abuse = Abuse { server: self.server.address, statistics: &self.statistics, stopping: &abuse_over };
         let open = thread::scope(|scope| {
             for session in sessions.iter_mut() {
                 scope.spawn(|| session.run(&scene));
             }
-            let open = drive_cycle(&scene, cycle, length, &self.process, &self.ca, &mut self.progress);
+            abuse.start(scope);
+            let driver = CycleDriver {
+                process: &self.process,
+                log: &self.log,
+                large: &self.large,
+                ca: &self.ca,
+                abuse_over: &abuse_over,
+                progress: &mut self.progress,
+            };
+            let open = driver.drive(&scene, cycle, length);
             over.store(true, Ordering::SeqCst);
             open
         });
@@ -171,14 +205,15 @@ impl SoakRun {
     fn wait_until_settled(&mut self, stdio: &[u32]) {
         // Kept connections to the nodes are closed with the previous configuration.
         self.progress.config_versions += 1;
-        replace_config(&self.server, &self.clusters, &self.ca, self.progress.config_versions);
+        replace_config(&self.server, &self.clusters, &self.large, &self.ca, self.progress.config_versions);
         self.process.signal(Signal::HUP);
         let (begun, mut quiet) = (Instant::now(), 0);
         let look = || [ResourceUsage::from_pids(&[self.process.child.id()]), ResourceUsage::from_pids(stdio)];
         let mut held = look();
-        // Twice as long as a stdio process needs to see that the file has changed.
+        // Twice as long as a stdio process needs to see that the file has changed, and longer than the five seconds after
+        // which unused memory is returned.
         while begun.elapsed() < SETTLE_TIMEOUT
-            && (quiet < 30 || self.usage.first().is_some_and(|f| !held[0].is_within(&f[0])))
+            && (quiet < 60 || self.usage.first().is_some_and(|f| !held[0].is_within(&f[0])))
         {
             thread::sleep(Duration::from_millis(100));
             let now = look();
@@ -210,12 +245,11 @@ impl SoakRun {
     /// Ends the server and prints the results.
     fn finish(mut self) -> Result<(), String> {
         let took = self.progress.started.elapsed();
+        let (peak, limit) = (peak_memory_mib(&self.process), memory_limit_mib());
+        let gap = self.watchdog.longest_gap();
         self.process.signal(Signal::TERM);
         let status = self.process.wait_for_exit();
-        self.process
-            .stderr
-            .try_iter()
-            .for_each(|line| self.statistics.record_message("at the end, log", strip_timestamp(&line)));
+        self.log.warnings().for_each(|line| self.statistics.record_message("at the end, log", strip_timestamp(&line)));
         let rest: Vec<_> = fs::read_dir(self.audit.parent().expect("a folder")).expect("to read").flatten().collect();
         for file in rest.iter().map(fs::DirEntry::path) {
             if file.file_stem() == self.audit.file_stem() {
@@ -244,6 +278,16 @@ impl SoakRun {
         }
         if !status.success() {
             problems.push(format!("the server ended with {status}"));
+        }
+        println!("memory: at most {peak} MiB of {limit} MiB; watchdog: notified within {gap:.1?}");
+        if peak > limit {
+            problems.push(format!("the server used {peak} MiB, and MemoryMax of the unit is {limit} MiB"));
+        }
+        if gap > WATCHDOG {
+            problems.push(format!("the watchdog was not notified for {gap:.1?}"));
+        }
+        if self.large.count_changes() > 0 {
+            problems.push(format!("{} changes were sent that no configuration allows", self.large.count_changes()));
         }
         problems.extend(self.find_growth());
         if problems.is_empty() {
@@ -276,92 +320,115 @@ impl SoakRun {
     }
 }
 
-/// Causes faults on one cluster, triggers reloads, and prints the progress. Returns the server's resources while the
-/// sessions were open.
-fn drive_cycle(
-    scene: &CycleContext<'_>,
-    cycle: u32,
-    length: Duration,
-    process: &ServerProcess,
-    ca: &Path,
-    progress: &mut RunProgress,
-) -> ResourceUsage {
-    let (begun, simulated) = (Instant::now(), &scene.clusters[cycle as usize % 2]);
-    let fault = |n: usize| FAULTS[(cycle as usize * 3 + n) % FAULTS.len()];
-    let all: Vec<usize> = (0..NODES).collect();
-    // The schedule of faults, in twentieths of the cycle.
-    let mut fault_schedule: Vec<(u32, &[usize], NodeFault)> = Vec::new();
-    for (n, nodes) in [&all[..1], &all[1..], &all[..]].into_iter().enumerate() {
-        let at = 3 + 4 * n as u32;
-        fault_schedule.extend([(at, nodes, fault(n)), (at + 2, nodes, NodeFault::None)]);
-    }
-    let mut acts = fault_schedule.into_iter().peekable();
-    let (mut watched, mut twentieth) = (None, 0);
-    let mut open = ResourceUsage::default();
-    while begun.elapsed() < length {
-        thread::sleep(Duration::from_millis(20));
-        scene.clusters.iter().for_each(SimulatedCluster::forget_requests);
-        let one_second_ago = Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or(begun);
-        let fault = simulated.fault_since(one_second_ago).map_or("no fault".into(), |fault| fault.to_string());
-        process
-            .stderr
-            .try_iter()
-            .for_each(|line| scene.statistics.record_message(&format!("{fault}, log"), strip_timestamp(&line)));
-        if let Some((fault, ended)) = watched
-            && let Some(well) = scene.statistics.recovered_at(simulated.name)
-        {
-            println!("{}: {fault}: right answers again {:.1?} after its end", simulated.name, well - ended);
-            watched = None;
-        }
-        while let Some((_, nodes, fault)) = acts.next_if(|(at, ..)| begun.elapsed() >= length / 20 * *at) {
-            if fault == NodeFault::None {
-                scene.statistics.watch_recovery(simulated.name);
-            }
-            simulated.set_fault(nodes, fault);
-            if fault == NodeFault::None {
-                watched = simulated.fault_since(Instant::now()).map(|fault| (fault, Instant::now()));
-            }
-        }
-        // Every third step: a new configuration, sometimes preceded by a broken one.
-        let now = (begun.elapsed().as_millis() * 20 / length.as_millis()) as u64;
-        if now > twentieth {
-            twentieth = now;
-            if now.is_multiple_of(9) {
-                write_private_file(&scene.server.config, "{");
-                process.signal(Signal::HUP);
-            }
-            if now.is_multiple_of(3) {
-                progress.config_versions += 1;
-                replace_config(scene.server, scene.clusters, ca, progress.config_versions);
-                process.signal(Signal::HUP);
-            }
-            if now == 18 {
-                open = ResourceUsage::from_pids(&[process.child.id()]);
-            }
-        }
-        let seconds = progress.started.elapsed().as_secs();
-        if seconds / 30 > progress.reports {
-            progress.reports = seconds / 30;
-            let sum = |outcome| scene.statistics.count_calls(outcome);
-            let (all, failed, wrong) = (sum(None), sum(Some(CallVerdict::Failed)), sum(Some(CallVerdict::Wrong)));
-            let held = ResourceUsage::from_pids(&[process.child.id()]);
-            eprintln!("{seconds:4} s: {all} calls, {failed} errors during faults, {wrong} wrong; {held}");
-        }
-    }
-    open
+/// The influences on one cycle.
+struct CycleDriver<'a> {
+    process: &'a ServerProcess,
+    log: &'a LogReader,
+    large: &'a LargeCluster,
+    ca: &'a Path,
+    /// Set when the abusive client is to end.
+    abuse_over: &'a AtomicBool,
+    progress: &'a mut RunProgress,
 }
 
-fn render_config(simulated_clusters: &[SimulatedCluster; 2], ca: &Path, version: u64) -> String {
-    let clusters = simulated_clusters
-        .each_ref()
-        .map(|simulated| (simulated.name.to_owned(), simulated.config_entry(ca, version % 500)));
-    json!({"clusters": serde_json::Map::from_iter(clusters)}).to_string()
+impl CycleDriver<'_> {
+    /// Causes faults on one cluster, triggers reloads, stalls the log, and prints the progress. Returns the server's
+    /// resources while the sessions were open.
+    fn drive(self, scene: &CycleContext<'_>, cycle: u32, length: Duration) -> ResourceUsage {
+        let (begun, simulated) = (Instant::now(), &scene.clusters[cycle as usize % 2]);
+        let fault = |n: usize| FAULTS[(cycle as usize * 3 + n) % FAULTS.len()];
+        let all: Vec<usize> = (0..NODES).collect();
+        // The schedule of faults, in twentieths of the cycle.
+        let mut fault_schedule: Vec<(u32, &[usize], NodeFault)> = Vec::new();
+        for (n, nodes) in [&all[..1], &all[1..], &all[..]].into_iter().enumerate() {
+            let at = 3 + 4 * n as u32;
+            fault_schedule.extend([(at, nodes, fault(n)), (at + 2, nodes, NodeFault::None)]);
+        }
+        let mut acts = fault_schedule.into_iter().peekable();
+        let (mut watched, mut twentieth) = (None, 0);
+        let mut open = ResourceUsage::default();
+        while begun.elapsed() < length {
+            thread::sleep(Duration::from_millis(20));
+            scene.clusters.iter().for_each(SimulatedCluster::forget_requests);
+            self.large.forget_requests();
+            let now = (begun.elapsed().as_millis() * 20 / length.as_millis()) as u64;
+            self.abuse_over.store(!ABUSE.contains(&now), Ordering::SeqCst);
+            self.log.set_stalled(STALLED_LOG.contains(&now));
+            if RELOADS.contains(&now) {
+                self.progress.config_versions += 1;
+                replace_config(scene.server, scene.clusters, self.large, self.ca, self.progress.config_versions);
+                self.process.signal(Signal::HUP);
+            }
+            let one_second_ago = Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or(begun);
+            let fault = simulated.fault_since(one_second_ago).map_or("no fault".into(), |fault| fault.to_string());
+            self.log
+                .warnings()
+                .for_each(|line| scene.statistics.record_message(&format!("{fault}, log"), strip_timestamp(&line)));
+            if let Some((fault, ended)) = watched
+                && let Some(well) = scene.statistics.recovered_at(simulated.name)
+            {
+                println!("{}: {fault}: right answers again {:.1?} after its end", simulated.name, well - ended);
+                watched = None;
+            }
+            while let Some((_, nodes, fault)) = acts.next_if(|(at, ..)| begun.elapsed() >= length / 20 * *at) {
+                if fault == NodeFault::None {
+                    scene.statistics.watch_recovery(simulated.name);
+                }
+                simulated.set_fault(nodes, fault);
+                if fault == NodeFault::None {
+                    watched = simulated.fault_since(Instant::now()).map(|fault| (fault, Instant::now()));
+                }
+            }
+            // Every third step: a new configuration, sometimes preceded by a broken one.
+            if now > twentieth {
+                twentieth = now;
+                if now.is_multiple_of(9) {
+                    write_private_file(&scene.server.config, "{");
+                    self.process.signal(Signal::HUP);
+                }
+                if now.is_multiple_of(3) {
+                    self.progress.config_versions += 1;
+                    replace_config(scene.server, scene.clusters, self.large, self.ca, self.progress.config_versions);
+                    self.process.signal(Signal::HUP);
+                }
+                if now == 18 {
+                    open = ResourceUsage::from_pids(&[self.process.child.id()]);
+                }
+            }
+            let seconds = self.progress.started.elapsed().as_secs();
+            if seconds / 30 > self.progress.reports {
+                self.progress.reports = seconds / 30;
+                let sum = |outcome| scene.statistics.count_calls(outcome);
+                let (all, failed, wrong) = (sum(None), sum(Some(CallVerdict::Failed)), sum(Some(CallVerdict::Wrong)));
+                let held = ResourceUsage::from_pids(&[self.process.child.id()]);
+                eprintln!("{seconds:4} s: {all} calls, {failed} errors during faults, {wrong} wrong; {held}");
+            }
+        }
+        open
+    }
+}
+
+fn render_config(simulated_clusters: &[SimulatedCluster; 2], large: &LargeCluster, ca: &Path, version: u64) -> String {
+    let mut clusters: serde_json::Map<_, _> = simulated_clusters
+        .iter()
+        .map(|simulated| (simulated.name.to_owned(), simulated.config_entry(ca, version % 500)))
+        .collect();
+    clusters.insert(LARGE.into(), large.config_entry());
+    let mut clients = client_entries(version);
+    clients.as_object_mut().expect("an object").extend(worker_entries());
+    json!({"clusters": clusters, "clients": clients}).to_string()
 }
 
 /// Writes another configuration, which differs in its time limit.
-fn replace_config(server: &Server, simulated_clusters: &[SimulatedCluster; 2], ca: &Path, version: u64) {
+fn replace_config(
+    server: &Server,
+    simulated_clusters: &[SimulatedCluster; 2],
+    large: &LargeCluster,
+    ca: &Path,
+    version: u64,
+) {
     let new = server.config.with_extension("new");
-    write_private_file(&new, &render_config(simulated_clusters, ca, version));
+    write_private_file(&new, &render_config(simulated_clusters, large, ca, version));
     fs::rename(&new, &server.config).expect("to rename");
 }
 

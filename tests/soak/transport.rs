@@ -2,6 +2,8 @@
 
 use crate::support::process::ServerProcess;
 use crate::support::transport::{HttpTransport, SseTransport, Transport};
+use proxmox_mcp::config::TokenHash;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -53,11 +55,37 @@ impl SessionTransport {
     }
 }
 
+/// Number of clients that share the sessions.
+const WORKERS: u32 = 8;
+
+fn worker_token(worker: u32) -> String {
+    format!("pmcp_soak-worker{worker}-0123456789abcdef")
+}
+
+fn authorization(session: u32) -> String {
+    format!("Authorization: Bearer {}\r\n", worker_token(session % WORKERS))
+}
+
+/// Returns the entries of the sessions' clients in a configuration.
+pub fn worker_entries() -> impl Iterator<Item = (String, Value)> {
+    (0..WORKERS).map(|worker| {
+        let hash = TokenHash::from_token(worker_token(worker).as_bytes()).to_string();
+        let rights = json!({"access": "full", "exec": true, "clusters": ["alpha", "beta"], "token_sha256": hash});
+        (format!("worker{worker}"), rights)
+    })
+}
+
 /// Opens a connection.
 pub fn open(transport: TransportKind, number: u32, server: &Server) -> SessionTransport {
     match transport {
-        TransportKind::Http => SessionTransport::Shared(Box::new(HttpTransport::open(server.address, number % 8 < 4))),
-        TransportKind::Sse => SessionTransport::Shared(Box::new(SseTransport::open(server.address))),
+        TransportKind::Http => SessionTransport::Shared(Box::new(HttpTransport::open(
+            server.address,
+            number % 8 < 4,
+            &authorization(number),
+        ))),
+        TransportKind::Sse => {
+            SessionTransport::Shared(Box::new(SseTransport::open(server.address, &authorization(number))))
+        }
         TransportKind::Stdio => {
             let mut command = Command::new(&server.program);
             command

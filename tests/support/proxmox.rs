@@ -67,6 +67,9 @@ fn answer(script: &ScriptedReply, rows: &Value, request: &Request) -> ScriptedRe
         ("GET", "/api2/json/access/permissions") => {
             return ScriptedReply::data(r#"{"/":{"VM.Audit":1,"Pool.Audit":1,"Sys.Audit":1}}"#);
         }
+        ("GET", "/api2/json/access/acl" | "/api2/json/access/users?full=1" | "/api2/json/access/roles") => {
+            return ScriptedReply::data("[]");
+        }
         ("GET", "/api2/json/nodes") => return ScriptedReply::data(&json!(nodes).to_string()),
         _ => {}
     }

@@ -34,6 +34,14 @@ impl ToolResult {
     }
 }
 
+/// Returns the arguments of a read or a call with `format: json`, unless they name a format.
+pub fn as_json(mut arguments: Value) -> Value {
+    if let Some(members) = arguments.as_object_mut() {
+        members.entry("format").or_insert_with(|| "json".into());
+    }
+    arguments
+}
+
 /// The tools of the product over clusters of one recording node.
 pub struct ToolServer {
     pub server: McpServer,

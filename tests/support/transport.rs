@@ -27,15 +27,17 @@ fn connect(address: SocketAddr) -> Client {
 pub struct SseTransport {
     sse: Sse,
     poster: Client,
+    headers: String,
 }
 
 impl SseTransport {
-    pub fn open(address: SocketAddr) -> Self {
-        Self { sse: Sse::open(connect(address)), poster: connect(address) }
+    /// Opens a session. `headers` (whole lines) are sent with every request.
+    pub fn open(address: SocketAddr, headers: &str) -> Self {
+        Self { sse: Sse::open_with(connect(address), headers), poster: connect(address), headers: headers.into() }
     }
 
     fn post(&mut self, message: &str) {
-        let reply = self.poster.post(&self.sse.path, message);
+        let reply = self.poster.post_with(&self.sse.path, &self.headers, message);
         assert_eq!(reply.status, 202, "{}", reply.body);
     }
 }
@@ -60,11 +62,13 @@ pub struct HttpTransport {
     client: Client,
     /// Whether the client uses the newest version.
     modern: bool,
+    headers: String,
 }
 
 impl HttpTransport {
-    pub fn open(address: SocketAddr, modern: bool) -> Self {
-        Self { address, client: connect(address), modern }
+    /// Opens a connection. `headers` (whole lines) are sent with every request.
+    pub fn open(address: SocketAddr, modern: bool, headers: &str) -> Self {
+        Self { address, client: connect(address), modern, headers: headers.into() }
     }
 }
 
@@ -72,9 +76,9 @@ impl Transport for HttpTransport {
     fn send(&mut self, id: usize, tool: &str, arguments: Value) {
         if self.modern {
             let message = modern(id, "tools/call", json!({"name": tool, "arguments": arguments}));
-            self.client.send_post_with("/mcp", &modern_headers(&message), &message);
+            self.client.send_post_with("/mcp", &format!("{}{}", modern_headers(&message), self.headers), &message);
         } else {
-            self.client.send_post_with("/mcp", ACCEPT, &call(id, tool, arguments));
+            self.client.send_post_with("/mcp", &format!("{ACCEPT}{}", self.headers), &call(id, tool, arguments));
         }
     }
 

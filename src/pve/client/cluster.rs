@@ -82,6 +82,8 @@ pub struct ClusterCore {
     token_accepted: AtomicBool,
     token_privileges: RecentValue<Arc<TokenPrivileges>>,
     node_names: RecentValue<Arc<[String]>>,
+    /// The offset of the nodes' zone from UTC in seconds.
+    utc_offset: RecentValue<i32>,
     members: ClusterMembers,
 }
 
@@ -314,6 +316,7 @@ impl ClusterCore {
             token_accepted: AtomicBool::new(false),
             token_privileges: RecentValue::default(),
             node_names: RecentValue::default(),
+            utc_offset: RecentValue::default(),
             members: ClusterMembers::default(),
             settings,
             transport,
@@ -457,6 +460,16 @@ impl ClusterCore {
     /// Keeps the names of a list of nodes for a minute.
     pub fn keep_node_names(&self, names: Arc<[String]>) {
         self.node_names.keep(names);
+    }
+
+    /// Returns the offset of the nodes' zone from UTC, if it was read a short time ago.
+    pub fn recent_utc_offset(&self) -> Option<i32> {
+        self.utc_offset.get()
+    }
+
+    /// Keeps the offset of the nodes' zone from UTC.
+    pub fn keep_utc_offset(&self, offset: i32) {
+        self.utc_offset.keep(offset);
     }
 
     /// Returns the time limit of a call without a deadline of its own.

@@ -180,10 +180,10 @@ fn connect_to_first(
     loop {
         if let Some(addr) = untried.next() {
             match start_attempt(*addr) {
-                Ok(Attempt::Connected(stream)) => return Ok(stream),
+                Ok(ConnectAttempt::Connected(stream)) => return Ok(stream),
                 // Not earlier: before the connection attempt the socket can't be shut down, and a cancellation would be
                 // lost.
-                Ok(Attempt::Waiting(stream)) => {
+                Ok(ConnectAttempt::Waiting(stream)) => {
                     attempts.push(stream);
                     on_connecting(&attempts);
                 }
@@ -207,19 +207,21 @@ fn connect_to_first(
     }
 }
 
-enum Attempt {
+enum ConnectAttempt {
     Connected(Arc<TcpStream>),
     Waiting(Arc<TcpStream>),
 }
 
-fn start_attempt(addr: SocketAddr) -> io::Result<Attempt> {
+fn start_attempt(addr: SocketAddr) -> io::Result<ConnectAttempt> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     let started = socket.connect(&addr.into());
     let stream = Arc::new(TcpStream::from(socket));
     match started {
-        Ok(()) => Ok(Attempt::Connected(stream)),
-        Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => Ok(Attempt::Waiting(stream)),
+        Ok(()) => Ok(ConnectAttempt::Connected(stream)),
+        Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {
+            Ok(ConnectAttempt::Waiting(stream))
+        }
         Err(error) => Err(error),
     }
 }

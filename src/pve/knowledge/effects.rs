@@ -328,7 +328,7 @@ static TABLE: &[OperationEffect] = &[
         Post,
         "/nodes/{node}/services/{service}/stop",
         "Stop service {service} of node {node}",
-        Partly("Starting it again undoes this, unless the node can't be reached without it."),
+        By("Starting it again undoes this."),
     ),
     row(Post, "/nodes/{node}/services/{service}/restart", "Restart service {service} of node {node}", UNSAID),
     row(Post, "/nodes/{node}/services/{service}/reload", "Reload service {service} of node {node}", UNSAID),

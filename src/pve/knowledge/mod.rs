@@ -2,6 +2,7 @@
 
 pub(crate) mod answers;
 pub mod effects;
+pub(crate) mod examples;
 pub(crate) mod filtered_lists;
 pub(crate) mod formats;
 pub mod messages;

@@ -6,7 +6,8 @@ use crate::render::output::names::push_name;
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter};
 use crate::render::output::unknown_key::UnknownKey;
-use crate::render::output::{table_writer, truncate};
+use crate::render::output::{object_writer, series, table_writer, truncate};
+use crate::render::table::strip_quotes;
 use std::fmt::Write;
 
 /// The text of an answer.
@@ -26,8 +27,20 @@ impl OutputOptions {
         if self.is_plain() && (cap == 0 || verbatim.len() <= cap) {
             return Ok(RenderedResult { text: verbatim, note: None });
         }
+        if self.is_one_of_many
+            && verbatim.starts_with('{')
+            && !enveloped
+            && !(self.filter.is_empty() && self.sort.is_empty())
+        {
+            let whole = Self { filter: Vec::new(), sort: Vec::new(), ..self.clone() };
+            return whole.render(verbatim, enveloped, cap);
+        }
         match enveloped.then(|| find(&verbatim, "data", 1)).flatten() {
-            Some((data, _)) => self.render_data(data, Some(&verbatim), cap),
+            Some((data, _)) => {
+                let total = find(&verbatim, "total", 1).and_then(|(total, _)| parse_index(total));
+                let total_beside = total.filter(|_| data.starts_with('['));
+                Self { total_beside, ..self.clone() }.render_data(data, Some(&verbatim), cap)
+            }
             None => self.render_data(&verbatim, None, cap),
         }
     }
@@ -43,6 +56,13 @@ impl OutputOptions {
         // than the answer.
         let cap = if cap == 0 { data.len().saturating_mul(2).saturating_add(1 << 20) } else { cap };
         let mut page = PageWriter::new(cap);
+        if self.is_series
+            && self.has_default_form
+            && !self.selects()
+            && let Some(summary) = series::summarize(data, self.utc_offset).filter(|summary| summary.text.len() <= cap)
+        {
+            return Ok(RenderedResult { text: summary.text, note: Some(summary.note) });
+        }
         if let Err(error) = self.write_answer(&mut page, data) {
             // The other members of the envelope can be requested by name.
             let envelope = envelope.filter(|envelope| {
@@ -53,7 +73,7 @@ impl OutputOptions {
             page = PageWriter::new(cap);
             self.write_answer(&mut page, envelope.ok_or(error)?)?;
         } else if let Some(envelope) = envelope {
-            page.add_note(&describe_envelope(envelope));
+            page.add_note(&describe_envelope(envelope, self.total_beside.is_some()));
         }
         let (text, note) = page.finish();
         Ok(RenderedResult { text, note })
@@ -68,12 +88,21 @@ impl OutputOptions {
         };
         match self.fields.as_deref() {
             Some([path]) if raw.starts_with(['{', '[']) && leads_inside(path) => {
-                let (inner, depth) = find(raw, path, 1).ok_or_else(|| match raw.starts_with('[') {
+                let found = find(raw, path, 1);
+                if found.is_none() && (self.is_one_of_many || self.find_unset(path).is_some()) {
+                    self.write_missing(page, &[path]);
+                    return Ok(());
+                }
+                let (inner, depth) = found.ok_or_else(|| match raw.starts_with('[') {
                     true => OutputError::NothingAtPath(path.clone()),
                     false => OutputError::UnknownKey(UnknownKey::new(path, raw)),
                 })?;
+                if self.table && !inner.starts_with(['{', '[']) {
+                    object_writer::write_object(self, page, raw, &answer_path);
+                    return Ok(());
+                }
                 answer_path = AnswerPath { path: path.clone(), depth };
-                if !self.table || !inner.starts_with(['{', '[']) {
+                if !self.table {
                     page.open(&format!("{{{}:", serde_json::Value::from(path.as_str())), '}');
                 }
                 Self { fields: None, ..self.clone() }.write_value(page, inner, &mut answer_path)
@@ -81,25 +110,60 @@ impl OutputOptions {
             Some(fields) if raw.starts_with('{') => {
                 let mut found = Vec::new();
                 pick(raw, fields, &mut found);
-                let missing = || fields.iter().zip(&found).filter(|(_, value)| value.is_none()).map(|(field, _)| field);
+                let missing: Vec<&String> =
+                    fields.iter().zip(&found).filter(|(_, value)| value.is_none()).map(|(field, _)| field).collect();
+                let is_known = |field: &&&String| self.is_one_of_many || self.find_unset(field).is_some();
                 // Proxmox leaves out keys that are not set, so a missing key is reported in a note. If all are missing,
                 // it is a mistake.
-                if found.iter().all(Option::is_none)
-                    && let Some(first) = missing().next()
-                {
-                    return Err(OutputError::UnknownKey(UnknownKey::new(first, raw)));
+                if found.iter().all(Option::is_none) {
+                    return match missing.iter().find(|field| !is_known(field)) {
+                        Some(first) => Err(OutputError::UnknownKey(UnknownKey::new(first, raw))),
+                        None => {
+                            self.write_missing(page, &missing);
+                            Ok(())
+                        }
+                    };
                 }
-                let mut note = String::new();
-                for field in missing() {
-                    note.push_str(if note.is_empty() { "not there: " } else { ", " });
-                    push_name(&mut note, field);
-                }
-                page.add_note(&note);
-                self.write_value(page, raw, &mut answer_path)
+                self.write_value(page, raw, &mut answer_path)?;
+                self.write_missing(page, &missing);
+                Ok(())
             }
             Some(_) if !raw.starts_with('[') => Err(OutputError::NoFields(describe_kind(raw))),
             _ => self.write_value(page, raw, &mut answer_path),
         }
+    }
+
+    /// Returns the words for an option that is not set.
+    fn find_unset(&self, field: &str) -> Option<&str> {
+        self.unset.iter().find(|(name, _)| name == field).map(|(_, words)| words.as_str())
+    }
+
+    /// Writes the fields that an object does not have: an option as not set, any other one as not there.
+    fn write_missing(&self, page: &mut PageWriter, missing: &[&String]) {
+        let (mut unset, mut absent) = (String::new(), String::new());
+        for field in missing {
+            match self.find_unset(field) {
+                Some(words) if self.table => {
+                    push_name(&mut page.text, field);
+                    // Writing into a String cannot fail.
+                    let _ = writeln!(page.text, ": {words}");
+                }
+                Some(words) => {
+                    unset.push_str(if unset.is_empty() { "" } else { ", " });
+                    push_name(&mut unset, field);
+                    let _ = write!(unset, ": {words}");
+                }
+                None => {
+                    absent.push_str(if absent.is_empty() { "not there: " } else { ", " });
+                    push_name(&mut absent, field);
+                }
+            }
+        }
+        if !self.table && page.text.is_empty() {
+            page.text.push_str("{}");
+        }
+        page.add_note(&unset);
+        page.add_note(&absent);
     }
 
     /// Writes a value. The fields are those of an object, or of the rows of a list.
@@ -109,7 +173,11 @@ impl OutputOptions {
             Some(b'[') => truncate::write_value(self, page, raw, answer_path),
             _ if !self.filter.is_empty() || !self.sort.is_empty() => Err(OutputError::NotAList(describe_kind(raw))),
             Some(b'{') if self.table => {
-                table_writer::write_object(self, page, raw, answer_path);
+                object_writer::write_object(self, page, raw, answer_path);
+                Ok(())
+            }
+            Some(b'"') if self.table && !unquote(raw).contains(['\n', '\r']) && raw.len() < page.remaining() => {
+                page.text.push_str(strip_quotes(raw));
                 Ok(())
             }
             _ => truncate::write_value(self, page, raw, answer_path),
@@ -118,11 +186,11 @@ impl OutputOptions {
 }
 
 /// Describes the members of an envelope besides `data`: short values in full, others by size.
-fn describe_envelope(envelope: &str) -> String {
+fn describe_envelope(envelope: &str, is_total_known: bool) -> String {
     let (mut note, mut named) = (String::new(), 0);
     walk(envelope, &mut |key, value| {
         let name = unquote(key);
-        if name != "data" && name.len() <= 64 {
+        if name != "data" && !(is_total_known && name == "total") && name.len() <= 64 {
             note.push_str(if named == 0 { "beside the data: " } else { ", " });
             push_name(&mut note, &name);
             // Writing into a String cannot fail.

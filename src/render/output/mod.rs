@@ -9,11 +9,15 @@ mod answer;
 mod error;
 mod filter;
 mod json_path;
+mod key_format;
+mod key_order;
 mod keys;
 mod names;
+mod object_writer;
 mod options;
 mod page_writer;
 mod rows;
+mod series;
 mod table_writer;
 #[cfg(test)]
 mod tests;
@@ -22,5 +26,6 @@ mod unknown_key;
 
 pub use answer::RenderedResult;
 pub use error::{ArgumentError, OutputError};
-pub use options::{OutputArguments, OutputOptions};
+pub use key_format::has_times;
+pub use options::{AnswerFacts, OutputArguments, OutputFormat, OutputOptions};
 pub use unknown_key::UnknownKey;

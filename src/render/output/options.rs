@@ -12,7 +12,17 @@ pub struct OutputArguments<'a> {
     pub sort: Option<&'a str>,
     pub limit: Option<u64>,
     pub offset: Option<u64>,
-    pub table: bool,
+    /// `None` if the caller named no format.
+    pub format: Option<OutputFormat>,
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputFormat {
+    /// The values as the cluster sends them.
+    Json,
+    /// Tables and lines, with times, sizes and shares in a form for readers.
+    Table,
 }
 
 /// The part of an answer that is shown, and its form.
@@ -28,6 +38,29 @@ pub struct OutputOptions {
     /// The number of them that is skipped first.
     pub(super) offset: usize,
     pub(super) table: bool,
+    /// The caller named no format, so that a time series is summarized.
+    pub(super) has_default_form: bool,
+    /// The answer is a time series.
+    pub(super) is_series: bool,
+    /// The zone of the times in tables, in seconds east of UTC.
+    pub(super) utc_offset: i32,
+    /// The fields that are options of the object, with the words for an option that is not set.
+    pub(super) unset: Vec<(String, String)>,
+    /// The answer is one of several, so that conditions on rows leave an object as it is.
+    pub(super) is_one_of_many: bool,
+    /// The number of rows of the whole list, of which the answer has a part.
+    pub(super) total_beside: Option<usize>,
+}
+
+/// What is known of an answer beside its text.
+#[derive(Clone, Debug, Default)]
+pub struct AnswerFacts {
+    /// The answer is a time series.
+    pub is_series: bool,
+    /// The zone of the node, in seconds east of UTC.
+    pub utc_offset: i32,
+    /// Those of the fields that are options, with the words for an option that is not set.
+    pub unset: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug)]
@@ -39,7 +72,20 @@ pub(super) struct SortField {
 impl Default for OutputOptions {
     /// Shows the whole answer.
     fn default() -> Self {
-        Self { fields: None, filter: Vec::new(), sort: Vec::new(), limit: usize::MAX, offset: 0, table: false }
+        Self {
+            fields: None,
+            filter: Vec::new(),
+            sort: Vec::new(),
+            limit: usize::MAX,
+            offset: 0,
+            table: false,
+            has_default_form: false,
+            is_series: false,
+            utc_offset: 0,
+            unset: Vec::new(),
+            is_one_of_many: false,
+            total_beside: None,
+        }
     }
 }
 
@@ -62,18 +108,53 @@ impl OutputOptions {
             // As in Proxmox, 0 is no limit.
             limit: arguments.limit.filter(|limit| *limit > 0).map_or(usize::MAX, count),
             offset: arguments.offset.map_or(0, count),
-            table: arguments.table,
+            table: arguments.format != Some(OutputFormat::Json),
+            has_default_form: arguments.format.is_none(),
+            ..Self::default()
         })
     }
 
     /// Returns true if the whole answer is shown as it is.
     pub fn is_plain(&self) -> bool {
-        self.fields.is_none()
-            && self.filter.is_empty()
-            && self.sort.is_empty()
-            && self.limit == usize::MAX
-            && self.offset == 0
-            && !self.table
+        !self.selects() && !self.table
+    }
+
+    /// Returns true if the caller chooses a part of the answer, or its order.
+    pub fn selects(&self) -> bool {
+        self.fields.is_some()
+            || !self.filter.is_empty()
+            || !self.sort.is_empty()
+            || self.limit != usize::MAX
+            || self.offset != 0
+    }
+
+    /// Returns true if values are written in a form for readers.
+    pub fn is_readable(&self) -> bool {
+        self.table
+    }
+
+    /// Returns the keys that the caller asks for.
+    pub fn fields(&self) -> &[String] {
+        self.fields.as_deref().unwrap_or_default()
+    }
+
+    /// Returns the same choice as JSON, for programs.
+    #[must_use]
+    pub fn as_json(&self) -> Self {
+        Self { table: false, has_default_form: false, ..self.clone() }
+    }
+
+    /// Sets what is known of the answer of one path.
+    #[must_use]
+    pub fn for_answer(&self, facts: AnswerFacts) -> Self {
+        let AnswerFacts { is_series, utc_offset, unset } = facts;
+        Self { is_series, utc_offset, unset, ..self.clone() }
+    }
+
+    /// Returns the options for one of several answers.
+    #[must_use]
+    pub fn for_one_of_many(&self) -> Self {
+        Self { is_one_of_many: true, ..self.clone() }
     }
 }
 

@@ -211,6 +211,14 @@ pub fn note_row_counts(
     if !options.filter.is_empty() {
         page.add_note(&format!("{matched} of {total} rows match"));
     }
+    match options.total_beside {
+        // Proxmox sent a part of the list.
+        Some(all) if all > total => page.add_note(&format!("{total} of {all} rows were sent: `start` selects others")),
+        _ if options.table && options.filter.is_empty() && shown == total && total > 1 => {
+            page.add_note(&format!("all {total} rows"));
+        }
+        _ => {}
+    }
     if shown < matched {
         page.note_part(
             &ResultPart { unit: "rows", offset: options.offset, count: shown, total: matched, size: "", truncated },

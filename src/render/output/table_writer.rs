@@ -1,14 +1,23 @@
-//! Lists and objects as tables: a header, then tab-separated rows, each on one line.
+//! Lists as tables: a header, then tab-separated rows, each on one line. A list of texts, such as a log, has lines.
 
+use crate::base::json_scan::find_member;
 use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{pick, unquote, walk};
+use crate::render::output::key_format::KeyFormat;
+use crate::render::output::key_order::compare_keys;
+use crate::render::output::names::push_names;
+use crate::render::output::object_writer::{cell, is_empty};
 use crate::render::output::options::OutputOptions;
-use crate::render::output::page_writer::{AnswerPath, PageWriter, ResultPart};
-use crate::render::output::rows::{note_row_counts, select};
+use crate::render::output::page_writer::{AnswerPath, PageWriter};
+use crate::render::output::rows::{RowCounts, note_row_counts, select};
 use crate::render::table::{MAX_CELL_CHARS, MAX_ROWS, push_single_line, strip_quotes};
+use std::borrow::Cow;
 
 /// The maximum number of columns that are taken from the keys of the rows.
 const MAX_COLUMNS: usize = 100;
+
+/// The columns that no reader needs.
+const LEFT_OUT: [&str; 2] = ["digest", "pstart"];
 
 /// A writer of rows under a header, as many as fit.
 struct TableWriter<'p> {
@@ -22,21 +31,19 @@ struct TableWriter<'p> {
 }
 
 impl<'p> TableWriter<'p> {
-    fn new(page: &'p mut PageWriter, header: &mut dyn Iterator<Item = &str>) -> Self {
-        let mut table = Self { page, row_count: 0, full: false, has_cut_cells: false };
-        table.write_line(header);
-        table
+    fn new(page: &'p mut PageWriter) -> Self {
+        Self { page, row_count: 0, full: false, has_cut_cells: false }
     }
 
-    fn write_line(&mut self, cells: &mut dyn Iterator<Item = &str>) {
+    fn write_line<'c>(&mut self, cells: &mut dyn Iterator<Item = Cow<'c, str>>) {
         for (n, cell) in cells.enumerate() {
             self.page.text.push_str(if n == 0 { "" } else { "\t" });
-            self.has_cut_cells |= !push_single_line(&mut self.page.text, cell);
+            self.has_cut_cells |= !push_single_line(&mut self.page.text, if cell.is_empty() { "-" } else { &cell });
         }
         self.page.text.push('\n');
     }
 
-    fn write_row(&mut self, cells: &mut dyn Iterator<Item = &str>) {
+    fn write_row<'c>(&mut self, cells: &mut dyn Iterator<Item = Cow<'c, str>>) {
         if self.full {
             return;
         }
@@ -59,9 +66,14 @@ impl<'p> TableWriter<'p> {
     }
 }
 
-/// Returns the text of a cell.
-fn cell_text(raw: Option<&str>) -> &str {
-    raw.filter(|raw| *raw != "null").map_or("", strip_quotes)
+/// Returns a value as a cell.
+fn format_cell<'r>(format: KeyFormat, key: &str, raw: Option<&'r str>, utc_offset: i32) -> Cow<'r, str> {
+    match raw {
+        None => Cow::Borrowed(""),
+        Some(raw) if raw.starts_with(['{', '[']) && !is_empty(raw) => Cow::Owned(cell(key, raw, utc_offset)),
+        Some(raw) if raw.len() > 2 * MAX_CELL_CHARS => Cow::Owned(cell(key, raw, utc_offset)),
+        Some(raw) => format.format(key, raw, utc_offset),
+    }
 }
 
 /// Writes the rows of the page.
@@ -72,28 +84,60 @@ pub fn write_list(
     answer_path: &AnswerPath,
 ) -> Result<(), OutputError> {
     let mut rows = Vec::new();
+    let mut without_data = 0;
     let counts = select(options, list, &mut |_, row| {
-        if rows.len() < MAX_ROWS {
+        if options.is_series && options.fields.is_none() && !has_data(row) {
+            without_data += 1;
+        } else if rows.len() < MAX_ROWS {
             rows.push(row);
         }
     })?;
+    if without_data > 0 {
+        page.add_note(&format!("{without_data} rows without data left out"));
+    }
+    let counts = RowCounts { matched: counts.matched - without_data, ..counts };
+    if options.fields.is_none() && !rows.is_empty() && rows.iter().all(|row| log_line(row).is_some()) {
+        write_lines(options, page, &rows, answer_path, counts);
+        return Ok(());
+    }
     let (mut columns, mut cells_without_column) = (options.fields.clone().unwrap_or_default(), 0);
     // Rows that are not objects fill a column of their own.
     let mut has_plain_rows = false;
     if options.fields.is_none() {
+        let mut left_out: Vec<&str> = Vec::new();
         for row in &rows {
             has_plain_rows |= !row.starts_with('{');
-            walk(row, &mut |key, _| {
-                let key = key.starts_with('"').then(|| unquote(key));
-                if let Some(key) = key.filter(|key| !columns.iter().any(|column| column == key)) {
-                    if columns.len() < MAX_COLUMNS { columns.push(key.into_owned()) } else { cells_without_column += 1 }
+            walk(row, &mut |key, raw| {
+                let key = key.starts_with('"').then(|| unquote(key)).filter(|_| !is_empty(raw));
+                let Some(key) = key.filter(|key| !columns.iter().any(|column| column == key)) else { return true };
+                match LEFT_OUT.iter().find(|name| **name == key) {
+                    Some(name) if !left_out.contains(name) => left_out.push(name),
+                    Some(_) => {}
+                    None if columns.len() < MAX_COLUMNS => columns.push(key.into_owned()),
+                    None => cells_without_column += 1,
                 }
                 true
             });
         }
+        if !columns.iter().any(|column| column == "status") && rows.iter().any(|row| is_running_task(row)) {
+            columns.push("status".into());
+        }
+        columns.sort_by(|a, b| compare_keys(a, b));
+        if !left_out.is_empty() {
+            let mut note = String::from("not shown: ");
+            push_names(&mut note, left_out.into_iter(), LEFT_OUT.len());
+            page.add_note(&note);
+        }
     }
+    if rows.is_empty() {
+        page.text.push_str("no rows\n");
+        note_row_counts(options, page, answer_path, counts, 0, false);
+        return Ok(());
+    }
+    let mut table = TableWriter::new(page);
     let header = columns.iter().map(String::as_str).chain(has_plain_rows.then_some("value"));
-    let mut table = TableWriter::new(page, &mut { header });
+    table.write_line(&mut header.map(Cow::Borrowed));
+    let formats: Vec<KeyFormat> = columns.iter().map(|column| KeyFormat::for_key(column)).collect();
     let mut found = Vec::new();
     for row in &rows {
         if table.full {
@@ -104,10 +148,14 @@ pub fn write_list(
             false => found.clear(),
         }
         found.resize(columns.len(), None);
-        if has_plain_rows {
-            found.push(Some(*row).filter(|row| !row.starts_with('{')));
-        }
-        table.write_row(&mut found.iter().map(|raw| cell_text(*raw)));
+        let is_running_task = is_running_task(row);
+        let cells = found.iter().zip(&columns).zip(&formats).map(|((raw, column), format)| match raw {
+            None if is_running_task && column == "status" => Cow::Borrowed("running"),
+            raw => format_cell(*format, column, *raw, options.utc_offset),
+        });
+        let plain = has_plain_rows.then(|| Some(*row).filter(|row| !row.starts_with('{')));
+        let plain = plain.map(|raw| format_cell(KeyFormat::Plain, "", raw, options.utc_offset));
+        table.write_row(&mut cells.chain(plain));
     }
     let TableWriter { row_count, full, has_cut_cells, .. } = table;
     note_row_counts(options, page, answer_path, counts, row_count, full);
@@ -122,38 +170,66 @@ pub fn write_list(
     Ok(())
 }
 
-/// Writes the members of the page, one per row.
-pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str, answer_path: &AnswerPath) {
-    let mut table = TableWriter::new(page, &mut ["key", "value"].into_iter());
-    let (mut total, page_end) = (0, options.offset.saturating_add(options.limit));
-    let mut member = |key: &str, value: &str| {
-        if total >= options.offset && total < page_end {
-            table.write_row(&mut [key, cell_text(Some(value))].into_iter());
+/// Returns whether a row is a task without an end. (PVE: its status is missing too.)
+fn is_running_task(row: &str) -> bool {
+    find_member(row, "upid").is_some() && find_member(row, "endtime").is_none() && find_member(row, "status").is_none()
+}
+
+/// Returns whether a row of a time series has a value beside its time.
+fn has_data(row: &str) -> bool {
+    let mut has_data = false;
+    walk(row, &mut |key, raw| {
+        has_data |= unquote(key) != "time" && !is_empty(raw);
+        !has_data
+    });
+    has_data
+}
+
+/// Returns the text of a row that is a line of a log: a text, or an object with a number and a text.
+fn log_line(row: &str) -> Option<&str> {
+    if row.starts_with('"') {
+        return Some(strip_quotes(row));
+    }
+    let (mut line, mut is_line) = (None, row.starts_with('{'));
+    walk(row, &mut |key, raw| {
+        match strip_quotes(key) {
+            "t" if raw.starts_with('"') => line = Some(strip_quotes(raw)),
+            "n" => {}
+            _ => is_line = false,
         }
-        total += 1;
-    };
-    match &options.fields {
-        None => {
-            walk(object, &mut |key, value| {
-                member(strip_quotes(key), value);
-                true
-            });
-        }
-        Some(fields) => {
-            let mut found = Vec::new();
-            pick(object, fields, &mut found);
-            for (field, value) in fields.iter().zip(found).filter_map(|(field, value)| Some((field, value?))) {
-                member(field, value);
-            }
+        is_line
+    });
+    line.filter(|_| is_line)
+}
+
+/// Returns whether a line is the cursor of a journal. (PVE: `s=…;i=…`, the first and the last line.)
+fn is_cursor(line: &str) -> bool {
+    line.starts_with("s=") && line.contains(";i=")
+}
+
+/// Writes the lines of a log.
+fn write_lines(
+    options: &OutputOptions,
+    page: &mut PageWriter,
+    rows: &[&str],
+    answer_path: &AnswerPath,
+    counts: RowCounts,
+) {
+    let mut table = TableWriter::new(page);
+    let mut cursors = 0;
+    for line in rows.iter().filter_map(|row| log_line(row)) {
+        if is_cursor(line) {
+            cursors += 1;
+        } else {
+            table.write_row(&mut std::iter::once(Cow::Borrowed(line)));
         }
     }
     let TableWriter { row_count, full, has_cut_cells, .. } = table;
-    if row_count < total {
-        page.note_part(
-            &ResultPart { unit: "members", offset: options.offset, count: row_count, total, size: "", truncated: full },
-            answer_path,
-        );
+    if cursors > 0 {
+        page.add_note(&format!("not shown: {cursors} cursor{}", if cursors == 1 { "" } else { "s" }));
     }
+    let shown = if full { row_count } else { row_count + cursors };
+    note_row_counts(options, page, answer_path, counts, shown, full);
     if has_cut_cells {
         note_cut_cells(page);
     }

@@ -3,7 +3,7 @@
 use super::json_path;
 use super::json_path::find;
 use super::names::push_name;
-use super::options::{OutputArguments, OutputOptions};
+use super::options::{OutputArguments, OutputFormat, OutputOptions};
 use crate::base::hint::render_error;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -21,7 +21,7 @@ fn parse_options(arguments: Value) -> Result<OutputOptions, String> {
         sort: text("sort"),
         limit: count("limit"),
         offset: count("offset"),
-        table: text("format") == Some("table"),
+        format: Some(if text("format") == Some("table") { OutputFormat::Table } else { OutputFormat::Json }),
     })
     .map_err(|error| render_error(&error))
 }
@@ -173,23 +173,23 @@ fn tables_have_a_header_and_a_line_per_row() {
     let (text, note) = render_with_default_cap(json!({"format": "table"}), GUESTS);
     assert_eq!(
         text,
-        "vmid\tname\tstatus\tmem\tcpu\ttags\tha\ttemplate\tnet\n\
-         100\tweb1\trunning\t2147483648\t0.5\tprod;web\t{\"state\":\"started\"}\t\t\n\
-         101\tdb\tstopped\t0\t\t\t\t1\t\n\
-         102\tWeb2\trunning\t9663676416\t0.01\t\t\t\t[{\"ip\":\"10.0.0.1\"}]\n"
+        "vmid\tname\tstatus\tcpu\tmem\ttags\tha\tnet\ttemplate\n\
+         100\tweb1\trunning\t50.0%\t2GiB\tprod;web\tstate started\t-\t-\n\
+         101\tdb\tstopped\t-\t0\t-\t-\t-\tyes\n\
+         102\tWeb2\trunning\t1.0%\t9GiB\t-\t-\t{ip 10.0.0.1}\t-\n"
     );
-    assert_eq!(note, "");
+    assert_eq!(note, "all 3 rows");
     assert_eq!(
         render_with_default_cap(json!({"format": "table", "fields": "name,vmid", "limit": 1}), GUESTS).0,
         "name\tvmid\nweb1\t100\n"
     );
+    assert_eq!(render_with_default_cap(json!({"format": "table"}), "[7,{\"k\":1}]").0, "k\tvalue\n-\t7\n1\t-\n");
+    assert_eq!(render_with_default_cap(json!({"format": "table"}), r#"{"a":1,"b":[2]}"#).0, "a: 1\nb: 2\n");
+    assert_eq!(render_with_default_cap(json!({"format": "table"}), "[\"s=a;i=1\",\"a\\tb\"]").0, "a\\tb\n");
+    assert_eq!(render_with_default_cap(json!({"format": "table"}), r#"[{"n":1,"t":"x"},{"n":2,"t":"y"}]"#).0, "x\ny\n");
     assert_eq!(
-        render_with_default_cap(json!({"format": "table"}), "[\"a\\tb\",{\"k\":null}]").0,
-        "k\tvalue\n\ta\\tb\n\t\n"
-    );
-    assert_eq!(
-        render_with_default_cap(json!({"format": "table"}), r#"{"a":1,"b":[2]}"#).0,
-        "key\tvalue\na\t1\nb\t[2]\n"
+        render_with_default_cap(json!({"format": "table"}), r#"[{"upid":"U","digest":"d"}]"#).0,
+        "status\tupid\nrunning\tU\n"
     );
     let long = format!("[{{\"a\":\"{}\"}}]", "x".repeat(500));
     assert!(render_with_default_cap(json!({"format": "table"}), &long).1.contains("cells are cut at 300 characters"));
@@ -203,7 +203,8 @@ fn envelope_members_are_noted_and_can_be_requested() {
     let rendered = ask(json!({"limit": 1})).unwrap();
     assert_eq!(rendered.text, r#"[{"n":1}]"#);
     let note = rendered.note.unwrap();
-    assert!(note.ends_with("beside the data: total=7, changes (202 bytes, fields=changes shows it)"), "{note}");
+    assert!(note.starts_with("2 of 7 rows were sent: `start` selects others; rows 1..1 of 2 shown"), "{note}");
+    assert!(note.ends_with("beside the data: changes (202 bytes, fields=changes shows it)"), "{note}");
     assert_eq!(ask(json!({"fields": "total"})).unwrap().text, r#"{"total":7}"#);
     assert_eq!(parse_json(&ask(json!({"fields": "changes"})).unwrap().text)["changes"], diff.as_str());
     assert!(ask(json!({"fields": "nope"})).unwrap_err().to_string().contains("no row has the key"));
@@ -347,7 +348,7 @@ proptest! {
             let format = if table { "table" } else { "json" };
             let (text, note) = render(json!({"offset": offset, "format": format}), &data, cap).unwrap();
             match table {
-                true => all.extend(text.lines().skip(1).map(|l| parse_json(&format!("\"{l}\"")).as_str().unwrap().to_owned())),
+                true => all.extend(text.lines().skip(1).map(|l| parse_json(&format!("\"{}\"", if l == "-" { "" } else { l })).as_str().unwrap().to_owned())),
                 false => all.extend(parse_json(&text).as_array().unwrap().iter().map(|r| r["k"].as_str().unwrap().to_owned())),
             }
             match parse_next_arguments(&note) {

@@ -3,12 +3,10 @@
 use super::index::{OperationEntry, OperationScope, Posting, SearchIndex};
 use super::path_query;
 use super::search_query::{SearchQuery, WeightedWord};
+use super::tokenizer::MAX_QUERY_CHARS;
 use super::topics::{self, TopicOperations};
 use crate::pve::method::Method;
 use crate::pve::schema::model::{Operation, SchemaModel};
-
-/// Characters of a query that are read.
-pub(super) const MAX_QUERY_CHARS: usize = 400;
 
 /// Share of the score of a second synonym.
 const SECOND_SYNONYM_SHARE: f32 = 0.2;

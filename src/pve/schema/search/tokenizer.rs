@@ -4,6 +4,9 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+/// Characters of a query that are read.
+pub(super) const MAX_QUERY_CHARS: usize = 400;
+
 /// Phrases of two words and the one word they mean, one phrase a line.
 const PHRASES: &str = include_str!("phrases.txt");
 

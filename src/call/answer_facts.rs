@@ -1,0 +1,118 @@
+//! Facts that make an answer readable: the zone of the node, and the defaults of options that are not set.
+
+use super::handle::ClusterHandle;
+use super::planned_call::CallPurpose;
+use crate::pve::Method;
+use crate::pve::params::ApiParams;
+use crate::pve::path::ApiPath;
+use crate::pve::rows::is_true;
+use crate::render::object_state::{quote_word, to_text};
+use crate::render::output::{AnswerFacts, OutputOptions, has_times};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+/// The time in which a node says its zone.
+const ZONE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The most seconds between the time of a zone and UTC.
+const MAX_OFFSET: i64 = 15 * 3_600;
+
+impl ClusterHandle<'_> {
+    /// Returns what the options need to show the answer of a path.
+    pub fn find_answer_facts(&self, path: &ApiPath, options: &OutputOptions, data: &str) -> AnswerFacts {
+        AnswerFacts {
+            is_series: path.as_str().ends_with("/rrddata"),
+            utc_offset: if options.is_readable() && has_times(data) { self.find_utc_offset(path) } else { 0 },
+            unset: self.describe_unset(path, options.fields()),
+        }
+    }
+
+    /// Returns sentences that set a misleading answer of Proxmox right.
+    pub fn find_remarks(&self, path: &ApiPath, data: &str) -> Vec<String> {
+        match path.as_str() {
+            "/cluster/backup-info/not-backed-up" => self.find_disabled_jobs(),
+            "/access/permissions" if data.contains(":0") => {
+                vec!["0 is a right too: it holds on that path, and not below it".into()]
+            }
+            "/cluster/ha/resources" if data.len() > 2 => {
+                vec!["state is what HA is asked for: GET /cluster/ha/status/current has the state that is".into()]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Names the backup jobs whose guests count as backed up although the jobs never run.
+    fn find_disabled_jobs(&self) -> Vec<String> {
+        let Ok(jobs) = self.look_up("/cluster/backup", &ApiParams::new()) else {
+            return vec![
+                "Proxmox counts guests of disabled jobs as backed up: GET /cluster/backup has `enabled`".into(),
+            ];
+        };
+        let jobs: Vec<Value> = serde_json::from_str(jobs.data()).unwrap_or_default();
+        let is_disabled = |job: &&Value| job.get("enabled").is_some_and(|enabled| !is_true(enabled));
+        let describe = |job: &Value| {
+            let text = |name: &str| job.get(name).map(to_text).unwrap_or_default();
+            let guests = match (text("vmid"), text("pool")) {
+                (vmid, _) if !vmid.is_empty() => vmid,
+                (_, pool) if !pool.is_empty() => format!("pool {pool}"),
+                _ => "all".to_owned(),
+            };
+            let line =
+                format!("job {} ({guests}) is disabled, and its guests count as backed up", quote_word(&text("id")));
+            self.redact(line)
+        };
+        jobs.iter().filter(is_disabled).map(describe).collect()
+    }
+
+    /// Returns the options among these fields, with the words for one that is not set.
+    fn describe_unset(&self, path: &ApiPath, fields: &[String]) -> Vec<(String, String)> {
+        if fields.is_empty() {
+            return Vec::new();
+        }
+        let schema = self.schema();
+        let segments: Vec<_> = path.segments().collect();
+        let Ok(found) = schema.match_path(&segments) else { return Vec::new() };
+        let is_task = path.as_str().contains("/tasks/UPID:") && path.as_str().ends_with("/status");
+        if is_task && fields.iter().any(|field| field == "exitstatus") {
+            return vec![("exitstatus".into(), "not set: the task still runs".into())];
+        }
+        let setting = found.operation(Method::Put).or(found.operation(Method::Post));
+        let describe = |field: &String| {
+            let parameter = setting?.parameter(field)?;
+            let words = match parameter.default() {
+                "" => "not set".to_owned(),
+                default => format!("not set (default {default})"),
+            };
+            Some((field.clone(), words))
+        };
+        fields.iter().filter_map(describe).collect()
+    }
+
+    /// Returns the offset of the node's zone from UTC in seconds. A zone that can't be read is UTC.
+    fn find_utc_offset(&self, path: &ApiPath) -> i32 {
+        if let Some(offset) = self.cluster.recent_utc_offset() {
+            return offset;
+        }
+        let segments: Vec<_> = path.segments().take(2).collect();
+        let node = match segments.as_slice() {
+            [top, node] if top == "nodes" => node.to_string(),
+            // (PVE: the node that answers.)
+            _ => "localhost".to_owned(),
+        };
+        let offset = self.read_utc_offset(&node).unwrap_or(0);
+        self.cluster.keep_utc_offset(offset);
+        offset
+    }
+
+    fn read_utc_offset(&self, node: &str) -> Option<i32> {
+        let path = ApiPath::from_segments(&["nodes", node, "time"]).ok()?;
+        let read = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new()).ok()?;
+        let response = read.send_read_until(Instant::now() + ZONE_TIMEOUT).ok()?;
+        let answer: Value = serde_json::from_str(response.data()).ok()?;
+        // (PVE: `localtime` is the time of the zone as if it was UTC.)
+        let offset = answer.get("localtime")?.as_i64()?.checked_sub(answer.get("time")?.as_i64()?)?;
+        // Both are read one after the other, and zones differ by quarters of an hour.
+        let offset = (offset + 450).div_euclid(900) * 900;
+        (-MAX_OFFSET..=MAX_OFFSET).contains(&offset).then(|| i32::try_from(offset).ok())?
+    }
+}

@@ -1,0 +1,122 @@
+//! Items added to a list option, or removed from it, without a read by the caller: `tags=+web,-old`. The list is read,
+//! and the digest of what was read guards the change.
+
+use super::handle::ClusterHandle;
+use super::lookup_error::LookupError;
+use super::plan_error::PlanError;
+use super::planned_call::CallPurpose;
+use crate::pve::Method;
+use crate::pve::params::ApiParams;
+use crate::pve::path::ApiPath;
+use crate::pve::schema::Operation;
+use crate::render::object_state::to_text;
+use serde_json::{Map, Value};
+
+/// The separators of Proxmox's lists.
+const SEPARATORS: [char; 4] = [',', ';', ' ', '\n'];
+
+/// The items to add to a list and those to remove from it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct ListChange {
+    added: Vec<String>,
+    removed: Vec<String>,
+}
+
+impl ListChange {
+    /// Parses `+web,-old` or a JSON list of such items. Returns `None` if an item has no sign.
+    fn parse(value: &Value) -> Option<Self> {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Array(items) => items.iter().map(Value::as_str).collect::<Option<Vec<_>>>()?.join(","),
+            _ => return None,
+        };
+        let mut change = Self::default();
+        for item in text.split(SEPARATORS).filter(|item| !item.is_empty()) {
+            match (item.strip_prefix('+'), item.strip_prefix('-')) {
+                (Some(name), _) if !name.is_empty() => change.added.push(name.to_owned()),
+                (_, Some(name)) if !name.is_empty() => change.removed.push(name.to_owned()),
+                _ => return None,
+            }
+        }
+        (change != Self::default()).then_some(change)
+    }
+
+    /// Returns a list with the change, in its own order.
+    fn apply(&self, now: &str, separator: &str) -> String {
+        let now = now.split(SEPARATORS).filter(|item| !item.is_empty());
+        let mut items: Vec<&str> = now.filter(|item| !self.removed.iter().any(|removed| removed == item)).collect();
+        for added in &self.added {
+            if !items.contains(&added.as_str()) {
+                items.push(added);
+            }
+        }
+        items.join(separator)
+    }
+}
+
+/// Replaces items with signs by the whole list, where a digest guards the operation.
+pub(super) fn apply_list_changes(
+    cluster: &ClusterHandle<'_>,
+    operation: &Operation<'_>,
+    path: &ApiPath,
+    data: &mut Map<String, Value>,
+) -> Result<(), PlanError> {
+    if !matches!(operation.method(), Method::Put | Method::Post) || operation.parameter("digest").is_none() {
+        return Ok(());
+    }
+    let is_list = |name: &str| operation.parameter(name).is_some_and(|parameter| parameter.format().ends_with("-list"));
+    let changes: Vec<(String, ListChange)> = data
+        .iter()
+        .filter(|(name, _)| is_list(name) && !matches!(name.as_str(), "delete" | "revert"))
+        .filter_map(|(name, value)| Some((name.clone(), ListChange::parse(value)?)))
+        .collect();
+    let Some((first, _)) = changes.first() else { return Ok(()) };
+    let failed = |error: LookupError| PlanError::UnreadableList { parameter: first.clone(), error: Box::new(error) };
+    let read = cluster.authorize_read(CallPurpose::Lookup, path.clone(), ApiParams::new());
+    let response = read.map_err(|denied| failed(denied.into()))?.send_read().map_err(|error| failed(error.into()))?;
+    let object: Map<String, Value> = serde_json::from_str(response.data()).unwrap_or_default();
+    for (name, change) in &changes {
+        let separator = if name == "tags" { ";" } else { "," };
+        let list = change.apply(&object.get(name).map(to_text).unwrap_or_default(), separator);
+        match list.as_str() {
+            "" => {
+                data.remove(name);
+                let deleted = data.entry("delete").or_insert_with(|| "".into());
+                let names = to_text(deleted);
+                *deleted = if names.is_empty() { name.as_str().into() } else { format!("{names},{name}").into() };
+            }
+            _ => drop(data.insert(name.clone(), list.into())),
+        }
+    }
+    if let Some(digest) = object.get("digest").filter(|digest| digest.is_string()) {
+        data.entry("digest").or_insert_with(|| digest.clone());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn items_with_signs_change_a_list() {
+        for (value, now, list) in [
+            (json!("+web"), "prod", Some("prod;web")),
+            (json!("+web"), "prod;web", Some("prod;web")),
+            (json!("-prod,+a"), "prod;web", Some("web;a")),
+            (json!(["+a", "-web"]), "prod,web", Some("prod;a")),
+            (json!("-prod"), "prod", Some("")),
+            (json!("+a"), "", Some("a")),
+            (json!("web"), "prod", None),
+            (json!("+web,old"), "prod", None),
+            (json!("+"), "prod", None),
+            (json!(""), "prod", None),
+            (json!(["+a", 1]), "prod", None),
+            (json!(7), "prod", None),
+        ] {
+            let changed = ListChange::parse(&value).map(|change| change.apply(now, ";"));
+            assert_eq!(changed.as_deref(), list, "{value} on {now}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The risk that a change has by the present state of the cluster: it takes away what it does not name, or gives rights
+//! to the API token of this server. What can't be read counts as the worst.
+
+use super::handle::ClusterHandle;
+use super::present_state::ObjectReader;
+use crate::pve::Method;
+use crate::pve::params::ApiParams;
+use crate::pve::path::ApiPath;
+use crate::render::object_state::{NotKnown, text_of, to_text};
+use serde_json::{Map, Value};
+
+const TOKEN_GAINS: &str = "the API token of this server gains rights, which its operator has bounded";
+const SECOND_TOKEN: &str = "a second token of this server's user, to which the rules of this server do not apply";
+const INHERITED_IS_LOST: &str =
+    "a permission replaces those that are inherited from the paths above, and this one takes away some of them";
+const INHERITED_IS_HIDDEN: &str = "a permission replaces those that are inherited from the paths above, and this \
+    server's API token does not see which";
+const FIREWALL_ENDS: &str = "the firewall no longer protects: it is off without firewall=1";
+const BACKUP_ENDS: &str = "backups leave the volume out: it is left out without backup=1";
+
+/// A change whose risk depends on the state of the cluster.
+pub(super) enum StateChange<'c> {
+    /// A role is granted.
+    Grant(&'c ApiParams),
+    /// Privileges are added to a role.
+    Role { name: String },
+    /// A user is put into groups.
+    Groups { user: String },
+    /// A token is created for a user.
+    NewToken { user: String },
+    /// A token loses a bound.
+    Token { id: String, parameter: &'static str },
+    /// These options of a guest are replaced by values that lack a part.
+    GuestOptions { path: &'c ApiPath, lacking: Vec<LackingOption> },
+}
+
+/// An option of a guest whose new value leaves out a part.
+pub(super) struct LackingOption {
+    name: String,
+    /// The part of the present value that is lost.
+    key: &'static str,
+    reason: &'static str,
+}
+
+impl<'c> StateChange<'c> {
+    /// Returns the change of an operation, if it is such a change.
+    pub(super) fn from_operation(
+        method: Method,
+        template: &str,
+        path: &'c ApiPath,
+        params: &'c ApiParams,
+    ) -> Option<Self> {
+        let is_given = |wanted: &str| params.names().any(|name| name == wanted);
+        let segments: Vec<_> = path.segments().map(|segment| segment.into_owned()).collect();
+        let segment = |at: usize| segments.get(at).cloned().unwrap_or_default();
+        match (method, template) {
+            (Method::Put, "/access/acl") => Some(Self::Grant(params)),
+            (Method::Put, "/access/roles/{roleid}") if is_given("privs") => Some(Self::Role { name: segment(2) }),
+            (Method::Put, "/access/users/{userid}") if is_given("groups") => Some(Self::Groups { user: segment(2) }),
+            (Method::Post, "/access/users/{userid}/token/{tokenid}") => Some(Self::NewToken { user: segment(2) }),
+            (Method::Put, "/access/users/{userid}/token/{tokenid}") if is_given("privsep") || is_given("expire") => {
+                let parameter = if is_given("privsep") { "privsep" } else { "expire" };
+                Some(Self::Token { id: format!("{}!{}", segment(2), segment(4)), parameter })
+            }
+            (Method::Put | Method::Post, "/nodes/{node}/qemu/{vmid}/config" | "/nodes/{node}/lxc/{vmid}/config") => {
+                let lacking: Vec<_> =
+                    params.iter().filter_map(|(name, value)| LackingOption::find(name, value)).collect();
+                (!lacking.is_empty()).then_some(Self::GuestOptions { path, lacking })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl LackingOption {
+    /// Returns the option if its new value leaves out a part that is off by default.
+    fn find(name: &str, value: &str) -> Option<Self> {
+        let (key, reason) = match name.trim_end_matches(|c: char| c.is_ascii_digit()) {
+            "net" => ("firewall", FIREWALL_ENDS),
+            "mp" => ("backup", BACKUP_ENDS),
+            _ => return None,
+        };
+        (!is_on(value, key)).then(|| Self { name: name.to_owned(), key, reason })
+    }
+}
+
+/// Returns whether a part of a property string is on. (PVE: it is off by default.)
+fn is_on(value: &str, key: &str) -> bool {
+    let parts = value.split(',').filter_map(|part| part.trim().split_once('='));
+    parts.filter(|(given, _)| *given == key).any(|(_, on)| ["1", "on", "yes", "true"].contains(&on))
+}
+
+fn split(list: &str) -> impl Iterator<Item = &str> {
+    list.split([',', ';', ' ', '\t', '\n']).filter(|part| !part.is_empty())
+}
+
+impl ClusterHandle<'_> {
+    /// Looks up the state on which a change depends. Returns the parameters that raise its risk, with the reasons.
+    pub(super) fn find_state_risks(&self, change: &StateChange<'_>) -> Vec<(String, &'static str)> {
+        let settings = self.cluster.settings();
+        let own_token = format!("{}!{}", settings.user, settings.token_id);
+        let raise = |parameter: &str, reason| vec![(parameter.to_owned(), reason)];
+        let reader = ObjectReader::new(self);
+        match change {
+            StateChange::GuestOptions { path, lacking } => {
+                let now: Result<Map<String, Value>, NotKnown> = reader.read_value((*path).clone());
+                let loses = |option: &&LackingOption| match &now {
+                    Ok(now) => now.get(&option.name).is_some_and(|old| is_on(&to_text(old), option.key)),
+                    Err(_) => true,
+                };
+                lacking.iter().filter(loses).map(|option| (option.name.clone(), option.reason)).collect()
+            }
+            StateChange::Token { id, parameter } if *id == own_token => raise(parameter, TOKEN_GAINS),
+            StateChange::Groups { user } if *user == settings.user => raise("groups", TOKEN_GAINS),
+            StateChange::NewToken { user } if *user == settings.user => raise("tokenid", SECOND_TOKEN),
+            StateChange::Token { .. } | StateChange::Groups { .. } | StateChange::NewToken { .. } => Vec::new(),
+            StateChange::Role { name } => {
+                let access = AccessState::read(self, &reader);
+                let has_role = access.is_none_or(|access| {
+                    let is_own = |row: &Map<String, Value>| access.concerns(row, &settings.user, &own_token);
+                    access.grants.iter().any(|row| text_of(row, "roleid") == name && is_own(row))
+                });
+                if has_role { raise("privs", TOKEN_GAINS) } else { Vec::new() }
+            }
+            StateChange::Grant(params) => {
+                let value = |name: &str| {
+                    let values = params.iter().filter(|(given, _)| *given == name);
+                    values.map(|(_, value)| value).collect::<Vec<_>>().join(",")
+                };
+                let (users, groups, tokens) = (value("users"), value("groups"), value("tokens"));
+                let Some(access) = AccessState::read(self, &reader) else {
+                    let is_own = split(&tokens).any(|token| token == own_token)
+                        || split(&users).any(|user| user == settings.user)
+                        || split(&groups).next().is_some();
+                    return raise("path", if is_own { TOKEN_GAINS } else { INHERITED_IS_HIDDEN });
+                };
+                let is_own = split(&tokens).any(|token| token == own_token)
+                    || split(&users).any(|user| user == settings.user)
+                    || split(&groups).any(|group| access.is_member(&settings.user, group));
+                if is_own {
+                    return raise("roles", TOKEN_GAINS);
+                }
+                let grant = Grant { path: &value("path"), roles: &value("roles") };
+                let loses = split(&users).any(|user| access.loses_inherited(&grant, Grantee::User(user)))
+                    || split(&groups).any(|group| access.loses_inherited(&grant, Grantee::Group(group)))
+                    || split(&tokens).any(|token| access.loses_inherited(&grant, Grantee::Token(token)));
+                if loses { raise("path", INHERITED_IS_LOST) } else { Vec::new() }
+            }
+        }
+    }
+}
+
+/// The permissions of a cluster, as far as the API token sees all of them.
+struct AccessState {
+    grants: Vec<Map<String, Value>>,
+    users: Option<Vec<Map<String, Value>>>,
+    roles: Option<Vec<Map<String, Value>>>,
+}
+
+/// A role on a path.
+struct Grant<'g> {
+    path: &'g str,
+    roles: &'g str,
+}
+
+/// The receiver of a permission.
+#[derive(Clone, Copy)]
+enum Grantee<'g> {
+    User(&'g str),
+    Group(&'g str),
+    Token(&'g str),
+}
+
+impl AccessState {
+    /// Reads the permissions. Returns `None` if they can't be read, or if the token may not see all of them.
+    fn read(cluster: &ClusterHandle<'_>, reader: &ObjectReader<'_>) -> Option<Self> {
+        let privileges = cluster.look_up_token_privileges().ok()?;
+        // (PVE: others see only the paths whose permissions they may change.)
+        if !privileges.holds("/access", "Sys.Audit") && !privileges.holds_everywhere_below("/", "Permissions.Modify") {
+            return None;
+        }
+        let mut full = ApiParams::new();
+        full.push("full", "1");
+        Some(Self {
+            grants: reader.read_value(ApiPath::from_static("/access/acl")).ok()?,
+            users: reader.read(ApiPath::from_static("/access/users"), full).ok(),
+            roles: reader.read_value(ApiPath::from_static("/access/roles")).ok(),
+        })
+    }
+
+    /// Returns whether a user is in a group, or may be in it.
+    fn is_member(&self, user: &str, group: &str) -> bool {
+        let Some(users) = &self.users else { return true };
+        let is_member = |row: &Map<String, Value>| split(text_of(row, "groups")).any(|one| one == group);
+        users.iter().any(|row| text_of(row, "userid") == user && is_member(row))
+    }
+
+    /// Returns whether two groups share a user, or may share one.
+    fn share_member(&self, one: &str, other: &str) -> bool {
+        let Some(users) = &self.users else { return true };
+        one == other
+            || users.iter().any(|row| {
+                let groups: Vec<&str> = split(text_of(row, "groups")).collect();
+                groups.contains(&one) && groups.contains(&other)
+            })
+    }
+
+    /// Returns whether a permission is one of this user or token.
+    fn concerns(&self, row: &Map<String, Value>, user: &str, token: &str) -> bool {
+        let id = text_of(row, "ugid");
+        match text_of(row, "type") {
+            "user" => id == user,
+            "token" => id == token,
+            _ => self.is_member(user, id),
+        }
+    }
+
+    /// Returns whether a grant takes away a permission that its receiver inherits. (PVE: the nearest path with a
+    /// permission counts alone, and on one path that of the user counts before those of the groups.)
+    fn loses_inherited(&self, grant: &Grant<'_>, grantee: Grantee<'_>) -> bool {
+        let path = canonical_acl_path(grant.path);
+        let is_of_grantee = |row: &&Map<String, Value>| {
+            let (id, is_here) = (text_of(row, "ugid"), canonical_acl_path(text_of(row, "path")) == path);
+            match (grantee, text_of(row, "type")) {
+                (Grantee::User(user), "user") => id == user && !is_here,
+                (Grantee::User(user), "group") => self.is_member(user, id),
+                (Grantee::Group(group), "group") => !is_here && self.share_member(group, id),
+                (Grantee::Group(group), "user") => !is_here && self.is_member(id, group),
+                (Grantee::Token(token), "token") => id == token && !is_here,
+                _ => false,
+            }
+        };
+        let is_inherited = |row: &&Map<String, Value>| {
+            let above = canonical_acl_path(text_of(row, "path"));
+            let prefix = if above == "/" { "/".to_owned() } else { format!("{above}/") };
+            // (PVE: a permission without `propagate` holds on its own path alone.)
+            above == path || (path.starts_with(&prefix) && row.get("propagate").is_none_or(|on| to_text(on) != "0"))
+        };
+        // A permission of the same kind on the same path has replaced the inherited ones before.
+        let has_replaced = |row: &&Map<String, Value>| {
+            let (kind, id) = match grantee {
+                Grantee::User(user) => ("user", user),
+                Grantee::Group(_) => return false,
+                Grantee::Token(token) => ("token", token),
+            };
+            text_of(row, "type") == kind
+                && text_of(row, "ugid") == id
+                && canonical_acl_path(text_of(row, "path")) == path
+        };
+        let mut inherited = self.grants.iter().filter(is_of_grantee).filter(is_inherited);
+        !self.grants.iter().any(|row| has_replaced(&row))
+            && inherited.any(|row| !self.covers(grant.roles, text_of(row, "roleid")))
+    }
+
+    /// Returns whether roles have all privileges of another one.
+    fn covers(&self, roles: &str, other: &str) -> bool {
+        if split(roles).any(|role| role == other) || other == "NoAccess" {
+            return true;
+        }
+        let Some(known) = &self.roles else { return false };
+        let privileges = |name: &str| {
+            let row = known.iter().find(|row| text_of(row, "roleid") == name);
+            row.map(|row| split(text_of(row, "privs")).map(str::to_owned).collect::<Vec<_>>())
+        };
+        let granted: Vec<String> = split(roles).filter_map(privileges).flatten().collect();
+        privileges(other).is_some_and(|lost| lost.iter().all(|privilege| granted.contains(privilege)))
+    }
+}
+
+/// Returns an ACL path without a slash at its end or twice.
+fn canonical_acl_path(path: &str) -> String {
+    format!("/{}", path.split('/').filter(|segment| !segment.is_empty()).collect::<Vec<_>>().join("/"))
+}

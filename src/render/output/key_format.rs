@@ -1,0 +1,307 @@
+//! The form of a value by its key: times, sizes, shares, durations and truth values. Any other value stays as it is.
+
+use crate::render::labels::format_local_time;
+use crate::render::output::json_path::{parse_number, unquote, walk};
+use crate::render::table::strip_quotes;
+use crate::render::units::{push_byte_size, push_duration};
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// The form of the values of one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFormat {
+    Plain,
+    /// Seconds since 1970.
+    Time,
+    /// Seconds since 1970, or 0 for never.
+    Expiry,
+    Bytes,
+    /// A fraction of 1.
+    Fraction,
+    /// A percentage.
+    Percent,
+    /// Seconds.
+    Duration,
+    Flag,
+    /// A limit, 0 for none.
+    Limit,
+}
+
+/// The first time that a number of seconds is read as: 1998. A smaller number is something else.
+const FIRST_TIME: f64 = 9.0e8;
+/// The last one: 2096.
+const LAST_TIME: f64 = 4.0e9;
+/// The least number that is read as bytes. A smaller one may be a count, or have another unit.
+const MIN_BYTES: f64 = 1024.0;
+/// The least number of bytes for a key that has MiB in the options of a guest.
+const MIN_MEMORY_BYTES: f64 = 1_048_576.0;
+
+const TIMES: &[&str] = &[
+    "birth",
+    "ctime",
+    "date",
+    "endtime",
+    "fail_time",
+    "last-run-endtime",
+    "last_sync",
+    "last_try",
+    "localtime",
+    "mtime",
+    "next-run",
+    "next_sync",
+    "notafter",
+    "notbefore",
+    "snaptime",
+    "starttime",
+    "time",
+    "timestamp",
+    "next_run",
+    "last_run",
+    "checktime",
+    "nextduedate",
+    "last-run",
+    "gone-since",
+];
+const BYTES: &[&str] = &[
+    "avail",
+    "available",
+    "diskread",
+    "diskwrite",
+    "disk",
+    "free",
+    "freemem",
+    "host_memory",
+    "maxdisk",
+    "maxmem",
+    "maxswap",
+    "mem",
+    "memhost",
+    "memory_used",
+    "netin",
+    "netout",
+    "physical-size",
+    "rootfree",
+    "roottotal",
+    "rootused",
+    "size",
+    "swapfree",
+    "swaptotal",
+    "swapused",
+    "memtotal",
+    "memused",
+    "memavailable",
+    "arcsize",
+    "total",
+    "total_mem",
+    "used",
+    "balloon_min",
+    "approx-size",
+    "bytes_used",
+    "pool_used",
+    "alloc",
+    "metadata_size",
+    "metadata_used",
+    "lv_size",
+    "total_bytes",
+    "actual",
+    "max_mem",
+    "mem_swapped_in",
+    "mem_swapped_out",
+    "free_mem",
+];
+const FRACTIONS: &[&str] = &["cpu", "iowait", "used_fraction", "wait", "percent_used", "memfraction"];
+const DURATIONS: &[&str] = &["duration", "uptime", "elapsed"];
+/// Truth values that Proxmox writes as 0 and 1.
+const FLAGS: &[&str] = &[
+    "acpi",
+    "active",
+    "autostart",
+    "bridge_vlan_aware",
+    "console",
+    "default",
+    "disable",
+    "discard",
+    "enable",
+    "enabled",
+    "exists",
+    "freeze",
+    "gpt",
+    "hvm",
+    "is_ceph_monitor",
+    "kvm",
+    "local",
+    "localtime",
+    "managed",
+    "migratable",
+    "missing",
+    "noout",
+    "onboot",
+    "online",
+    "privsep",
+    "propagate",
+    "protected",
+    "protection",
+    "quorate",
+    "repeat-missed",
+    "restricted",
+    "running",
+    "secureboot",
+    "shared",
+    "special",
+    "tablet",
+    "template",
+    "unprivileged",
+    "vmstate",
+    "strict",
+    "nodes_online",
+];
+
+impl KeyFormat {
+    /// Returns the format of the values of a key. A path of keys has that of its last one.
+    pub fn for_key(key: &str) -> Self {
+        if key == "ksm.shared" {
+            return Self::Bytes;
+        }
+        let key = key.rsplit('.').next().unwrap_or(key);
+        let is = |keys: &[&str]| keys.contains(&key);
+        match key {
+            "expire" => Self::Expiry,
+            "cpulimit" | "bwlimit" => Self::Limit,
+            _ if key.starts_with("pressure") => Self::Percent,
+            // `localtime` of a guest is a truth value, and that of a node a time: the number tells.
+            "localtime" => Self::Time,
+            _ if is(TIMES) => Self::Time,
+            _ if is(BYTES) || matches!(key, "balloon" | "swap") => Self::Bytes,
+            _ if is(FRACTIONS) => Self::Fraction,
+            _ if is(DURATIONS) => Self::Duration,
+            _ if is(FLAGS) => Self::Flag,
+            _ => Self::Plain,
+        }
+    }
+
+    /// Returns whether a key is that of a time.
+    pub fn is_time(key: &str) -> bool {
+        matches!(Self::for_key(key), Self::Time | Self::Expiry)
+    }
+
+    /// Returns a scalar in this format. Texts keep the escapes of JSON, which keep them on one line.
+    pub fn format<'r>(self, key: &str, raw: &'r str, utc_offset: i32) -> Cow<'r, str> {
+        match raw {
+            "null" | "\"\"" | "[]" | "{}" => return Cow::Borrowed(""),
+            "true" => return Cow::Borrowed("yes"),
+            "false" => return Cow::Borrowed("no"),
+            _ => {}
+        }
+        if self == Self::Plain {
+            return Cow::Borrowed(strip_quotes(raw));
+        }
+        let Some(number) = parse_number(raw) else { return Cow::Borrowed(strip_quotes(raw)) };
+        let is_whole = number.fract() == 0.0;
+        let mut text = String::new();
+        match self {
+            Self::Expiry | Self::Time if (FIRST_TIME..LAST_TIME).contains(&number) => {
+                text = format_local_time(number as u64, utc_offset);
+            }
+            Self::Expiry if number == 0.0 => text.push_str("never"),
+            Self::Limit if number == 0.0 => text.push_str("0 (no limit)"),
+            // (PVE: the use of a VM's disks is not known.)
+            Self::Bytes if key == "disk" && number == 0.0 => {}
+            Self::Bytes
+                if number >= MIN_BYTES && (number >= MIN_MEMORY_BYTES || !matches!(key, "balloon" | "swap")) =>
+            {
+                push_byte_size(&mut text, number);
+            }
+            Self::Fraction => push_percent(&mut text, number * 100.0),
+            Self::Percent => push_percent(&mut text, number),
+            Self::Duration if number >= 0.0 => push_duration(&mut text, number as u64),
+            Self::Flag if number == 0.0 => text.push_str("no"),
+            Self::Flag if number == 1.0 => text.push_str("yes"),
+            Self::Time if key == "localtime" && (number == 0.0 || number == 1.0) => {
+                text.push_str(if number == 0.0 { "no" } else { "yes" });
+            }
+            _ if is_whole || self != Self::Bytes => return Cow::Borrowed(strip_quotes(raw)),
+            _ => drop(write!(text, "{number:.1}")),
+        }
+        Cow::Owned(text)
+    }
+}
+
+/// Appends a percentage with one decimal.
+fn push_percent(text: &mut String, percent: f64) {
+    let _ = write!(text, "{percent:.1}%");
+}
+
+/// Returns whether an answer has a time with this number in one of its first rows, so that it needs the zone of the node.
+pub fn has_times(data: &str) -> bool {
+    let mut rows = 0;
+    let mut found = false;
+    let mut check = |key: &str, value: &str| {
+        found |= key.starts_with('"') && KeyFormat::is_time(&unquote(key)) && parse_number(value).is_some();
+        !found
+    };
+    match data.bytes().next() {
+        Some(b'[') => {
+            walk(data, &mut |_, row| {
+                rows += 1;
+                if row.starts_with('{') {
+                    walk(row, &mut check);
+                }
+                rows < 20
+            });
+        }
+        Some(b'{') => drop(walk(data, &mut check)),
+        _ => {}
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_by_their_keys() {
+        for (key, raw, text) in [
+            ("starttime", "1795856078", "2026-11-28T08:54:38Z"),
+            ("starttime", "\"1795856078\"", "2026-11-28T08:54:38Z"),
+            ("time", "3", "3"),
+            ("expire", "0", "never"),
+            ("size", "94489280512", "88GiB"),
+            ("size", "3", "3"),
+            ("size", "\"32G\"", "32G"),
+            ("balloon", "2048", "2048"),
+            ("balloon", "2147483648", "2GiB"),
+            ("cpu", "0.25", "25.0%"),
+            ("cpu", "\"host\"", "host"),
+            ("pressurecpusome", "1.5", "1.5%"),
+            ("uptime", "93784", "1d2h"),
+            ("enabled", "1", "yes"),
+            ("enabled", "\"0\"", "no"),
+            ("quorate", "true", "yes"),
+            ("cpulimit", "0", "0 (no limit)"),
+            ("localtime", "1", "yes"),
+            ("memory", "\"8192\"", "8192"),
+            ("name", "\"a\\nb\"", "a\\nb"),
+            ("lock", "null", ""),
+            ("disk", "0", ""),
+            ("ksm.shared", "0", "0"),
+            ("memory.used", "30156786246", "28.09GiB"),
+        ] {
+            assert_eq!(KeyFormat::for_key(key).format(key, raw, 0), text, "{key} {raw}");
+        }
+        assert_eq!(KeyFormat::Time.format("time", "1795856078", 3_600), "2026-11-28T09:54:38+01:00");
+    }
+
+    #[test]
+    fn times_are_found_in_rows_and_objects() {
+        for (data, expected) in [
+            (r#"[{"a":1},{"starttime":1}]"#, true),
+            (r#"{"notafter":"5"}"#, true),
+            (r#"{"time":"noon"}"#, false),
+            (r#"["time"]"#, false),
+            ("7", false),
+        ] {
+            assert_eq!(has_times(data), expected, "{data}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! An object as lines: a key and its value in a form for readers. What no reader needs is left out with a word.
+
+use crate::render::output::json_path::{pick, unquote, walk};
+use crate::render::output::key_format::KeyFormat;
+use crate::render::output::key_order::compare_keys;
+use crate::render::output::names::push_name;
+use crate::render::output::options::OutputOptions;
+use crate::render::output::page_writer::{AnswerPath, PageWriter, ResultPart};
+use crate::render::table::{MAX_CELL_CHARS, push_single_line, strip_quotes};
+use std::fmt::Write;
+
+/// The most members that are written of an object within an object.
+const MAX_NESTED: usize = 60;
+
+/// The deepest level that is written with formats. Deeper values are JSON.
+const MAX_LEVEL: usize = 3;
+
+/// The most members of an object.
+const MAX_MEMBERS: usize = 10_000;
+
+/// One member.
+struct ObjectMember<'a> {
+    name: String,
+    raw: &'a str,
+}
+
+/// Writes the members of the page, one per line.
+pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str, answer_path: &AnswerPath) {
+    let (mut members, mut empty) = (Vec::new(), 0);
+    match &options.fields {
+        None => {
+            walk(object, &mut |key, raw| {
+                if is_empty(raw) {
+                    empty += 1;
+                } else {
+                    members.push(ObjectMember { name: unquote(key).into_owned(), raw });
+                }
+                members.len() < MAX_MEMBERS
+            });
+            members.sort_by(|a, b| compare_keys(&a.name, &b.name));
+        }
+        Some(fields) => {
+            let mut found = Vec::new();
+            pick(object, fields, &mut found);
+            let found = fields.iter().zip(found).filter_map(|(field, raw)| Some((field, raw?)));
+            members.extend(found.map(|(field, raw)| ObjectMember { name: field.clone(), raw }));
+        }
+    }
+    let total = members.len();
+    let (mut count, mut is_full, mut cut) = (0, false, Vec::new());
+    for member in members.iter().skip(options.offset).take(options.limit) {
+        let before = page.text.len();
+        push_key(&mut page.text, &member.name);
+        page.text.push_str(": ");
+        if !push_value(&mut page.text, &member.name, member.raw, options.utc_offset, 0) {
+            cut.push(member.name.as_str());
+        }
+        page.text.push('\n');
+        if page.text.len() > page.cap() {
+            is_full = true;
+            if count > 0 {
+                page.text.truncate(before);
+                break;
+            }
+            let end = page.text.floor_char_boundary(page.cap().max(before + 1));
+            page.text.truncate(end);
+        }
+        count += 1;
+        if is_full {
+            break;
+        }
+    }
+    if page.text.is_empty() {
+        page.text.push_str("(no values)\n");
+    }
+    if count < total {
+        let part = ResultPart { unit: "members", offset: options.offset, count, total, size: "", truncated: is_full };
+        page.note_part(&part, answer_path);
+    }
+    if !cut.is_empty() {
+        let mut note = String::from("shortened: ");
+        for (at, name) in cut.iter().take(10).enumerate() {
+            note.push_str(if at == 0 { "" } else { ", " });
+            push_name(&mut note, name);
+        }
+        page.add_note(&format!("{note} (format=json has all)"));
+    }
+    if empty > 0 && count == 0 {
+        page.add_note(&format!("{empty} empty members left out"));
+    }
+}
+
+fn push_key(text: &mut String, name: &str) {
+    push_single_line(text, strip_quotes(&serde_json::Value::from(name).to_string()));
+}
+
+/// Returns whether a value says nothing.
+pub fn is_empty(raw: &str) -> bool {
+    matches!(raw, "null" | "\"\"" | "[]" | "{}")
+}
+
+/// Appends a value on one line. Returns false if a part was left out.
+pub fn push_value(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: usize) -> bool {
+    match raw.bytes().next() {
+        Some(b'{') if level < MAX_LEVEL => push_nested(text, key, raw, utc_offset, level),
+        Some(b'[') if level < MAX_LEVEL => push_items(text, key, raw, utc_offset, level),
+        Some(b'"') if is_pem(raw) => {
+            let _ = write!(text, "(PEM, {} bytes)", raw.len() - 2);
+            false
+        }
+        Some(b'"') if is_cpu_flags(key, raw) => {
+            let _ = write!(text, "({} CPU flags)", strip_quotes(raw).split(' ').count());
+            false
+        }
+        _ => {
+            let shown = KeyFormat::for_key(key).format(key, raw, utc_offset);
+            push_single_line(text, if shown.is_empty() { "-" } else { &shown })
+        }
+    }
+}
+
+fn is_pem(raw: &str) -> bool {
+    raw.starts_with("\"-----BEGIN ") && raw.len() > 100
+}
+
+fn is_cpu_flags(key: &str, raw: &str) -> bool {
+    matches!(key.rsplit('.').next(), Some("flags")) && raw.len() > 60
+}
+
+/// Appends the members of an object within an object: `used 28GiB, total 128GiB`.
+fn push_nested(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: usize) -> bool {
+    let mut members = Vec::new();
+    walk(raw, &mut |key, raw| {
+        if !is_empty(raw) {
+            members.push(ObjectMember { name: unquote(key).into_owned(), raw });
+        }
+        members.len() <= MAX_NESTED
+    });
+    if options_are_privileges(key) {
+        return push_privileges(text, &members);
+    }
+    members.sort_by(|a, b| compare_keys(&a.name, &b.name));
+    let mut is_whole = members.len() <= MAX_NESTED;
+    if level > 0 {
+        text.push('{');
+    }
+    for (at, member) in members.iter().take(MAX_NESTED).enumerate() {
+        text.push_str(if at == 0 { "" } else { ", " });
+        push_key(text, &member.name);
+        text.push(' ');
+        let name = if key == "ksm" { "ksm.shared" } else { &member.name };
+        is_whole &= push_value(text, name, member.raw, utc_offset, level + 1);
+    }
+    if level > 0 {
+        text.push('}');
+    }
+    is_whole
+}
+
+/// Returns whether a key is a path of the access control list, so that its members are privileges.
+fn options_are_privileges(key: &str) -> bool {
+    key.starts_with('/')
+}
+
+/// Appends the privileges on a path: first those that hold below it too.
+fn push_privileges(text: &mut String, members: &[ObjectMember<'_>]) -> bool {
+    let is_passed_on = |member: &&ObjectMember<'_>| member.raw != "0" && member.raw != "\"0\"";
+    let (below, here): (Vec<&ObjectMember<'_>>, Vec<&ObjectMember<'_>>) = members.iter().partition(is_passed_on);
+    for (at, member) in below.iter().enumerate() {
+        text.push_str(if at == 0 { "" } else { ", " });
+        push_key(text, &member.name);
+    }
+    for (at, member) in here.iter().enumerate() {
+        let start = if below.is_empty() { "only here, not below: " } else { "; only here, not below: " };
+        text.push_str(if at == 0 { start } else { ", " });
+        push_key(text, &member.name);
+    }
+    true
+}
+
+/// Appends the items of a list within an object.
+fn push_items(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: usize) -> bool {
+    let (mut count, mut is_whole) = (0, true);
+    walk(raw, &mut |_, item| {
+        if count == MAX_NESTED {
+            text.push_str(", …");
+            is_whole = false;
+            return false;
+        }
+        let separator = if item.starts_with('{') { "; " } else { ", " };
+        text.push_str(if count == 0 { "" } else { separator });
+        count += 1;
+        is_whole &= push_value(text, key, item, utc_offset, level + 1);
+        true
+    });
+    is_whole
+}
+
+/// Returns a cell of a table in a form for readers.
+pub fn cell(key: &str, raw: &str, utc_offset: i32) -> String {
+    let mut text = String::new();
+    if raw.starts_with(['{', '[']) && raw.len() > 4 * MAX_CELL_CHARS {
+        text.push_str(raw);
+    } else {
+        push_value(&mut text, key, raw, utc_offset, 0);
+    }
+    text
+}

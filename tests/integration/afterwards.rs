@@ -1,0 +1,147 @@
+//! What an answer says of the object after a change, and the wait for a state.
+
+use crate::support::node::ScriptedReply;
+use crate::support::policy::open_policy;
+use crate::support::proxmox::{gzipped_facts, proxmox_with};
+use crate::support::test_tools::product;
+use crate::support::tool::{ToolResult, call};
+use proxmox_mcp::config::ClusterConfig;
+use proxmox_mcp::mcp::McpServer;
+use proxmox_mcp::pve::demo::{Demo, Options};
+use proxmox_mcp::pve::schema::facts::APIDOC;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn start() -> (Demo, McpServer) {
+    let mut options = Options::default();
+    (options.task_step, options.apidoc) = (Duration::ZERO, Some(APIDOC.into()));
+    let demo = Demo::start_with(options).expect("the demo cluster");
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..demo.cluster() }]);
+    (demo, server)
+}
+
+/// Makes a call. `line` is its method and path.
+fn make(server: &McpServer, line: &str, data: Value) -> ToolResult {
+    let (method, path) = line.split_once(' ').expect("a method and a path");
+    let arguments = json!({"path": path, "method": method, "data": data, "wait": true});
+    let result = call(server, "proxmox_api_call", arguments);
+    assert!(!result.failed, "{line}: {result:?}");
+    result
+}
+
+fn wait(server: &McpServer, state: &str) -> String {
+    call(server, "wait_for_task", json!({"upid": state, "timeout": 1})).text
+}
+
+#[test]
+fn change_ends_with_the_object_as_it_is() {
+    let (_demo, server) = start();
+    for (line, data, expected) in [
+        ("POST /qemu/staging01/status/start", json!({}), "VM 106 \"staging01\" is running on pve2"),
+        (
+            "POST /qemu/staging01/snapshot/before-upgrade/rollback",
+            json!({}),
+            "VM 106 \"staging01\" is stopped on pve2, because the snapshot has no memory",
+        ),
+        ("PUT /qemu/106/config", json!({"memory": 2048}), "now has memory 2048; nothing waits for a restart"),
+        (
+            "PUT /qemu/100/config",
+            json!({"memory": 2048}),
+            "waits for its next start with memory 2048 (until then 8192)",
+        ),
+        (
+            "PUT /qemu/106/resize",
+            json!({"disk": "scsi0", "size": "+1G"}),
+            "scsi0 is now local-lvm:vm-106-disk-0,size=33G",
+        ),
+        ("POST /qemu/106/clone", json!({"newid": 300, "name": "c"}), "VM 300 \"c\" is stopped on pve2"),
+        ("DELETE /qemu/300", json!({}), "VM 300 \"c\" is gone"),
+        ("POST /qemu/100/migrate", json!({"target": "pve2", "online": true}), "VM 100 \"web01\" is running on pve2"),
+        ("POST /nodes/pve1/vzdump", json!({"vmid": 200, "storage": "nas"}), "backup nas:backup/vzdump-lxc-200-"),
+        ("PUT /cluster/ha/resources/vm:104", json!({"state": "stopped"}), "VM 104 \"gitlab\" is stopped on pve2"),
+        ("DELETE /cluster/ha/resources/vm:104", json!({}), "HA does not manage vm:104 now"),
+        ("PUT /pools/prod", json!({"vms": "104"}), "pool prod has 5 members: qemu/100"),
+        (
+            "PUT /access/acl",
+            json!({"path": "/vms/101", "roles": "PVEVMAdmin", "users": "alice@pve"}),
+            "On /vms/101 now: alice@pve has PVEVMAdmin (and below)",
+        ),
+        ("PUT /cluster/backup/backup-nightly", json!({"schedule": "03:00"}), "now has schedule 03:00"),
+        ("DELETE /cluster/backup/backup-nightly", json!({}), "/cluster/backup/backup-nightly is gone"),
+    ] {
+        let result = make(&server, line, data);
+        assert!(result.text.contains(expected), "{line}: {result:?}");
+        // The line names the guest, so nothing else has to.
+        assert!(!result.all_text().contains(" is qemu/"), "{line}: {result:?}");
+    }
+}
+
+#[test]
+fn change_without_an_effect_yet_says_why() {
+    let node = proxmox_with(gzipped_facts(), |request| {
+        let data = |value: Value| Some(ScriptedReply::data(&value.to_string()));
+        let rule = json!([{"pos": 0, "type": "in", "action": "ACCEPT", "enable": 1}]);
+        match (request.method.as_str(), request.path().strip_prefix("/api2/json")?) {
+            ("GET", "/cluster/firewall/options") => data(json!({"enable": 0})),
+            ("GET", "/nodes/pve1/qemu/100/firewall/options") => data(json!({"enable": 1})),
+            ("GET", "/nodes/pve1/qemu/100/firewall/rules") => data(rule),
+            ("GET", "/nodes/pve1/qemu/100/config") => {
+                data(json!({"name": "web01", "digest": "d", "net0": "virtio=AA,bridge=vmbr0"}))
+            }
+            ("GET", "/nodes/pve1/qemu/100/pending") => {
+                data(json!([{"key": "net0", "value": "virtio=AA,bridge=vmbr0"}]))
+            }
+            ("GET", "/nodes/pve1/network") => data(json!([{"iface": "vmbr0", "type": "bridge"}])),
+            ("POST" | "PUT", _) => data(Value::Null),
+            _ => None,
+        }
+    });
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..node.cluster_settings() }]);
+    let rule = json!({"type": "in", "action": "ACCEPT", "enable": 1});
+    let text = make(&server, "POST /nodes/pve1/qemu/100/firewall/rules", rule).text;
+    assert!(text.contains("no effect yet: the firewall of the data center is off"), "{text}");
+    assert!(text.contains("no effect yet: no network card of the guest has firewall=1"), "{text}");
+    let card = json!({"net0": "virtio=AA,bridge=vmbr0,tag=5,firewall=1"});
+    let text = make(&server, "PUT /nodes/pve1/qemu/100/config", card).text;
+    assert!(text.contains("net0: bridge vmbr0 of pve1 is not VLAN-aware"), "{text}");
+    assert!(text.contains("no effect yet: the firewall of the data center is off"), "{text}");
+}
+
+#[test]
+fn guest_is_waited_for_until_it_has_a_state() {
+    let (_demo, server) = start();
+    assert_eq!(wait(&server, "web01 running"), "OK: VM 100 \"web01\" is running on pve1");
+    assert_eq!(wait(&server, "106 stopped"), "OK: VM 106 \"staging01\" is stopped on pve2");
+    assert_eq!(wait(&server, "web01 unlocked"), "OK: VM 100 \"web01\" is running on pve1");
+    assert!(
+        wait(&server, "gitlab ha started").starts_with("OK: VM 104 \"gitlab\" is running on pve2; HA state started")
+    );
+    let not_yet = wait(&server, "staging01 running");
+    assert!(not_yet.starts_with("NOT YET running: VM 106 \"staging01\" is stopped on pve2."), "{not_yet}");
+    make(&server, "POST /qemu/staging01/status/start", json!({}));
+    assert_eq!(wait(&server, "staging01 running"), "OK: VM 106 \"staging01\" is running on pve2");
+    let unknown = call(&server, "wait_for_task", json!({"upid": "nothing-like-it running"}));
+    assert!(unknown.failed && unknown.text.contains("no guest `nothing-like-it`"), "{unknown:?}");
+}
+
+#[test]
+fn items_are_added_to_a_list_and_removed_from_it() {
+    let (_demo, server) = start();
+    let tags = |server: &McpServer| {
+        call(server, "proxmox_api_get", json!({"path": "/qemu/web01/config", "fields": "tags"})).text
+    };
+    make(&server, "PUT /qemu/web01/config", json!({"tags": "+new,-web"}));
+    assert_eq!(tags(&server), "tags: prod;new");
+    make(&server, "PUT /qemu/web01/config", json!({"tags": ["-prod", "-new"]}));
+    assert_eq!(tags(&server), "tags: not set");
+}
+
+#[test]
+fn misleading_answers_are_set_right() {
+    let (_demo, server) = start();
+    let read = |path: &str| call(&server, "proxmox_api_get", json!({"path": path})).all_text();
+    assert!(!read("/cluster/backup-info/not-backed-up").contains("disabled"));
+    make(&server, "PUT /cluster/backup/backup-nightly", json!({"enabled": false}));
+    let text = read("/cluster/backup-info/not-backed-up");
+    assert!(text.contains("job backup-nightly (100,101,102,103,104,200,201,202,203) is disabled"), "{text}");
+}

@@ -1,0 +1,144 @@
+//! The undo that a plan and the answer of a change offer: sent as it is, it brings the old state back.
+
+use crate::support::policy::open_policy;
+use crate::support::test_tools::product;
+use crate::support::tool::{as_json, call};
+use proxmox_mcp::config::ClusterConfig;
+use proxmox_mcp::mcp::McpServer;
+use proxmox_mcp::pve::demo::{Demo, Options};
+use proxmox_mcp::pve::schema::facts::APIDOC;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn start() -> (Demo, McpServer) {
+    let mut options = Options::default();
+    (options.task_step, options.apidoc) = (Duration::ZERO, Some(APIDOC.into()));
+    let demo = Demo::start_with(options).expect("the demo cluster");
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..demo.cluster() }]);
+    (demo, server)
+}
+
+/// Returns the arguments of a call. `line` is its method and path.
+fn arguments(line: &str, data: &Value) -> Value {
+    let (method, path) = line.split_once(' ').expect("a method and a path");
+    json!({"path": path, "method": method, "data": data, "wait": true})
+}
+
+/// Returns the object of a path without what changes with every change.
+fn read(server: &McpServer, path: &str, fields: &str) -> Value {
+    let result = call(server, "proxmox_api_get", as_json(json!({"path": path, "fields": fields})));
+    assert!(!result.failed, "{result:?}");
+    let mut value: Value = serde_json::from_str(&result.text).expect("JSON");
+    let rows = if let Value::Array(rows) = &mut value { rows.iter_mut().collect() } else { vec![&mut value] };
+    for row in rows.into_iter().filter_map(Value::as_object_mut) {
+        row.remove("digest");
+        // (PVE: an option may be a number or a text.)
+        row.values_mut().filter(|value| value.is_number()).for_each(|value| *value = value.to_string().into());
+    }
+    value
+}
+
+/// Returns the line of a text that begins with this word.
+fn line_of<'t>(text: &'t str, start: &str) -> Option<&'t str> {
+    text.lines().find_map(|line| line.strip_prefix(start))
+}
+
+/// Parses an undo, as a model reads it.
+fn parse_undo(text: &str) -> (String, Value) {
+    let text =
+        text.rsplit_once(" (").filter(|(_, end)| end.ends_with("next start of the guest)")).map_or(text, |(t, _)| t);
+    match text.split_once(" {") {
+        Some((line, data)) => (line.to_owned(), serde_json::from_str(&format!("{{{data}")).expect("JSON")),
+        None => (text.to_owned(), json!({})),
+    }
+}
+
+/// Changes, each with the path and the fields of the object that it changes.
+fn changes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
+    let backup_job = json!({"id": "weekly", "schedule": "sun 03:00", "vmid": "106", "storage": "nas"});
+    let grant = json!({"path": "/vms/100", "roles": "PVEVMAdmin", "users": "alice@pve"});
+    let rule = json!({"type": "in", "action": "ACCEPT", "proto": "tcp", "dport": "22"});
+    vec![
+        ("PUT /qemu/web01/config", json!({"memory": 4096, "onboot": false}), "/qemu/web01/config", "*"),
+        ("PUT /qemu/web01/config", json!({"description": "x", "delete": "tags"}), "/qemu/web01/config", "*"),
+        ("PUT /qemu/web01/config", json!({"net0": "virtio,bridge=vmbr0"}), "/qemu/web01/config", "*"),
+        ("PUT /qemu/web01/config", json!({"ciuser": "ada", "cores": 2}), "/qemu/web01/config", "*"),
+        ("POST /qemu/web01/config", json!({"cores": 2, "name": "other"}), "/qemu/100/config", "*"),
+        ("PUT /lxc/200/config", json!({"memory": 1024, "cpulimit": 2}), "/lxc/200/config", "*"),
+        ("POST /qemu/web01/snapshot", json!({"snapname": "s1"}), "/qemu/web01/snapshot", "name,parent"),
+        ("POST /qemu/staging01/status/start", json!({}), "/qemu/106/status/current", "status"),
+        ("POST /qemu/web01/status/shutdown", json!({}), "/qemu/100/status/current", "status"),
+        ("POST /qemu/staging01/clone", json!({"newid": 900}), "/cluster/resources?type=vm", "vmid,name,node"),
+        ("POST /nodes/pve1/qemu", json!({"vmid": 901, "memory": 512}), "/cluster/resources?type=vm", "vmid,name,node"),
+        (
+            "POST /qemu/web01/migrate",
+            json!({"target": "pve2", "online": true}),
+            "/cluster/resources?type=vm",
+            "vmid,node,status",
+        ),
+        ("POST /cluster/ha/resources", json!({"sid": "vm:100"}), "/cluster/ha/resources", "sid,state"),
+        ("PUT /cluster/ha/resources/vm:104", json!({"comment": "x"}), "/cluster/ha/resources/vm:104", "*"),
+        ("PUT /pools/prod", json!({"vms": "104"}), "/cluster/resources?type=vm", "vmid,pool"),
+        ("PUT /access/acl", grant, "/access/acl", "*"),
+        ("POST /cluster/backup", backup_job, "/cluster/backup", "*"),
+        ("PUT /cluster/backup/backup-nightly", json!({"schedule": "03:00"}), "/cluster/backup", "id,schedule"),
+        ("POST /qemu/web01/firewall/rules", rule, "/qemu/web01/firewall/rules", "*"),
+    ]
+}
+
+#[test]
+fn undo_brings_the_old_state_back() {
+    for (change, data, path, fields) in changes() {
+        let (_demo, server) = start();
+        let before = read(&server, path, fields);
+        let mut plan = arguments(change, &data);
+        plan["dry_run"] = true.into();
+        let plan = call(&server, "proxmox_api_call", plan);
+        let planned = line_of(&plan.text, "Undo: ").unwrap_or_else(|| panic!("{change}: no undo in {plan:?}"));
+        let result = call(&server, "proxmox_api_call", arguments(change, &data));
+        assert!(!result.failed, "{change}: {result:?}");
+        assert_ne!(read(&server, path, fields), before, "{change} changes nothing");
+        let offered = line_of(&result.text, "undo: ").unwrap_or_else(|| panic!("{change}: no undo in {result:?}"));
+        let (line, mut undo) = parse_undo(offered);
+        let undone = call(&server, "proxmox_api_call", arguments(&line, &undo));
+        assert!(!undone.failed, "{offered}: {undone:?}");
+        assert_eq!(read(&server, path, fields), before, "{offered}");
+        undo.as_object_mut().expect("an object").remove("digest");
+        assert_eq!(parse_undo(planned), (line, undo), "the plan says the same");
+    }
+}
+
+#[test]
+fn undo_is_refused_after_a_later_change() {
+    let (_demo, server) = start();
+    let change = |data: Value| call(&server, "proxmox_api_call", arguments("PUT /qemu/web01/config", &data));
+    let first = change(json!({"memory": 4096}));
+    assert!(!change(json!({"memory": 2048})).failed);
+    let (line, undo) = parse_undo(line_of(&first.text, "undo: ").expect("an undo"));
+    let undone = call(&server, "proxmox_api_call", arguments(&line, &undo));
+    assert!(undone.failed && undone.text.contains("Nothing was changed"), "{undone:?}");
+}
+
+#[test]
+fn no_undo_is_offered_where_a_part_is_lost() {
+    let (_demo, server) = start();
+    for (change, data) in [
+        ("PUT /qemu/web01/config", json!({"cipassword": "correct horse"})),
+        ("PUT /qemu/web01/config", json!({"delete": "scsi0"})),
+        ("PUT /qemu/web01/config", json!({"memory": 8192})),
+        ("POST /qemu/web01/status/stop", json!({})),
+        ("DELETE /qemu/staging01", json!({})),
+        ("DELETE /qemu/staging01/snapshot/before-upgrade", json!({})),
+        ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "storage": "nas"})),
+        ("POST /nodes/pve1/qemu", json!({"vmid": 901, "memory": 512, "start": true})),
+        (
+            "PUT /access/acl",
+            json!({"path": "/pool/stage", "roles": "PVEVMAdmin", "groups": "operators", "delete": true}),
+        ),
+    ] {
+        let mut plan = arguments(change, &data);
+        plan["dry_run"] = true.into();
+        let plan = call(&server, "proxmox_api_call", plan);
+        assert!(!plan.failed && line_of(&plan.text, "Undo: ").is_none(), "{change} {data}: {plan:?}");
+    }
+}
