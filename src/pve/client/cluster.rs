@@ -209,7 +209,7 @@ impl Cluster {
     }
 
     /// Makes a GET call that ends at `deadline` or at the cluster's own time limit, whichever is earlier. Identical calls
-    /// share requests ([`SharedReads`]), so the operation must be a plain read.
+    /// share requests, so the operation must be a plain read.
     pub fn get_shared(
         &self,
         deadline: Instant,
@@ -384,7 +384,7 @@ impl ClusterCore {
     /// before an answer is sent once more, to another node if there is one. A GET whose answer is truncated is sent once
     /// more if there is another node, and so is one that a proxy answers with an error. A node that says that it can do
     /// nothing is passed over by every method. Nothing else is ever sent twice. Other calls skip a failed node for a time as well
-    /// ([`Cluster::node_states`]).
+    /// ([`ClusterCore::node_states`]).
     ///
     /// A failure writes one line to the log, at `debug`. If the outcome of a change is unknown, the level is `warn`,
     /// because a client that cancelled gets no answer.
