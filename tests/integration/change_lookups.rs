@@ -28,10 +28,12 @@ fn protecting(guests: &[&str]) -> ClusterPolicy {
     ClusterPolicy { protect: protected(guests), ..open_policy() }
 }
 
-/// Calls an operation, and returns the requests at the node.
+/// Calls an operation, and returns the requests at the node up to the change. The state after it is read too.
 fn requests_of(server: &ToolServer, path: &str, confirm: Option<&str>) -> (ToolResult, Vec<String>) {
     let result = server.call("proxmox_api_call", json!({"path": path, "confirm": confirm}));
-    let requests = server.node.requests();
+    let mut requests = server.node.requests();
+    let change = requests.iter().position(|request| request.method != "GET");
+    requests.truncate(change.map_or(requests.len(), |change| change + 1));
     let line = |request: &Request| format!("{} {}", request.method, request.target.replace("/api2/json", ""));
     (result, requests.iter().map(line).collect())
 }

@@ -329,7 +329,7 @@ impl ClusterCore {
             Ok(permit) => permit,
             Err(AcquireError::Cancelled) => return,
             Err(AcquireError::Busy) => {
-                sender.end(Err(PveError::Busy { limit: self.semaphore.limit() }));
+                sender.end(Err(PveError::Busy { limit: self.semaphore.limit() }), |_| ());
                 return;
             }
         };
@@ -340,8 +340,9 @@ impl ClusterCore {
         let result = self.send_read(request, CallTimeLimit { deadline, total }, &cancel);
         drop(permit);
         let result = self.log_result(start, Method::Get, &request.path, result);
-        let callers = sender.end(result.map(ApiResponse::into_shared));
-        self.metrics.record_shared_reads(callers.saturating_sub(1));
+        sender.end(result.map(ApiResponse::into_shared), |callers| {
+            self.metrics.record_shared_reads(callers.saturating_sub(1));
+        });
     }
 
     /// Sends a read for which there is a permit.
