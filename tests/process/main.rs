@@ -8,6 +8,7 @@ mod call_log;
 mod canary;
 mod canary_redaction;
 mod cli;
+mod compose;
 mod config;
 #[cfg(target_os = "linux")]
 mod core_dumps;
