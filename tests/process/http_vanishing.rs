@@ -25,7 +25,7 @@ impl HangingNodeServer {
     fn start(flags: &[&str]) -> Self {
         let node = Node::start(|request| match request.path().strip_prefix("/api2/json") {
             Some(HANGS) => ScriptedReply::hang(),
-            _ => ScriptedReply::data("fine"),
+            _ => ScriptedReply::data("\"fine\""),
         });
         let config = json!({"clusters": {"one": {"url": format!("http://{}", node.endpoint()), "user": "mcp@pve",
             "token_id": "ro", "token_secret": "s", "timeout_seconds": 10}}});
