@@ -1,4 +1,4 @@
-"""Tables of the results: ratios for the README, all figures and goals for the terminal."""
+"""Tables of the results: ratios for docs/speed.md, all figures and goals for the terminal."""
 
 from measures import HELD, LONG_ANSWER, MANY, MODES, over
 from servers import ORIGINAL, OURS, SDK
@@ -90,8 +90,8 @@ def _others(results):
     )
 
 
-def readme(results):
-    """The part of the README between the markers."""
+def page(results):
+    """The part of docs/speed.md between the markers."""
     versions = results["versions"]
     lines = [
         "Each cell has three ratios: calls per second / CPU per call / 99th percentile of the duration of a call. "
@@ -118,7 +118,7 @@ def update(path, results):
     if not mark or not end:
         raise RuntimeError(f"{path} has no markers for the table: {BEGIN.strip()} … {END}")
     with open(path, "w", encoding="utf-8") as file:
-        file.write(before + BEGIN + readme(results) + END + after)
+        file.write(before + BEGIN + page(results) + END + after)
 
 
 def goals(results):

@@ -12,6 +12,7 @@ mod compose;
 mod config;
 #[cfg(target_os = "linux")]
 mod core_dumps;
+mod documents;
 mod http_vanishing;
 mod idle_connections;
 mod limits;
