@@ -39,7 +39,7 @@ def demo(session):
     session.call("list_clusters")
     nodes = session.call("list_nodes").rows()
     expect(all(row["status"] == "online" for row in nodes) and nodes, "the demo's nodes are online", nodes)
-    version = session.call("proxmox_api_get", path="/version").data()
+    version = session.call("proxmox_api_get", path="/version", format="json").data()
     expect("version" in version, "/version gives the version", version)
     rows = session.call("get_cluster_resources").rows()
     machines = [row for row in rows if row["id"].startswith("qemu/")]
@@ -61,7 +61,7 @@ def demo(session):
     expect("OK: qmstart" in ended.text, "the task ends well", ended)
     waited = session.call("proxmox_api_call", method="POST", path=f"/qemu/{second['name']}/status/start", wait=True)
     expect("OK: qmstart" in waited.text, "the call waits for its task", waited)
-    now = session.call("proxmox_api_get", path=f"/qemu/{first['name']}/status/current").data()
+    now = session.call("proxmox_api_get", path=f"/qemu/{first['name']}/status/current", format="json").data()
     expect(now["status"] == "running", "the guest runs", now)
     stop = {"method": "POST", "path": f"/qemu/{first['name']}/status/stop", "wait": True}
     asked = session.try_call("proxmox_api_call", **stop)
@@ -104,7 +104,7 @@ def two_clusters(session):
     expect(failed == ["beta"], "the cluster that is down has the only error", nodes.text)
     guests = {row.get("name") for row in session.call("get_cluster_resources").rows()}
     expect({"mail", "dns"} <= guests, "the guests are there", guests)
-    version = session.call("proxmox_api_call", cluster="alpha", path="/version").data()
+    version = session.call("proxmox_api_call", cluster="alpha", path="/version", format="json").data()
     expect(version == node.ANSWERS["/api2/json/version"], "the answer is Proxmox's own", version)
     for arguments in ({}, {"cluster": "alhpa"}):
         answer = session.try_call("proxmox_api_call", path="/version", **arguments)
