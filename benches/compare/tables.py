@@ -64,6 +64,12 @@ def _others(results):
         "the 99th percentile of calls to a cluster while another one hangs",
         f"{results['hanging']['p99_times_quiet']:.2f} times that without a hanging cluster",
     )
+    for tool, row in results["slow"].items():
+        yield (
+            f"{row['sessions']} sessions of `{tool}`, a node of three workers and 5 ms per request",
+            f"{times(row['times_node'])} times the calls per second that the node answers, "
+            f"{row['requests_per_call']:.3f} requests per call",
+        )
     faster = {who: times(start[who]["start_ms"] / start[OURS]["start_ms"]) for who in (SDK, ORIGINAL)}
     yield (
         "from start to the first answered `tools/list`",
@@ -144,7 +150,7 @@ def report(results):
         sides = ", ".join(f"{side} {number(row[side]['cpu_us_a_guest'], 2)}" for side in ("ours", "theirs"))
         memory = f"{_mb(row['ours']['resident_kib'])} MB, theirs {_mb(row['theirs']['resident_kib'])} MB"
         yield f"growth, {row['guests']} guests: µs of CPU per guest: {sides}; {memory}"
-    for key in ("added", "hanging", "start", "memory", "size"):
+    for key in ("added", "hanging", "slow", "start", "memory", "size"):
         yield f"{key}: {results[key]}"
     for goal in goals(results):
         met = "met   " if goal["met"] else "MISSED"

@@ -6,8 +6,7 @@ use super::values::{
     listen_address, log_filter, node_address, server_url, string_list,
 };
 use crate::command::failure::Failure;
-use crate::command::setup::ClientKind;
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use proxmox_mcp::base::secret::Secret;
 use proxmox_mcp::config::{Endpoint, Fingerprint, Limits};
@@ -209,6 +208,17 @@ pub struct TokenArgs {
     /// URL of the server in the client's configuration [default: that of --listen]
     #[arg(long, value_name = "URL", value_parser = server_url)]
     pub url: Option<String>,
+}
+
+/// An MCP client that setup knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ClientKind {
+    ClaudeCode,
+    ClaudeDesktop,
+    Gemini,
+    Cursor,
+    #[value(name = "vscode")]
+    VsCode,
 }
 
 /// Flags of `setup`.
