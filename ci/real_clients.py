@@ -11,8 +11,8 @@ import sys
 import time
 import traceback
 
-from clients import claude, claude_checks, codex, codex_checks, gemini, gemini_checks, inspector, mcp_remote_checks
-from clients import pages, scenarios, tools
+from clients import bundles, claude, claude_checks, codex, codex_checks, gemini, gemini_checks, inspector
+from clients import mcp_remote_checks, pages, scenarios, tools
 from clients.session import Session
 from clients.transports import TRANSPORTS
 
@@ -79,6 +79,7 @@ CHECKS = [
         (f"Codex CLI {codex.VERSION}", codex_checks.CHECKS),
         ("mcp-remote", mcp_remote_checks.CHECKS),
         ("docs/clients.md", pages.CHECKS),
+        ("bundles", bundles.CHECKS),
     ]
     for name, check in checks
 ]

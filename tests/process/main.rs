@@ -4,6 +4,7 @@ mod audit_calls;
 mod audit_verify;
 mod auth;
 mod background_tasks;
+mod bundles;
 mod call_log;
 mod canary;
 mod canary_redaction;
