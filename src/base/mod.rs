@@ -13,7 +13,6 @@ pub(crate) mod json_scan;
 pub mod memory;
 pub mod secret;
 pub(crate) mod shorten;
-pub mod stable_sort;
 pub mod suggest;
 pub mod timestamp;
 pub mod trace;

@@ -2,7 +2,6 @@
 
 use crate::base::hint::Hint;
 use crate::base::json_scan::{find_string, unquote, walk};
-use crate::base::stable_sort::StableSort;
 use crate::base::suggest::suggest_several;
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::{MalformedCause, PveError};
@@ -205,7 +204,7 @@ impl<'g> GuestIndex<'g> {
 fn find_nearest_numbers(number: u32, guests: &[Guest]) -> Vec<String> {
     let mut nearest: Vec<&Guest> = guests.iter().collect();
     nearest.retain(|guest| guest.vmid.abs_diff(number) <= MAX_DISTANCE);
-    nearest.stable_sort_by_key(|guest| (guest.vmid.abs_diff(number), guest.vmid));
+    nearest.sort_by_key(|guest| (guest.vmid.abs_diff(number), guest.vmid));
     nearest.iter().take(MAX_SUGGESTIONS).map(|guest| format!("{} ({})", guest.vmid, guest.name)).collect()
 }
 

@@ -1,6 +1,5 @@
 //! The nodes, guests and storages of a cluster, from its list of resources.
 
-use crate::base::stable_sort::StableSort;
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::PveError;
 use crate::pve::guests::{Guest, parse_guests};
@@ -87,7 +86,7 @@ impl Inventory {
     /// Parses the answer of GET /cluster/resources.
     pub fn parse(answer: &ApiResponse) -> Result<Self, PveError> {
         let mut guests = parse_guests(answer)?;
-        guests.stable_sort_by_key(|guest| guest.vmid);
+        guests.sort_by_key(|guest| guest.vmid);
         let mut inventory = Self { guests, ..Self::default() };
         let read = parse_list(answer.data(), |row| {
             match row.text("type").as_str() {
@@ -116,7 +115,7 @@ impl Inventory {
             None::<()>
         });
         read.expect("the same text was read as a list of guests");
-        inventory.nodes.stable_sort_by(|a, b| a.name.cmp(&b.name));
+        inventory.nodes.sort_by(|a, b| a.name.cmp(&b.name));
         inventory.merge_shared_storages();
         Ok(inventory)
     }
@@ -124,7 +123,7 @@ impl Inventory {
     /// Keeps one entry of each shared storage: one that is available, if there is one. (PVE: the entry of an offline node
     /// has no figures.)
     fn merge_shared_storages(&mut self) {
-        self.storages.stable_sort_by(|a, b| {
+        self.storages.sort_by(|a, b| {
             let key = |s: &StorageSummary| (s.name.clone(), s.shared && !s.is_available(), s.node.clone());
             key(a).cmp(&key(b))
         });

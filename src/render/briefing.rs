@@ -3,7 +3,6 @@
 //! Text of a cluster is only in lines that begin with `| `. No such text has a line end, so it can't leave its line.
 
 use super::labels::count;
-use crate::base::stable_sort::StableSort;
 use crate::sanitize;
 use std::fmt::{Display, Write};
 
@@ -223,7 +222,7 @@ impl Group {
 /// Divides the room among parts of these sizes: what a small part does not need is for the larger ones.
 fn divide(room: usize, sizes: &[usize]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..sizes.len()).collect();
-    order.stable_sort_by_key(|&part| sizes[part]);
+    order.sort_by_key(|&part| sizes[part]);
     let (mut left, mut shares) = (room, vec![0; sizes.len()]);
     for (n, &part) in order.iter().enumerate() {
         shares[part] = sizes[part].min(left / (sizes.len() - n));

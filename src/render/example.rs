@@ -1,6 +1,5 @@
 //! Examples of calls: the smallest useful one of each operation.
 
-use crate::base::stable_sort::StableSort;
 use crate::pve::Method;
 use crate::pve::knowledge::examples::{find_call, find_value, need};
 use crate::pve::schema::{Operation, ParameterSpec};
@@ -21,7 +20,7 @@ pub fn render_example(operation: &Operation<'_>) -> String {
     let example = build_data(operation);
     if !example.is_empty() {
         let mut example: Vec<_> = example.into_iter().collect();
-        example.stable_sort_by_key(|(name, _)| need(name).unwrap_or(usize::MAX));
+        example.sort_by_key(|(name, _)| need(name).unwrap_or(usize::MAX));
         let members: Vec<String> =
             example.iter().map(|(name, value)| format!("{}: {value}", Value::from(&**name))).collect();
         let _ = write!(text, ", {data}: {{{}}}", members.join(", "));

@@ -3,7 +3,6 @@
 use super::cluster_errors::{AllClustersFailed, ClusterErrors};
 use super::list::{ListForm, RenderedList, column};
 use super::table::{CellFormat, Column, ListTable, SortKey, to_json_text};
-use crate::base::stable_sort::StableSort;
 use crate::pve::guests::{self, Guest, GuestSearchTexts};
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
@@ -55,7 +54,7 @@ pub fn render_matches(
     };
     let mut matches: Vec<(u32, &ListedGuest<'_>)> =
         all.iter().filter_map(|listed| Some((rank(&listed.guest)?, listed))).collect();
-    matches.stable_sort_by_key(|(rank, listed)| (*rank, listed.cluster_index, listed.guest.vmid));
+    matches.sort_by_key(|(rank, listed)| (*rank, listed.cluster_index, listed.guest.vmid));
 
     let mut table = ListTable::new(&COLUMNS);
     for (_, listed) in matches.iter().take(MAX_GUESTS) {

@@ -3,7 +3,6 @@
 use super::briefing::{Limit, Section, Topic};
 use super::cluster_errors::ErrorText;
 use super::labels::{count, format_bytes, format_cpu, format_duration, format_percent, format_time, guest_label};
-use crate::base::stable_sort::StableSort;
 use crate::pve::backups::{BackupFile, BackupJob};
 use crate::pve::guests::Guest;
 use crate::pve::inventory::{Inventory, NodeSummary, StorageSummary};
@@ -227,7 +226,7 @@ fn describe_nodes(facts: &HealthFacts) -> Section {
         Err(error) => section.limit(Limit::new("quorum", "", error)),
     }
     let mut nodes: Vec<_> = facts.inventory.nodes.iter().collect();
-    nodes.stable_sort_by_key(|node| node.is_online());
+    nodes.sort_by_key(|node| node.is_online());
     for node in nodes {
         let row = describe_node(node);
         let path = format!("/nodes/{}", node.name);
@@ -297,7 +296,7 @@ pub(super) fn describe_failed_tasks(
         let effect = format!("tasks of other users on {part}");
         limit_by_privilege(&mut section, &facts.privileges, &format!("/nodes/{part}"), "Sys.Audit", &effect);
     }
-    tasks.stable_sort_by_key(|found| std::cmp::Reverse(found.task.upid.started_at));
+    tasks.sort_by_key(|found| std::cmp::Reverse(found.task.upid.started_at));
     for found in tasks {
         section.push_problem(&describe_failure(found), found.task.upid.path_to("log").as_str());
     }
@@ -370,7 +369,7 @@ fn describe_full_storages(facts: &HealthFacts) -> Section {
     let mut storages: Vec<&StorageSummary> =
         storages.filter(|storage| storage.shared || facts.inventory.is_online(&storage.node)).collect();
     let fraction = |storage: &StorageSummary| storage.used_fraction().unwrap_or(0.0);
-    storages.stable_sort_by(|a, b| a.is_available().cmp(&b.is_available()).then(fraction(b).total_cmp(&fraction(a))));
+    storages.sort_by(|a, b| a.is_available().cmp(&b.is_available()).then(fraction(b).total_cmp(&fraction(a))));
     for storage in storages {
         if !storage.is_available() || fraction(storage) >= FULL_STORAGE {
             let path = format!("/nodes/{}/storage/{}/content", storage.node, storage.name);

@@ -2,7 +2,6 @@
 
 use super::example::render_example;
 use crate::base::hint::Hint;
-use crate::base::stable_sort::StableSort;
 use crate::base::suggest::suggest;
 use crate::pve::Method;
 use crate::pve::knowledge::examples::need;
@@ -142,7 +141,7 @@ fn describe_operation(operation: &Operation<'_>, found: &PathMatch<'_>) -> Strin
     let mut end = String::new();
     push_children(&mut end, found);
     let mut parameters: Vec<_> = operation.parameters().filter(|p| !operation.is_path_parameter(p.name())).collect();
-    parameters.stable_sort_by_key(|parameter| need(parameter.name()).unwrap_or(usize::MAX));
+    parameters.sort_by_key(|parameter| need(parameter.name()).unwrap_or(usize::MAX));
     let (required, optional): (Vec<_>, Vec<_>) = parameters.into_iter().partition(|p| p.is_required());
     let room = MAX_DESCRIPTION_BYTES.saturating_sub(start.len() + end.len());
     for detail in [DetailLevel::Full, DetailLevel::Typed, DetailLevel::Grouped, DetailLevel::Names] {

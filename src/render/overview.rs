@@ -4,7 +4,6 @@ use super::briefing::{Limit, Section, SectionRow, Topic};
 use super::cluster_errors::ErrorText;
 use super::health::{HealthFacts, describe_guest_states, describe_membership};
 use super::labels::{count, format_percent, format_time};
-use crate::base::stable_sort::StableSort;
 use std::collections::BTreeMap;
 
 /// The most bytes of an overview. With the notice of a tool's answer it has at most 2,048.
@@ -77,7 +76,7 @@ impl TopicProblems {
     /// Returns the number of problems, the clusters that have most of them, and the path that shows all.
     fn heading(&self) -> String {
         let mut clusters: Vec<_> = self.counts.iter().collect();
-        clusters.stable_sort_by_key(|(_, number)| std::cmp::Reverse(**number));
+        clusters.sort_by_key(|(_, number)| std::cmp::Reverse(**number));
         let names = list_names(clusters.iter().map(|(name, number)| format!("{name} {number}")));
         let places = if names.is_empty() { names } else { format!(": {names}") };
         let Topic { noun, path } = self.topic;
@@ -188,7 +187,7 @@ fn describe_load(clusters: &[ClusterView<'_>]) -> Option<String> {
             }
         }
     }
-    nodes.stable_sort_by(|a, b| b.0.total_cmp(&a.0));
+    nodes.sort_by(|a, b| b.0.total_cmp(&a.0));
     let names = list_names(nodes.iter().map(|(_, text)| text.clone()));
     (!names.is_empty()).then(|| format!("load, highest first: {names} /nodes"))
 }

@@ -2,7 +2,6 @@
 //! tab-separated rows and numbers with units. The JSON for programs, if it is wanted, has the raw values.
 
 use crate::base::json_scan::JsonScanner;
-use crate::base::stable_sort::StableSort;
 use crate::render::units::{append, append_byte_size, append_duration, append_number, append_percent, parse_number};
 use std::borrow::Cow;
 use thiserror::Error;
@@ -151,7 +150,7 @@ impl<'a> ListTable<'a> {
         let rows: Vec<TableRow<'_>> = self.rows().collect();
         let sort_keys: Vec<SortKey<'_>> = rows.iter().map(sort_key).collect();
         let mut sorted: Vec<usize> = (0..rows.len()).collect();
-        sorted.stable_sort_by_key(|&row| &sort_keys[row]);
+        sorted.sort_by_key(|&row| &sort_keys[row]);
         let columns: Vec<usize> =
             (0..self.columns.len()).filter(|&column| rows.iter().any(|row| row.cells[column].is_some())).collect();
         let rows = sorted.into_iter().map(|row| rows[row].cells).collect();

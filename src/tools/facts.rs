@@ -1,7 +1,6 @@
 //! The reads behind prompts and summaries: in parallel, and bounded in number and time.
 
 use crate::base::hint::{Hint, render_error};
-use crate::base::stable_sort::StableSort;
 use crate::call::{ApiResponse, ClusterHandle, LookupError, fan_out};
 use crate::pve::backups::{BackupFile, BackupJob};
 use crate::pve::inventory::{Inventory, StorageSummary};
@@ -220,7 +219,7 @@ impl FactReader<'_> {
         // The newest tasks of all nodes are explained.
         let mut starts: Vec<u64> =
             answers.iter().filter_map(|part| part.answer.as_ref().ok()).flatten().map(|t| t.upid.started_at).collect();
-        starts.stable_sort_by_key(|start| std::cmp::Reverse(*start));
+        starts.sort_by_key(|start| std::cmp::Reverse(*start));
         let oldest = starts.get(MAX_EXPLAINED - 1).copied().unwrap_or(0);
         let explain = |tasks: Vec<TaskEntry>| {
             let is_new = |task: &TaskEntry| task.upid.started_at >= oldest;

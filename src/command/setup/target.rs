@@ -7,7 +7,6 @@ use crate::command::output::print_stderr;
 use crate::command::terminal;
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::base::secret::Secret;
-use proxmox_mcp::base::stable_sort::StableSort;
 use proxmox_mcp::config::{ClusterConfig, Endpoint, Fingerprint, Limits, TlsVerification};
 use proxmox_mcp::policy::ClusterPolicy;
 use proxmox_mcp::pve::Method;
@@ -81,7 +80,7 @@ impl ClusterFacts {
                 _ => {}
             }
         }
-        nodes.stable_sort_by_key(|node| !node.is_local);
+        nodes.sort_by_key(|node| !node.is_local);
         let first = nodes.first().map(|node| node.name.clone());
         let unexpected = || AdminError::UnexpectedAnswer { method: Method::Get, path: "/cluster/status".to_owned() };
         Ok(Self { version, name: cluster.or(first).ok_or_else(unexpected)?, nodes })

@@ -5,7 +5,6 @@
 //! [`ExchangeInfo`] of the calling thread (ureq runs a call on the thread that makes it).
 
 use crate::base::cancel::{CancelToken, HookGuard};
-use crate::base::stable_sort::StableSort;
 use crate::pve::client::host_resolver::{HostResolver, NoNameServerError, ResolveError};
 use crate::pve::client::tcp::TcpConnection;
 use crate::pve::client::tls;
@@ -128,7 +127,7 @@ impl LastAddresses {
     /// Moves the last address of the host to the front.
     fn put_first(&self, host: &str, addresses: &mut [SocketAddr]) {
         if let Some(last) = self.lock().get(host).filter(|_| addresses.len() > 1) {
-            addresses.stable_sort_by_key(|address| address != last);
+            addresses.sort_by_key(|address| address != last);
         }
     }
 

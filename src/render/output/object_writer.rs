@@ -1,6 +1,5 @@
 //! An object as lines: a key and its value in a form for readers. What no reader needs is left out with a word.
 
-use crate::base::stable_sort::StableSort;
 use crate::render::output::json_path::{pick, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
 use crate::render::output::key_order::compare_keys;
@@ -38,7 +37,7 @@ pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str
                 }
                 members.len() < MAX_MEMBERS
             });
-            members.stable_sort_by(|a, b| compare_keys(&a.name, &b.name));
+            members.sort_by(|a, b| compare_keys(&a.name, &b.name));
         }
         Some(fields) => {
             let mut found = Vec::new();
@@ -140,7 +139,7 @@ fn push_nested(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: 
     if options_are_privileges(key) {
         return push_privileges(text, &members);
     }
-    members.stable_sort_by(|a, b| compare_keys(&a.name, &b.name));
+    members.sort_by(|a, b| compare_keys(&a.name, &b.name));
     let mut is_whole = members.len() <= MAX_NESTED;
     if level > 0 {
         text.push('{');

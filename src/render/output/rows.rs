@@ -1,7 +1,6 @@
 //! The rows of a list that were asked for, in the order that was asked for. Only rows to be sorted are held together.
 //! All others are read once and written.
 
-use crate::base::stable_sort::StableSort;
 use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{describe_kind, parse_number, pick, unquote, walk};
 use crate::render::output::names::push_names;
@@ -125,7 +124,7 @@ pub fn select<'a>(
     if !options.sort.is_empty() {
         let values = |row: usize| &sort_values[row * options.sort.len()..][..options.sort.len()];
         let mut sorted: Vec<usize> = (0..rows_to_sort.len()).collect();
-        sorted.stable_sort_by(|&a, &b| {
+        sorted.sort_by(|&a, &b| {
             let pairs = values(a).iter().zip(values(b)).zip(&options.sort);
             let mut orders = pairs.map(|((a, b), field)| a.compare(b, field.descending));
             orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)

@@ -1,6 +1,5 @@
 //! A time series (`rrddata`) as one line for each of its values: mean, peak with its time, and the last value.
 
-use crate::base::stable_sort::StableSort;
 use crate::render::labels::format_local_time;
 use crate::render::output::json_path::{parse_number, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
@@ -68,7 +67,7 @@ pub fn summarize(data: &str, utc_offset: i32) -> Option<SeriesSummary> {
     if !is_series || rows == 0 {
         return None;
     }
-    all.stable_sort_by(|a, b| compare_keys(&a.name, &b.name));
+    all.sort_by(|a, b| compare_keys(&a.name, &b.name));
     let mut text = String::from("series\tmean\tpeak\tpeak at\tlast\n");
     for series in &all {
         series.write(&mut text, utc_offset);

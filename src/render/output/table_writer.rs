@@ -1,7 +1,6 @@
 //! Lists as tables: a header, then tab-separated rows, each on one line. A list of texts, such as a log, has lines.
 
 use crate::base::json_scan::find_member;
-use crate::base::stable_sort::StableSort;
 use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{pick, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
@@ -123,7 +122,7 @@ pub fn write_list(
         if !columns.iter().any(|column| column == "status") && rows.iter().any(|row| is_running_task(row)) {
             columns.push("status".into());
         }
-        columns.stable_sort_by(|a, b| compare_keys(a, b));
+        columns.sort_by(|a, b| compare_keys(a, b));
         if !left_out.is_empty() {
             let mut note = String::from("not shown: ");
             push_names(&mut note, left_out.into_iter(), LEFT_OUT.len());

@@ -2,7 +2,6 @@
 
 use super::guest::{find_prompt_guest, read_guest};
 use super::{CLUSTER_OF_GUEST, GUEST, PromptCall, PromptDefinition, new_briefing};
-use crate::base::stable_sort::StableSort;
 use crate::call::ApiResponse;
 use crate::mcp::catalog::ToolError;
 use crate::pve::guests::{Guest, GuestKind};
@@ -57,7 +56,7 @@ fn read_history(reader: &FactReader<'_>, facts: &GuestFacts) -> GuestHistory {
         |row: &ApiRow| TaskEntry::from_row(row).filter(|task| task.upid.id == vmid && task.upid.node != guest.node);
     let tasks = rows(&of_node, TaskEntry::from_row).map(|mut tasks| {
         tasks.extend(rows(&of_cluster, on_other_node).unwrap_or_default());
-        tasks.stable_sort_by_key(|task| std::cmp::Reverse(task.upid.started_at));
+        tasks.sort_by_key(|task| std::cmp::Reverse(task.upid.started_at));
         tasks.truncate(MAX_TASKS);
         tasks
     });

@@ -2,7 +2,6 @@
 
 use super::thesaurus::meanings;
 use super::tokenizer::{split_words, stem};
-use crate::base::stable_sort::StableSort;
 use crate::pve::method::Method;
 use crate::pve::schema::model::{Operation, SchemaModel};
 use std::collections::{BTreeMap, HashMap};
@@ -123,7 +122,7 @@ impl SearchIndex {
             entries.push(build_entry(&operation));
             let mut words: Vec<(String, WordWeight)> = weigh(model, &operation).into_iter().collect();
             // The best words come first, in case a limit is reached. Equal words are in alphabetical order.
-            words.stable_sort_by(|(a, x), (b, y)| y.text.total_cmp(&x.text).then_with(|| a.cmp(b)));
+            words.sort_by(|(a, x), (b, y)| y.text.total_cmp(&x.text).then_with(|| a.cmp(b)));
             for (word, weight) in words {
                 let is_new = !postings_by_word.contains_key(&word);
                 text_bytes += if is_new { word.len() } else { 0 };

@@ -5,7 +5,6 @@ use super::path_query;
 use super::search_query::{SearchQuery, WeightedWord};
 use super::tokenizer::MAX_QUERY_CHARS;
 use super::topics::{self, TopicOperations};
-use crate::base::stable_sort::StableSort;
 use crate::pve::method::Method;
 use crate::pve::schema::model::{Operation, SchemaModel};
 
@@ -94,7 +93,7 @@ fn rank_operations(index: &SearchIndex, query: &str) -> Vec<usize> {
         let entry = &index.entries[operation];
         (entry.depth, entry.method != Method::Get, operation)
     };
-    ranked.stable_sort_by(|(a, i), (b, j)| b.total_cmp(a).then_with(|| order(*i).cmp(&order(*j))));
+    ranked.sort_by(|(a, i), (b, j)| b.total_cmp(a).then_with(|| order(*i).cmp(&order(*j))));
     let min_score = ranked.first().map_or(0.0, |(best, _)| best * MIN_SCORE_SHARE);
     ranked.into_iter().filter(|(score, _)| *score >= min_score).map(|(_, operation)| operation).collect()
 }

@@ -5,7 +5,6 @@
 //! be in the query, and none after a `!`. `@name` is one of the words of that name.
 
 use super::tokenizer::{MAX_QUERY_CHARS, split_words, stem};
-use crate::base::stable_sort::StableSort;
 use crate::pve::method::Method;
 use crate::pve::schema::model::SchemaModel;
 use std::collections::HashMap;
@@ -75,7 +74,7 @@ fn find_topics(query: &str) -> Vec<&'static SearchTopic> {
         let (names, lines): (Vec<&str>, Vec<&str>) = TOPICS.lines().partition(|line| line.starts_with('='));
         let names = names.into_iter().map(|line| line[1..].split_once('\t').expect("a name and words")).collect();
         let mut topics: Vec<SearchTopic> = lines.into_iter().map(|line| SearchTopic::parse(&names, line)).collect();
-        topics.stable_sort_by_key(|topic| std::cmp::Reverse(topic.groups.len()));
+        topics.sort_by_key(|topic| std::cmp::Reverse(topic.groups.len()));
         topics
     });
     let words = split_words(&query.chars().take(MAX_QUERY_CHARS).collect::<String>());
