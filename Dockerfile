@@ -23,18 +23,26 @@ COPY proxmox-mcp /proxmox-mcp
 
 FROM ${BINARY_FROM} AS binary
 
+# An empty folder. A volume that is mounted there gets its owner.
+FROM scratch AS folders
+WORKDIR /log
+
 FROM scratch
 LABEL org.opencontainers.image.title="proxmox-mcp" \
       org.opencontainers.image.description="Proxmox VE clusters for language models, over the Model Context Protocol" \
-      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      io.modelcontextprotocol.server.name="com.example/proxmox-mcp"
 COPY --from=binary /proxmox-mcp /proxmox-mcp
-# Mount the configuration at /etc/proxmox-mcp/clusters.json, readable by user 65532.
+COPY --from=folders --chown=65532:65532 /log /var/log/proxmox-mcp
+# Mount the folder of clusters.json at /etc/proxmox-mcp, readable by user 65532. A mounted file would be the old one after
+# an edit, since most editors replace a file.
 #
 # Loopback inside a container can't be reached from outside, so the server listens on all addresses. Access is limited by
-# the published port (compose.yaml), MCP_ALLOWED_HOSTS and client tokens. The server does not start without a token
-# (MCP_AUTH_TOKEN, from `docker run --rm proxmox-mcp token`). For TLS, mount a certificate and its key and set
+# the published port (compose.yaml), MCP_ALLOWED_HOSTS and client tokens. The server does not start without a client
+# ("clients" in clusters.json, or MCP_AUTH_TOKEN). For TLS, mount a folder with a certificate and its key and set
 # MCP_TLS_CERT and MCP_TLS_KEY. The health check then uses TLS too.
-ENV PROXMOX_MCP_LISTEN=0.0.0.0:8000
+ENV PROXMOX_MCP_LISTEN=0.0.0.0:8000 \
+    PROXMOX_MCP_CONFIG=/etc/proxmox-mcp/clusters.json
 EXPOSE 8000
 # A number: an empty image has no /etc/passwd for names.
 USER 65532:65532

@@ -22,9 +22,10 @@ golden:
     INSTA_UPDATE=always cargo test --test integration cases
     git diff --stat -- '*.snap'
 
-# Updates the tables that are made from --help.
+# Updates the table that is made from --help, and the picture of the README.
 docs-tables:
     UPDATE=1 cargo test --test process readme
+    UPDATE=1 cargo test --test golden picture
 
 # Runs the checks that need no build: format, style, spelling, dependencies.
 quick:
@@ -59,9 +60,9 @@ static:
 bench *arguments:
     cargo bench {{ arguments }}
 
-# Compares the program with other servers, and updates the README. Takes about a quarter of an hour.
+# Compares the program with other servers, and updates docs/speed.md. Takes about a quarter of an hour.
 compare *arguments:
-    python3 benches/compare --update-readme {{ arguments }}
+    python3 benches/compare --update-page {{ arguments }}
 
 # Puts load on the built program for some minutes, with failing clusters.
 soak minutes="10":

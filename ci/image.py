@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 from server import Server
 
@@ -60,7 +61,8 @@ def check_description(config):
     expect("entrypoint", config["Entrypoint"], ["/proxmox-mcp"])
     expect("health check", config["Healthcheck"]["Test"], ["CMD", "/proxmox-mcp", "health"])
     expect("ports", list(config["ExposedPorts"]), ["8000/tcp"])
-    expect("address", [e for e in config["Env"] if e.startswith("PROXMOX")], ["PROXMOX_MCP_LISTEN=0.0.0.0:8000"])
+    settings = ["PROXMOX_MCP_LISTEN=0.0.0.0:8000", "PROXMOX_MCP_CONFIG=/etc/proxmox-mcp/clusters.json"]
+    expect("settings", [e for e in config["Env"] if e.startswith("PROXMOX")], settings)
     expect("licences", config["Labels"]["org.opencontainers.image.licenses"], "MIT OR Apache-2.0")
 
 
@@ -71,6 +73,8 @@ def check_files(root):
     if size >= LIMIT:
         raise AssertionError(f"the image has {size} bytes, {LIMIT} or more")
     print(f"size: {size} bytes")
+    # A new volume gets the owner of this folder.
+    expect("owner of the audit folder", os.stat(f"{root}/var/log/proxmox-mcp").st_uid, 65532)
 
 
 def jail(root, *more):
@@ -126,14 +130,53 @@ def check_guarded(root):
         raise AssertionError(f"the error does not name MCP_AUTH_TOKEN: {found.stderr}")
 
 
-def check_configuration(root):
-    # bubblewrap can't create a mount point in a read-only root, Docker can.
+def check_demo(root):
+    """The one line of the documents, on all addresses of the container."""
+    demo = ["--demo", "--insecure-no-auth"]
+    command = [*jail(root), "--setenv", "PROXMOX_MCP_LISTEN", "0.0.0.0:0", "/proxmox-mcp", *demo]
+    with Server(command, pid_of=child_of) as server:
+        address = server.url.removeprefix("http://")
+        run(*jail(root), "--setenv", "PROXMOX_MCP_LISTEN", address, "/proxmox-mcp", "health")
+        print("health of the demo on all addresses: ok")
+
+
+def check_configuration(root, folder):
+    """The mounted folder and the audit volume of compose.yaml, as user 65532. An edit that replaces the file is seen."""
     os.makedirs(f"{root}/etc/proxmox-mcp")
-    config = "/etc/proxmox-mcp/clusters.json"
-    open(root + config, "w").close()
-    mount = ["--ro-bind", f"{REPO}/clusters.example.json", config]
-    with Server([*jail(root, *mount), "/proxmox-mcp", "--listen", "127.0.0.1:0"], pid_of=child_of):
-        print("clusters.example.json: accepted at the path that the image expects")
+    folders = {f"{folder}/config": "/etc/proxmox-mcp", f"{folder}/audit": "/var/log/proxmox-mcp"}
+    for name in folders:
+        os.mkdir(name)
+    with open(f"{REPO}/clusters.example.json") as file:
+        config = json.load(file)
+    authority = f"{folder}/config/pve-root-ca.pem"
+    shutil.copy(f"{folder}/tls/cert.pem", authority)
+    config["clusters"]["home"].pop("verify_ssl")
+    config["clusters"]["home"]["ca_file"] = "pve-root-ca.pem"
+
+    def write():
+        path = f"{folder}/config/clusters.json"
+        with open(f"{path}.new", "w") as file:
+            json.dump(config, file)
+        os.rename(f"{path}.new", path)
+
+    write()
+    mounts = ["--ro-bind", f"{folder}/config", "/etc/proxmox-mcp", "--bind", f"{folder}/audit", "/var/log/proxmox-mcp"]
+    settings = {"PROXMOX_MCP_LISTEN": "0.0.0.0:0", "PROXMOX_MCP_CONFIG": "/etc/proxmox-mcp/clusters.json",
+                "MCP_AUDIT_LOG": "/var/log/proxmox-mcp/audit.log"}  # fmt: skip
+    variables = [part for name, value in settings.items() for part in ("--setenv", name, value)]
+    # bubblewrap maps the caller to user 65532, so that the caller's files are that user's in the container.
+    command = [*jail(root, *mounts), *variables, "/proxmox-mcp"]
+    with Server(command, pid_of=child_of) as server:
+        config["clusters"]["home"]["access"] = "operate"
+        write()
+        for _ in range(500):
+            if "cluster home changed: access" in server.output():
+                break
+            time.sleep(0.05)
+        else:
+            raise AssertionError(f"the edit was not seen:\n{server.output()}")
+        print("an edit of the mounted folder: seen")
+    expect("audit file", os.listdir(f"{folder}/audit"), ["audit.log"])
 
 
 def main(binary):
@@ -146,7 +189,8 @@ def main(binary):
             check_running(root)
             check_tls(root, folder)
             check_guarded(root)
-            check_configuration(root)
+            check_demo(root)
+            check_configuration(root, folder)
         finally:
             image.unmount()
 

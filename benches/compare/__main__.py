@@ -1,7 +1,7 @@
 """Compares proxmox-mcp with the same tools on other servers, in one run on one machine.
 
-    python3 benches/compare [BINARY] [--quick] [--json FILE] [--update-readme]
-    python3 benches/compare --from FILE --update-readme
+    python3 benches/compare [BINARY] [--quick] [--json FILE] [--update-page]
+    python3 benches/compare --from FILE --update-page
 
 BINARY is the static release binary. By default it is built. The peers are a server on the official Rust SDK (over
 POST /mcp) and the original design in Python (over HTTP+SSE). All use the same node: nginx over TLS with static answers.
@@ -9,7 +9,7 @@ nginx is installed as a Debian package (as root), the peers below BENCH_DIR (def
 listen on 127.0.0.1 only. The program ends every process that it started.
 
 A run takes a quarter of an hour, with --quick three minutes. The first one also builds the peers. Figures depend on the
-machine: quote the ratios. --update-readme updates the table in README.md and benches/compare.svg.
+machine: quote the ratios. --update-page updates the table in docs/speed.md and benches/compare.svg.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="shorter and fewer rounds")
     parser.add_argument("--json", default=os.path.join(WORK, "results.json"), metavar="FILE", help="output file")
     parser.add_argument("--from", dest="source", metavar="FILE", help="read the figures from FILE instead of measuring")
-    parser.add_argument("--update-readme", action="store_true")
+    parser.add_argument("--update-page", action="store_true")
     arguments = parser.parse_args()
     if arguments.source:
         with open(arguments.source, encoding="utf-8") as file:
@@ -58,9 +58,9 @@ def main():
     else:
         results = measured(arguments)
     print("\n".join(tables.report(results)), end="\n\n")
-    print(tables.readme(results), end="")
-    if arguments.update_readme:
-        tables.update(os.path.join(REPO, "README.md"), results)
+    print(tables.page(results), end="")
+    if arguments.update_page:
+        tables.update(os.path.join(REPO, "docs", "speed.md"), results)
         with open(os.path.join(REPO, "benches", "compare.svg"), "w", encoding="utf-8") as file:
             file.write(chart.draw(results))
     if results["failures"]:

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from statistics import median
 
-from nodes import GROWTH, GUESTS, LONG, Hung, free_port
+from nodes import GROWTH, GUESTS, LONG, Hung, Slow, free_port
 from servers import ORIGINAL, OURS, SDK, Server, command, load
 from tools import say
 
@@ -156,6 +156,26 @@ class Measures:
             ratios.append(during / ((before + after) / 2))
         return {"p99_times_quiet": median(ratios), "rounds": ratios}
 
+    def slow(self, sessions=32):
+        """Calls to a node as slow as a real one. Without sharing, it answers WORKERS / SECONDS of them per second."""
+        say("a slow node")
+        most = Slow.WORKERS / Slow.SECONDS
+        rows = {}
+        for tool in ("list_nodes", "get_cluster_resources"):
+            turns = []
+            for _ in range(self._effort.rounds):
+                with Slow() as node:
+                    clusters = self._nodes.configuration("slow", {"prod": node.url})
+                    with Server(self._tools, OURS, clusters) as ours:
+                        turn = ours.calls("modern", sessions, self._effort.seconds, tool, TOOLS[tool])
+                        turns.append((turn["calls_s"] / most, node.requests / turn["calls"]))
+            rows[tool] = {
+                "sessions": sessions,
+                "times_node": median(times for times, _ in turns),
+                "requests_per_call": median(requests for _, requests in turns),
+            }
+        return rows
+
     def start(self):
         """The time from exec to the first answered tools/list."""
         say("start")
@@ -206,6 +226,7 @@ class Measures:
             "guests": list(self.growth_by_guests()),
             "added": self.added(),
             "hanging": self.hanging(),
+            "slow": self.slow(),
             "start": self.start(),
             "memory": self.memory(),
             "size": self.size(),

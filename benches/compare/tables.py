@@ -1,4 +1,4 @@
-"""Tables of the results: ratios for the README, all figures and goals for the terminal."""
+"""Tables of the results: ratios for docs/speed.md, all figures and goals for the terminal."""
 
 from measures import HELD, LONG_ANSWER, MANY, MODES, over
 from servers import ORIGINAL, OURS, SDK
@@ -64,6 +64,12 @@ def _others(results):
         "the 99th percentile of calls to a cluster while another one hangs",
         f"{results['hanging']['p99_times_quiet']:.2f} times that without a hanging cluster",
     )
+    for tool, row in results["slow"].items():
+        yield (
+            f"{row['sessions']} sessions of `{tool}`, a node of three workers and 5 ms per request",
+            f"{times(row['times_node'])} times the calls per second that the node answers, "
+            f"{row['requests_per_call']:.3f} requests per call",
+        )
     faster = {who: times(start[who]["start_ms"] / start[OURS]["start_ms"]) for who in (SDK, ORIGINAL)}
     yield (
         "from start to the first answered `tools/list`",
@@ -84,8 +90,8 @@ def _others(results):
     )
 
 
-def readme(results):
-    """The part of the README between the markers."""
+def page(results):
+    """The part of docs/speed.md between the markers."""
     versions = results["versions"]
     lines = [
         "Each cell has three ratios: calls per second / CPU per call / 99th percentile of the duration of a call. "
@@ -112,7 +118,7 @@ def update(path, results):
     if not mark or not end:
         raise RuntimeError(f"{path} has no markers for the table: {BEGIN.strip()} … {END}")
     with open(path, "w", encoding="utf-8") as file:
-        file.write(before + BEGIN + readme(results) + END + after)
+        file.write(before + BEGIN + page(results) + END + after)
 
 
 def goals(results):
@@ -144,7 +150,7 @@ def report(results):
         sides = ", ".join(f"{side} {number(row[side]['cpu_us_a_guest'], 2)}" for side in ("ours", "theirs"))
         memory = f"{_mb(row['ours']['resident_kib'])} MB, theirs {_mb(row['theirs']['resident_kib'])} MB"
         yield f"growth, {row['guests']} guests: µs of CPU per guest: {sides}; {memory}"
-    for key in ("added", "hanging", "start", "memory", "size"):
+    for key in ("added", "hanging", "slow", "start", "memory", "size"):
         yield f"{key}: {results[key]}"
     for goal in goals(results):
         met = "met   " if goal["met"] else "MISSED"

@@ -123,6 +123,7 @@ impl AuditedCall<'_> {
         upid: Option<&str>,
         start: Instant,
     ) {
+        self.observe(event);
         if !self.cluster.scope.audit.is_enabled(event) {
             return;
         }
@@ -134,11 +135,38 @@ impl AuditedCall<'_> {
         };
         let (outcome, duration) = (Some(outcome), Some(start.elapsed()));
         // The request was sent in any case. The audit log reports the failure.
-        let _ = self.write(AuditEntry { upid, outcome, duration, ..AuditEntry::new(event, decision) });
+        let entry = AuditEntry { upid, outcome, duration, ..AuditEntry::new(event, decision) };
+        let _ = self.with_record(&entry, AuditLog::write);
+    }
+
+    /// Adds the call to the facts of its line in the log.
+    fn observe(self, event: AuditEvent) {
+        let observer = self.cluster.scope.origin.observer;
+        observer.record_cluster(self.cluster.name());
+        if event != AuditEvent::Lookup {
+            observer.record_operation(self.method != Method::Get, &|| self.logged_operation());
+        }
+    }
+
+    /// Returns the operation and its guests as words of a log line.
+    fn logged_operation(self) -> String {
+        let operation = format!("{} {}", self.method, self.path);
+        let shown = format_provable(&operation, sanitize::redact_text(&operation).into_owned(), MAX_OPERATION_BYTES);
+        let guest = describe_guests(self.path, self.params);
+        match guest.as_str() {
+            "" => format!("operation={shown:?}"),
+            guest if guest.len() <= CUT_CHARS && guest.bytes().all(|byte| byte.is_ascii_digit() || byte == b',') => {
+                format!("operation={shown:?} guest={guest}")
+            }
+            _ => {
+                let guest: String = sanitize::redact_text(&guest).chars().take(CUT_CHARS).collect();
+                format!("operation={shown:?} guest={guest:?}")
+            }
+        }
     }
 
     fn write(self, entry: AuditEntry<'_>) -> Result<(), AuditWriteError> {
-        self.cluster.scope.origin.observer.record_cluster(self.cluster.name());
+        self.observe(entry.event);
         if !self.cluster.scope.audit.is_enabled(entry.event) {
             return Ok(());
         }

@@ -17,6 +17,7 @@ use crate::render::object_state::{text_of, to_text};
 use crate::render::question::names_an_option;
 use crate::render::undo::UndoCall;
 use serde_json::{Map, Value};
+use std::time::Instant;
 
 /// An object that a call changes, kept until the change is done.
 #[derive(Clone)]
@@ -243,6 +244,14 @@ impl ChangedObject {
 }
 
 impl ClusterHandle<'_> {
+    /// Waits for what the HA manager does after a change of one of its resources.
+    pub fn follow_ha_change(&self, changed: &ChangedObject, deadline: Instant) {
+        if let Some(awaited) = changed.awaited_by_ha() {
+            // The description of the object shows the end, also of a wait without success.
+            let _ = self.wait_for_guest(&awaited, deadline, &mut |_, _| {});
+        }
+    }
+
     /// Reads a changed object again, and describes it in lines: the object as it is, why the change has no effect yet,
     /// and the undo.
     pub fn describe_changed(&self, changed: &ChangedObject) -> Vec<String> {

@@ -1,6 +1,5 @@
 //! The wait for a state of a guest: its power, its HA state, or the end of its lock. Each state is read from the guest.
 
-use super::changed_object::ChangedObject;
 use super::handle::ClusterHandle;
 use super::present_state::{ObjectReader, PathGuest};
 use crate::base::hint::Hint;
@@ -185,14 +184,6 @@ impl ClusterHandle<'_> {
                 }
             }
             interval = (interval * 3 / 2).min(MAX_INTERVAL);
-        }
-    }
-
-    /// Waits for what the HA manager does after a change of one of its resources.
-    pub fn follow_ha_change(&self, changed: &ChangedObject, deadline: Instant) {
-        if let Some(awaited) = changed.awaited_by_ha() {
-            // The description of the object shows the end, also of a wait without success.
-            let _ = self.wait_for_guest(&awaited, deadline, &mut |_, _| {});
         }
     }
 }

@@ -28,6 +28,8 @@ pub trait CallObserver: Sync {
     fn record_wait(&self);
     /// Records that the call concerns this cluster.
     fn record_cluster(&self, name: &str);
+    /// Records what the call does, if `describe` is wanted.
+    fn record_operation(&self, is_change: bool, describe: &dyn Fn() -> String);
 }
 
 /// The step of a confirmation that ends a tool call without sending anything.

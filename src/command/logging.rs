@@ -104,8 +104,8 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// Formats one line of the log.
-fn format_line(format: LogFormat, level: Level, target: &str, message: &str) -> String {
+/// Formats one line of the log, which begins at the present time.
+pub fn format_line(format: LogFormat, level: Level, target: &str, message: &str) -> String {
     let time = timestamp(SystemTime::now());
     match format {
         LogFormat::Json => {

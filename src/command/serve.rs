@@ -1,7 +1,7 @@
 //! Serves MCP over HTTP.
 
 use super::approval_source::{approval_endpoints, set_up_approvals};
-use super::banner::startup_banner;
+use super::banner::StartupBanner;
 use super::cli::Cli;
 use super::cluster_identity::require_one_cluster_each;
 use super::config::{LoadedConfig, configured_clients, load_certificate};
@@ -64,7 +64,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let channel = ReloadChannel::open(move || stopped.stop())?;
     listeners.warn_if_exposed(&clients, has_tls);
     let demo = loaded.demo.as_ref();
-    print_stdout_later(startup_banner(cli.http.scheme(), &listeners, &loaded.clusters, &clients, demo));
+    let banner = StartupBanner::new(cli.http.scheme(), &listeners, &loaded.clusters, &clients, demo);
+    print_stdout_later(banner.format(cli.log_format));
     systemd::notify("READY=1");
     channel.run(reloader, keeper, &audit, || server.run());
     Ok(())

@@ -71,14 +71,6 @@ impl Client {
         self.name == other.name && self.token_sha256.ct_eq(&other.token_sha256)
     }
 
-    /// Returns whether both have the same name, token, permissions and rules.
-    pub fn has_same_settings(&self, other: &Self) -> bool {
-        let Self { name: _, token_sha256: _, permissions, rules, clusters, approve, structured } = self;
-        self.is_same_client(other)
-            && (permissions, rules) == (&other.permissions, &other.rules)
-            && (clusters, approve, structured) == (&other.clusters, &other.approve, &other.structured)
-    }
-
     /// Returns whether callers prove with a token that they are this client.
     pub fn has_token(&self) -> bool {
         !self.token_sha256.ct_eq(&TokenHash::UNKNOWN)

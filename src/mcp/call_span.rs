@@ -96,7 +96,8 @@ impl<'a> CallSpan<'a> {
         }
         let slow = if is_slow { " slow" } else { "" };
         let (cluster, outcome, ms) = (self.attributes.target_label(), outcome.name(), duration.as_millis());
-        let details = format_args!("cluster={cluster} outcome={outcome} ms={ms}{slow}");
+        let operation = self.attributes.operation_words();
+        let details = format_args!("cluster={cluster} outcome={outcome} ms={ms}{operation}{slow}");
         let tool = logged_tool(self.server, method, self.tool_index.get());
         write_log_line(level, &self.id, self.caller, self.trace, tool, details);
     }
@@ -134,7 +135,8 @@ fn logged_tool(server: &ServerState, method: &'static str, tool_index: Option<us
     }
 }
 
-/// Writes the line of one call. It has no untrusted input: its names are those of the configuration and the catalog.
+/// Writes the line of one call. Its names are those of the configuration and the catalog. Only the operation comes from
+/// the caller. It is in quotes, after all other words.
 fn write_log_line(
     level: Level,
     id: &CallId,

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Log target of the line that each call writes.
 pub(super) const LOG_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::call");
@@ -64,6 +64,17 @@ pub struct CallAttributes {
     waiting: AtomicBool,
     target: OnceLock<String>,
     several_targets: AtomicBool,
+    operation: Mutex<Option<LoggedOperation>>,
+}
+
+/// The operation of a call, as its line in the log shows it.
+#[derive(Clone)]
+struct LoggedOperation {
+    /// The operation and its object, formatted.
+    text: String,
+    is_change: bool,
+    /// True if the call has other operations of this kind too.
+    has_more: bool,
 }
 
 impl CallAttributes {
@@ -99,6 +110,31 @@ impl CallAttributes {
         if log::log_enabled!(target: LOG_TARGET, Level::Warn) && self.target.get_or_init(|| target.into()) != target {
             self.several_targets.store(true, Relaxed);
         }
+    }
+
+    /// Records what the call does, as `key="value"` words. `describe` runs only if the line is logged. The first one
+    /// counts, and a change counts more than a read.
+    pub fn set_operation(&self, is_change: bool, describe: impl FnOnce() -> String) {
+        if !log::log_enabled!(target: LOG_TARGET, Level::Warn) {
+            return;
+        }
+        let mut operation = self.operation.lock().unwrap_or_else(PoisonError::into_inner);
+        match operation.as_mut() {
+            Some(first) if first.is_change == is_change => {
+                first.has_more = first.has_more || first.text != describe();
+            }
+            Some(first) if first.is_change => {}
+            _ => *operation = Some(LoggedOperation { text: describe(), is_change, has_more: false }),
+        }
+    }
+
+    /// Returns the words of the operation, with a space before them.
+    pub(super) fn operation_words(&self) -> String {
+        let operation = self.operation.lock().unwrap_or_else(PoisonError::into_inner);
+        operation.as_ref().map_or_else(String::new, |LoggedOperation { text, has_more, .. }| {
+            let more = if *has_more { " and=others" } else { "" };
+            format!(" {text}{more}")
+        })
     }
 
     pub(super) fn target_label(&self) -> &str {

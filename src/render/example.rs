@@ -61,10 +61,14 @@ fn build_data(operation: &Operation<'_>) -> Map<String, Value> {
         known.map(|call| serde_json::from_str(call).expect("a known call is an object")).unwrap_or_default();
     // The API of another version may not have all of them.
     data.retain(|name, _| operation.parameter(name).is_some());
-    let required = operation.parameters().filter(|p| p.is_required() && p.family().is_none());
-    for parameter in required.filter(|p| !operation.is_path_parameter(p.name())) {
-        if !data.contains_key(parameter.name()) {
-            data.insert(parameter.name().to_owned(), build_value(&parameter));
+    // The first round chooses the type, and the second one gives what it requires.
+    for _ in 0..2 {
+        let chosen = operation.find_instance_type(&data);
+        let required = operation.parameters().filter(|p| p.is_required_with(chosen) && p.family().is_none());
+        for parameter in required.filter(|p| !operation.is_path_parameter(p.name())) {
+            if !data.contains_key(parameter.name()) {
+                data.insert(parameter.name().to_owned(), build_value(&parameter));
+            }
         }
     }
     data

@@ -169,4 +169,8 @@ impl CallObserver for CallAttributes {
     fn record_cluster(&self, name: &str) {
         self.set_target(name);
     }
+
+    fn record_operation(&self, is_change: bool, describe: &dyn Fn() -> String) {
+        self.set_operation(is_change, describe);
+    }
 }

@@ -108,7 +108,7 @@ mod tests {
             let read = |deadline| FactReader { cluster: &cluster, deadline }.read_health().map(|_| ());
             assert!(read(facts_deadline()).is_ok());
             let error = read(Instant::now()).expect_err("no time is left").to_string();
-            assert_eq!(error, "not asked: the time for this prompt was over");
+            assert_eq!(error, "not asked: the time for the reads was over");
         });
         ran.expect("rights");
     }

@@ -204,13 +204,14 @@ fn http_errors_of_quotas_and_limits() {
     let head = "POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 716800\r\n\r\n";
     let mut first = server.connect();
     first.send(format!("{head}{}", " ".repeat(716_799)));
-    let refused = || {
+    let mut refusal = None;
+    eventually("the first one's bytes have arrived", || {
         let mut client = server.connect();
         client.send(format!("{head}{}", " ".repeat(716_800)));
-        client.reply().filter(|reply| reply.status == 503)
-    };
-    eventually("the first one's bytes have arrived", || refused().is_some());
-    document.case("--max-buffered-bytes", answer(&refused().expect("a refusal")));
+        refusal = client.reply().filter(|reply| reply.status == 503);
+        refusal.is_some()
+    });
+    document.case("--max-buffered-bytes", answer(&refusal.expect("a refusal")));
 
     document.section("A server that stops");
     let (mut server, tools) = start();

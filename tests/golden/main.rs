@@ -14,6 +14,7 @@ mod log_lines;
 mod node_errors;
 mod overview;
 mod pages;
+mod picture;
 mod plans;
 mod policy;
 mod prompts;

@@ -84,7 +84,7 @@ fn list_is_sent_in_its_order_without_a_question_if_nothing_asks_for_one() {
     let server = start(confirming_policy());
     let result = run(&server, &[memory("101"), snapshot("web01"), memory("100")], json!({}));
     assert!(!result.failed && result.text.starts_with("3 of 3 calls are done"), "{result:?}");
-    assert!(result.text.contains(&format!("2. done: POST /nodes/pve1/qemu/100/snapshot\n\"{UPID}\"")), "{result:?}");
+    assert!(result.text.contains(&format!("2. done: POST /nodes/pve1/qemu/100/snapshot\n{UPID}\n")), "{result:?}");
     assert_eq!(server.node.writes(), [MEMORY_101, "POST /nodes/pve1/qemu/100/snapshot", MEMORY_100]);
     assert_eq!(result.structured["calls"][2]["end"], "done", "{result:?}");
 }

@@ -10,6 +10,9 @@ use serde_json::json;
 const CONFIG: &str = r#"{"name":"web01","tags":"db;critical","scsi0":"local-lvm:vm-100-disk-0","digest":"d"}"#;
 const START: &str = "POST /nodes/pve1/qemu/100/status/start";
 
+/// Read again after a change.
+const STATUS: &str = "GET /nodes/pve1/qemu/100/status/current";
+
 /// Starts a server over a cluster with these rules. Guest 100 has a config, and `first` answers before.
 fn start(rules: ClusterPolicy, first: fn(&Request) -> Option<ScriptedReply>) -> ToolServer {
     let node = RecordingNode::with(gzipped_facts(), move |request| match request.target.as_str() {
@@ -25,10 +28,12 @@ fn protecting(guests: &[&str]) -> ClusterPolicy {
     ClusterPolicy { protect: protected(guests), ..open_policy() }
 }
 
-/// Calls an operation, and returns the requests at the node.
+/// Calls an operation, and returns the requests at the node up to the change. The state after it is read too.
 fn requests_of(server: &ToolServer, path: &str, confirm: Option<&str>) -> (ToolResult, Vec<String>) {
     let result = server.call("proxmox_api_call", json!({"path": path, "confirm": confirm}));
-    let requests = server.node.requests();
+    let mut requests = server.node.requests();
+    let change = requests.iter().position(|request| request.method != "GET");
+    requests.truncate(change.map_or(requests.len(), |change| change + 1));
     let line = |request: &Request| format!("{} {}", request.method, request.target.replace("/api2/json", ""));
     (result, requests.iter().map(line).collect())
 }
@@ -44,7 +49,7 @@ fn assert_requests(server: &ToolServer, path: &str, wanted: &[&str]) -> ToolResu
 fn change_of_a_whole_path_reads_the_guest_s_own_config_and_no_list() {
     for rules in [open_policy(), protecting(&["101"]), protecting(&["tag:other"]), protecting(&["101", "tag:x"])] {
         let server = start(rules, |_| None);
-        let result = assert_requests(&server, START, &["GET /nodes/pve1/qemu/100/config", START]);
+        let result = assert_requests(&server, START, &["GET /nodes/pve1/qemu/100/config", START, STATUS]);
         assert!(!result.failed, "{result:?}");
     }
 }
@@ -117,7 +122,7 @@ fn guest_without_a_readable_config_is_looked_up_in_the_list() {
 fn guest_on_another_node_is_found_in_the_list() {
     let server = start(open_policy(), |_| None);
     let (result, requests) = requests_of(&server, "POST /nodes/pve3/qemu/100/status/start", None);
-    let wanted = ["GET /nodes/pve3/qemu/100/config", "GET /cluster/resources?type=vm", START];
+    let wanted = ["GET /nodes/pve3/qemu/100/config", "GET /cluster/resources?type=vm", START, STATUS];
     assert_eq!(requests, wanted, "{result:?}");
     assert!(result.all_text().contains("pve1"), "{result:?}");
 }
@@ -132,7 +137,8 @@ fn question_and_its_confirmation_read_each_object_once() {
     assert!(question.text.contains("vm-100-disk-0"), "{question:?}");
     let code = confirmation_code_in(&question.text);
     let (result, requests) = requests_of(&server, path, Some(&code));
-    assert_eq!(requests, [&format!("{guest}/config"), path], "{result:?}");
+    let wanted = [&format!("{guest}/config"), STATUS, path, STATUS];
+    assert_eq!(requests, wanted, "{result:?}");
 }
 
 #[test]

@@ -202,3 +202,50 @@ fn json_log_has_one_object_per_line() {
     assert!(object["message"].as_str().is_some_and(|m| m.contains(" outcome=failed ")), "{object}");
     assert!(object["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{object}");
 }
+
+#[test]
+fn json_log_begins_with_the_facts_of_the_start() {
+    let mut command = program(&["--demo", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+    let mut process = ServerProcess::of(command.env("MCP_AUTH_TOKEN", "sixteen_letters_"));
+    let first = process.stdout.recv_timeout(LONG).expect("a first line");
+    process.signal(rustix::process::Signal::TERM);
+    process.wait_for_exit();
+    let lines: Vec<Value> = std::iter::once(first)
+        .chain(process.stdout.iter())
+        .chain(process.stderr.iter())
+        .map(|line| serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    for start in ["proxmox-mcp ", "Cluster: demo (default)  ", "Clients, each with its own TOKEN: MCP_AUTH_TOKEN "] {
+        let has_start = |line: &Value| line["message"].as_str().is_some_and(|message| message.starts_with(start));
+        assert!(lines.iter().any(has_start), "{start}: {lines:?}");
+    }
+}
+
+#[test]
+fn line_of_a_call_has_its_operation_and_guest() {
+    let process = ServerProcess::start(&["--demo", "--listen", "127.0.0.1:0", "--log", "info,audit=off"]);
+    let mut client = connect(&process);
+    let change = |path: &str, method: &str| json!({"path": path, "method": method});
+    let paths = |paths: Value| ("proxmox_api_get", json!({"paths": paths}));
+    let vmid = json!({"path": "/nodes/pve1/vzdump", "method": "POST", "data": {"vmid": "100", "storage": "local"}});
+    for ((tool, arguments), words) in [
+        (("proxmox_api_get", json!({"path": "/nodes/pve1/status"})), r#"operation="GET /nodes/pve1/status""#),
+        (paths(json!(["/version", "/cluster/status"])), r#"operation="GET /version" and=others"#),
+        (
+            ("proxmox_api_call", change("/qemu/web01/status/reboot", "POST")),
+            r#"outcome=ok ms=_ operation="POST /nodes/pve1/qemu/100/status/reboot" guest=100"#,
+        ),
+        (
+            ("proxmox_api_call", change("/qemu/web01", "DELETE")),
+            r#"outcome=asked ms=_ operation="DELETE /nodes/pve1/qemu/100" guest=100"#,
+        ),
+        (("proxmox_api_call", vmid), r#"operation="POST /nodes/pve1/vzdump" guest=100"#),
+        // Words of a client are in quotes, so that they add none to the line.
+        (("proxmox_api_get", json!({"path": "/pools/x outcome=ok"})), r#"operation="GET /pools/x%20outcome=ok""#),
+    ] {
+        client.mcp(&call(1, tool, arguments));
+        let line = line(&process, &[" proxmox_mcp"]);
+        let ms = format!(" ms={} ", field(&line, "ms").unwrap_or_default());
+        assert!(line.contains("proxmox_mcp::call ") && line.replace(&ms, " ms=_ ").ends_with(words), "{line}");
+    }
+}

@@ -9,9 +9,11 @@ mod call_log;
 mod canary;
 mod canary_redaction;
 mod cli;
+mod compose;
 mod config;
 #[cfg(target_os = "linux")]
 mod core_dumps;
+mod documents;
 mod http_vanishing;
 mod idle_connections;
 mod limits;

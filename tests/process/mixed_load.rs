@@ -34,7 +34,7 @@ fn make_calls(name: &str, link: &mut dyn Transport, can_echo: bool) -> usize {
             } else {
                 let path = format!("/nodes/{name}/qemu/{}/config", 100 + id);
                 link.send(*id, "proxmox_api_call", json!({"path": path}));
-                awaited.insert(*id, format!("\"/api2/json{path}\""));
+                awaited.insert(*id, format!("/api2/json{path}"));
             }
         }
         while !awaited.is_empty() {

@@ -1,6 +1,6 @@
 //! Documentation that follows the program: the table of flags from `--help`, the rows of the tools from tools/list.
 //!
-//! `UPDATE=1 cargo test --test process readme` updates the table of `docs/flags.md`.
+//! `UPDATE=1 cargo test --test process readme` updates the table of `docs/settings.md`.
 
 use proxmox_mcp::audit::AuditLog;
 use proxmox_mcp::config::{ClustersFile, Limits};
@@ -60,13 +60,13 @@ fn settings() -> String {
 #[test]
 fn settings_table_equals_the_help() {
     let (start, end) = ("<!-- settings: made from --help -->\n", "<!-- /settings -->");
-    let flags = read("docs/flags.md");
+    let flags = read("docs/settings.md");
     let (before, rest) = flags.split_once(start).expect("the mark before the table");
     let (table, after) = rest.split_once(end).expect("the mark behind the table");
     let made = settings();
     assert!(made.lines().count() > 20, "{made}");
     if std::env::var_os("UPDATE").is_some() {
-        fs::write(path("docs/flags.md"), format!("{before}{start}{made}{end}{after}")).expect("to write the page");
+        fs::write(path("docs/settings.md"), format!("{before}{start}{made}{end}{after}")).expect("to write the page");
     } else {
         assert_eq!(table, made, "stale: UPDATE=1 cargo test --test process readme");
     }

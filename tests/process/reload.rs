@@ -108,6 +108,22 @@ fn changed_file_is_reloaded_without_a_signal() {
 }
 
 #[test]
+fn reload_names_the_changed_fields() {
+    let (one, two) = (start_node(), start_node());
+    let config = |cluster: Value, client: Value| json!({"clusters": {"one": cluster}, "clients": {"ada": client}});
+    let server = start(&config(cluster(&one), client(ADA, "read")));
+    let mut other = cluster(&two);
+    other["token_secret"] = "t".into();
+    other["protect"] = json!([100]);
+    let after = config(other, client(BOB, "operate")).to_string();
+    let line = change(&server, &after, "reloaded ");
+    let changes = "cluster one changed: url and token_secret and protect, client ada changed: token_sha256 and access";
+    assert!(line.ends_with(changes), "{line}");
+    let line = change(&server, &after.replace("},", "}, "), "reloaded ");
+    assert!(line.ends_with("; unchanged"), "{line}");
+}
+
+#[test]
 fn invalid_configuration_keeps_the_current_one() {
     let node = start_node();
     let right = json!({"clusters": {"one": cluster(&node)}, "clients": {"ada": client(ADA, "read")}});

@@ -452,9 +452,9 @@ fn reload_names_what_changed() {
         wait_for_log(&server, "reloaded")
     };
     let line = change(&config(json!({"one": one, "two": two}), "full"));
-    assert!(line.ends_with("; cluster two added, client ada changed"), "{line}");
+    assert!(line.ends_with("; cluster two added, client ada changed: access"), "{line}");
     let line = change(&config(json!({"one": cluster(&node, json!({"access": "read"}))}), "full"));
-    assert!(line.ends_with("; cluster one changed, cluster two removed"), "{line}");
+    assert!(line.ends_with("; cluster one changed: access, cluster two removed"), "{line}");
     server.process.signal(Signal::HUP);
     // The file's change may be noticed once more.
     let line = wait_for_log(&server, "unchanged");

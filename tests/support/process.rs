@@ -118,7 +118,12 @@ impl ServerProcess {
 
     /// Returns the address in the first line of a program that serves HTTP, `127.0.0.1:port`.
     pub fn address(&self) -> String {
-        let line = self.stdout.recv_timeout(LONG).expect("a first line");
+        let mut line = self.stdout.recv_timeout(LONG).expect("a first line");
+        if line.starts_with('{') {
+            // The form of --log-format json.
+            let object: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+            line = object["message"].as_str().expect("a message").to_owned();
+        }
         let (start, address) = line.rsplit_once("http://").expect("an address");
         assert_eq!(start, format!("proxmox-mcp {} listening on ", env!("CARGO_PKG_VERSION")));
         address.to_owned()

@@ -174,7 +174,6 @@ pub fn operation(method: &str, segments: &[String]) -> (String, Option<&'static 
 
 /// Returns values for the required parameters of an operation that are not in its path.
 pub fn required(operation: &Operation<'_>) -> Map<String, Value> {
-    let wanted = operation.parameters().filter(|p| p.is_required() && !operation.is_path_parameter(p.name()));
     let value = |p: &proxmox_mcp::pve::schema::ParameterSpec<'_>| match p.kind() {
         "boolean" => json!(true),
         "integer" | "number" if p.minimum().is_empty() => json!(1),
@@ -185,5 +184,10 @@ pub fn required(operation: &Operation<'_>) -> Map<String, Value> {
             None => json!("x".repeat(p.min_length().parse().unwrap_or(3))),
         },
     };
-    wanted.map(|p| (p.name().replace("[n]", "0"), value(&p))).collect()
+    let values = |chosen: Option<&str>| {
+        let wanted = operation.parameters().filter(|p| p.is_required_with(chosen));
+        let wanted = wanted.filter(|p| !operation.is_path_parameter(p.name()));
+        wanted.map(|p| (p.name().replace("[n]", "0"), value(&p))).collect::<Map<_, _>>()
+    };
+    values(operation.find_instance_type(&values(None)))
 }

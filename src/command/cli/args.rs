@@ -8,8 +8,7 @@ use super::values::{
 use crate::command::failure::Failure;
 use crate::command::http_client::HttpUrl;
 use crate::command::notify::NotifyFormat;
-use crate::command::setup::ClientKind;
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use proxmox_mcp::base::secret::Secret;
 use proxmox_mcp::config::{Endpoint, Fingerprint, Limits};
@@ -238,6 +237,17 @@ pub struct TokenArgs {
     /// URL of the server in the client's configuration [default: that of --listen]
     #[arg(long, value_name = "URL", value_parser = server_url)]
     pub url: Option<String>,
+}
+
+/// An MCP client that setup knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ClientKind {
+    ClaudeCode,
+    ClaudeDesktop,
+    Gemini,
+    Cursor,
+    #[value(name = "vscode")]
+    VsCode,
 }
 
 /// Flags of `setup`.

@@ -6,7 +6,7 @@ mod parse;
 mod values;
 
 pub use args::{
-    ApprovalsAction, ApprovalsArgs, AuditAction, Cli, Command, PersonArgs, SetupArgs, TokenArgs, auth_token,
+    ApprovalsAction, ApprovalsArgs, AuditAction, Cli, ClientKind, Command, PersonArgs, SetupArgs, TokenArgs, auth_token,
 };
 pub use parse::{ParseOutcome, definition_for_help, parse};
 pub use values::LogFormat;

@@ -1,6 +1,7 @@
 //! Files of MCP clients, which name their servers.
 
 use super::private_file;
+use crate::command::cli::ClientKind;
 use crate::command::failure::Failure;
 use clap::ValueEnum;
 use proxmox_mcp::base::json_edit::{remove_member, set_member};
@@ -11,17 +12,6 @@ use std::{env, fs};
 
 /// Name of the server in the files of clients.
 const SERVER_NAME: &str = "proxmox";
-
-/// An MCP client that setup knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ClientKind {
-    ClaudeCode,
-    ClaudeDesktop,
-    Gemini,
-    Cursor,
-    #[value(name = "vscode")]
-    VsCode,
-}
 
 /// The way of a client to the server.
 pub enum Connection<'a> {

@@ -8,10 +8,8 @@ mod private_file;
 mod removal;
 mod target;
 
-pub use client_file::ClientKind;
-
 use super::check;
-use super::cli::{Cli, SetupArgs};
+use super::cli::{Cli, ClientKind, SetupArgs};
 use super::client_setup::{client_setup, client_url};
 use super::failure::Failure;
 use super::output::{Mark, print_marked, print_stdout};

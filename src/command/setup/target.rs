@@ -307,7 +307,7 @@ fn open_session(endpoint: &Endpoint, trust: &TlsVerification) -> Result<(Cluster
         progress = answer_challenge(&cluster, &user, challenge, &code).map_err(Failure::runtime)?;
     }
     match progress {
-        LoginProgress::LoggedIn(ticket) => Ok((cluster.with_ticket(&ticket), user)),
+        LoginProgress::LoggedIn(ticket) => Ok((ticket.apply_to(cluster), user)),
         LoginProgress::NeedsSecondFactor(_) => {
             Err(Failure::Runtime(format!("Proxmox asks {user} for another factor, which setup can't give")))
         }

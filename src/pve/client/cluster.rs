@@ -16,7 +16,6 @@ use crate::pve::client::secret_filter::SecretFilter;
 use crate::pve::client::shared_reads::{
     BegunRead, JoinedRead, ReadCaller, ReadKey, ReadSender, ReadWaitError, SharedReads,
 };
-use crate::pve::client::ticket::LoginTicket;
 use crate::pve::client::transport::{
     AttemptTimeout, NodeRequest, NodeResponse, NodeTransport, TransportError, TransportSetupError,
 };
@@ -194,12 +193,8 @@ impl Cluster {
         self.with_credentials(Vec::new())
     }
 
-    /// Sends the ticket of a login instead of the API token.
-    pub fn with_ticket(self, ticket: &LoginTicket) -> Self {
-        self.with_credentials(ticket.to_headers())
-    }
-
-    fn with_credentials(self, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+    /// Sends these headers instead of the API token.
+    pub(super) fn with_credentials(self, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
         self.map_core(|core| ClusterCore { transport: core.transport.with_credentials(headers), ..core })
     }
 
@@ -209,7 +204,7 @@ impl Cluster {
     }
 
     /// Makes a GET call that ends at `deadline` or at the cluster's own time limit, whichever is earlier. Identical calls
-    /// share requests ([`SharedReads`]), so the operation must be a plain read.
+    /// share requests, so the operation must be a plain read.
     pub fn get_shared(
         &self,
         deadline: Instant,
@@ -334,7 +329,7 @@ impl ClusterCore {
             Ok(permit) => permit,
             Err(AcquireError::Cancelled) => return,
             Err(AcquireError::Busy) => {
-                sender.end(Err(PveError::Busy { limit: self.semaphore.limit() }));
+                sender.end(Err(PveError::Busy { limit: self.semaphore.limit() }), |_| ());
                 return;
             }
         };
@@ -345,8 +340,9 @@ impl ClusterCore {
         let result = self.send_read(request, CallTimeLimit { deadline, total }, &cancel);
         drop(permit);
         let result = self.log_result(start, Method::Get, &request.path, result);
-        let callers = sender.end(result.map(ApiResponse::into_shared));
-        self.metrics.record_shared_reads(callers.saturating_sub(1));
+        sender.end(result.map(ApiResponse::into_shared), |callers| {
+            self.metrics.record_shared_reads(callers.saturating_sub(1));
+        });
     }
 
     /// Sends a read for which there is a permit.
@@ -382,8 +378,8 @@ impl ClusterCore {
     /// A node that cannot be reached or is not trusted is skipped: it was sent nothing. A GET whose connection is lost
     /// before an answer is sent once more, to another node if there is one. A GET whose answer is truncated is sent once
     /// more if there is another node, and so is one that a proxy answers with an error. A node that says that it can do
-    /// nothing is passed over by every method. Nothing else is ever sent twice. Other calls skip a failed node for a time as well
-    /// ([`Cluster::node_states`]).
+    /// nothing is passed over by every method. Nothing else is ever sent twice. Other calls skip a failed node for a time
+    /// as well ([`ClusterCore::node_states`]).
     ///
     /// A failure writes one line to the log, at `debug`. If the outcome of a change is unknown, the level is `warn`,
     /// because a client that cancelled gets no answer.

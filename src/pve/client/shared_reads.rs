@@ -430,16 +430,17 @@ where
         move || read.lock().callers.iter().any(|(_, caller)| caller.cancel.may_send())
     }
 
-    /// Ends the read. Returns the number of callers that get the result.
-    pub(in crate::pve) fn end(mut self, result: T) -> usize {
-        self.finish(Some(Arc::new(result)))
+    /// Ends the read. Passes the number of callers that get the result to `record`, before they get it.
+    pub(in crate::pve) fn end(mut self, result: T, record: impl FnOnce(usize)) {
+        self.finish(Some(Arc::new(result)), record);
     }
 }
 
 impl<T> ReadSender<T> {
-    fn finish(&mut self, result: Option<Arc<T>>) -> usize {
+    fn finish(&mut self, result: Option<Arc<T>>, record: impl FnOnce(usize)) {
         let mut state = self.read.lock();
         let callers = state.callers.len();
+        record(callers);
         if !matches!(state.phase, ReadPhase::Abandoned) {
             state.phase = ReadPhase::Ended(result);
         }
@@ -450,7 +451,6 @@ impl<T> ReadSender<T> {
             None => self.withdraw(),
         }
         self.read.changed.notify_all();
-        callers
     }
 
     /// Removes a read that did not begin.
@@ -470,7 +470,7 @@ impl<T> ReadSender<T> {
 impl<T> Drop for ReadSender<T> {
     fn drop(&mut self) {
         if !matches!(self.read.lock().phase, ReadPhase::Ended(_)) {
-            self.finish(None);
+            self.finish(None, |_| ());
         }
     }
 }
@@ -519,6 +519,13 @@ mod tests {
         }
     }
 
+    /// Ends a read and returns the number of its callers.
+    fn end(sender: ReadSender<u32>, result: u32) -> usize {
+        let mut count = 0;
+        sender.end(result, |callers| count = callers);
+        count
+    }
+
     fn is_empty(reads: &SharedReads<u32>) -> bool {
         reads.table.lock().is_empty()
     }
@@ -534,9 +541,9 @@ mod tests {
         assert!(sender.begin("").is_some());
         // This one came too late for the read that has begun.
         let (late, late_sender) = join_first(&reads);
-        assert_eq!(sender.end(7), 2);
+        assert_eq!(end(sender, 7), 2);
         assert_eq!((first.wait().as_deref(), second.wait().as_deref()), (Ok(&7), Ok(&7)));
-        assert_eq!(late_sender.end(8), 1);
+        assert_eq!(end(late_sender, 8), 1);
         assert_eq!(late.wait().as_deref(), Ok(&8));
         // The table forgets the read once its callers are no longer expected.
         reads.table.lock().values_mut().for_each(|entry| entry.returning = None);
@@ -550,7 +557,7 @@ mod tests {
         let joined = reads.join::<()>(key(), caller(&CancelToken::new(), FAR), || None);
         let JoinedRead::Shared { ticket, sender: Some(sender) } = joined else { panic!("no place is free") };
         let more = join_more(&reads, &CancelToken::new(), FAR);
-        assert_eq!(sender.end(1), 2);
+        assert_eq!(end(sender, 1), 2);
         assert_eq!((ticket.wait().as_deref(), more.wait().as_deref()), (Ok(&1), Ok(&1)));
         assert!(is_empty(&reads));
     }
@@ -568,7 +575,7 @@ mod tests {
         assert_eq!(second.wait(), Err(ReadWaitError::Cancelled));
         drop(second);
         assert!(!sender.cancel().is_cancelled(), "a caller still waits");
-        assert_eq!(sender.end(1), 1);
+        assert_eq!(end(sender, 1), 1);
         assert_eq!(first.wait().as_deref(), Ok(&1));
     }
 
@@ -602,7 +609,7 @@ mod tests {
         let begun = sender.begin("").expect("callers");
         assert_eq!((begun.deadline, begun.total), (first.deadline, FAR));
         assert_eq!(hasty.wait(), Err(ReadWaitError::NotAnswered));
-        sender.end(1);
+        end(sender, 1);
         assert_eq!(first.wait().as_deref(), Ok(&1));
     }
 
@@ -624,7 +631,7 @@ mod tests {
         drop(alone);
         assert!(sender.begin("").is_some());
         sender.begun = Instant::now().checked_sub(MAX_GATHERING * 8);
-        assert_eq!(sender.end(1), 3);
+        assert_eq!(end(sender, 1), 3);
         let (_ticket, sender) = join_first(&reads);
         let _second = join_more(&reads, &CancelToken::new(), FAR);
         let begin_from = |now: Instant| reads.table.lock()[&key()].next_begin(sender.read.created, now);
@@ -680,7 +687,7 @@ mod tests {
             cancel.cancel(CancelReason::Shutdown);
             assert_eq!(ends.recv().unwrap(), ("second", Err(ReadWaitError::Cancelled)));
             drop(alone);
-            sender.end(5);
+            end(sender, 5);
             assert_eq!(ends.recv().unwrap(), ("first", Ok(5)));
         });
     }

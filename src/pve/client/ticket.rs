@@ -30,12 +30,13 @@ impl LoginTicket {
         Some(Self { cookie: sensitive(cookie.expose())?, csrf_token: sensitive(csrf_token)? })
     }
 
-    pub(in crate::pve) fn to_headers(&self) -> Vec<(HeaderName, HeaderValue)> {
-        vec![
+    /// Returns a client that sends this ticket instead of the API token.
+    pub fn apply_to(&self, cluster: Cluster) -> Cluster {
+        cluster.with_credentials(vec![
             (header::COOKIE, self.cookie.clone()),
             // Required for every method but GET (PVE).
             (HeaderName::from_static("csrfpreventiontoken"), self.csrf_token.clone()),
-        ]
+        ])
     }
 }
 

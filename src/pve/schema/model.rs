@@ -5,6 +5,7 @@ use super::packed::{PackedOperation, PackedParameter, PackedSchema, TextRef};
 use super::path_tree::{PathMismatch, PathTree};
 use crate::policy::Risk;
 use crate::pve::method::Method;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 /// Most memory that a schema may take without its search index.
@@ -190,6 +191,13 @@ impl<'s> Operation<'s> {
     /// Returns the name of the parameter whose value decides which others apply, and an empty text if there is none.
     pub fn type_property(&self) -> &'s str {
         self.text(self.packed.method.type_property)
+    }
+
+    /// Returns the value that the type property has in `data`, if the description knows it.
+    pub fn find_instance_type(&self, data: &Map<String, Value>) -> Option<&'s str> {
+        let given = data.get(self.type_property())?.as_str()?;
+        let mut types = self.parameters().flat_map(|parameter| parameter.instance_types());
+        types.find(|known| known.eq_ignore_ascii_case(given))
     }
 
     /// Returns whether the parameter is part of the path.

@@ -36,7 +36,7 @@ pub fn check_parameters(
             errors.push(ParameterError { name: (*name).to_owned(), in_path: true, kind });
         }
     }
-    let instance_type = find_instance_type(operation, data);
+    let instance_type = operation.find_instance_type(data);
     for (name, value) in data {
         if errors.len() >= MAX_PROBLEMS {
             return Err(ParameterErrors { errors, may_have_more: true });
@@ -69,13 +69,6 @@ pub fn check_parameters(
     } else {
         Err(ParameterErrors { errors, may_have_more: false })
     }
-}
-
-/// Returns the value of the type property, if the description knows it.
-fn find_instance_type<'s>(operation: &Operation<'s>, data: &Map<String, Value>) -> Option<&'s str> {
-    let given = data.get(operation.type_property())?.as_str()?;
-    let mut types = operation.parameters().flat_map(|parameter| parameter.instance_types());
-    types.find(|known| known.eq_ignore_ascii_case(given))
 }
 
 /// Returns true if null can only mean that the caller leaves a parameter out. Where options can be unset, it may mean that
