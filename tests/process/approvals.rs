@@ -1,18 +1,29 @@
 //! Approvals by a person outside of the chat: over every transport, from the question to the request at the node.
 
 use crate::support::node::{Node, ScriptedReply};
+use crate::support::policy::{ALL, RecordingNode, caller, client as client_of, confirming_policy};
 use crate::support::process::{ServerProcess, binary};
 use crate::support::program::{HttpEndpoint, ProgramServer};
 use crate::support::raw::{LONG, Reply, Sse, eventually};
 use crate::support::rpc::{ACCEPT, call, modern_headers, modern_with, request};
-use proxmox_mcp::config::TokenHash;
+use crate::support::test_tools::manager;
+use crate::support::tool::call_as;
+use proxmox_mcp::audit::AuditLog;
+use proxmox_mcp::call::{ApprovalDecision, ApprovalError, Approver};
+use proxmox_mcp::config::{Client, TokenHash};
+use proxmox_mcp::mcp::McpServer;
+use proxmox_mcp::policy::{ClusterPolicy, Confirmer};
+use proxmox_mcp::tools::ToolState;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
+use std::time::{Duration, Instant};
 
 const ADA: &str = "pmcp_ada-ada-ada-ada-ada";
 const BOB: &str = "pmcp_bob-bob-bob-bob-bob";
@@ -405,6 +416,45 @@ fn session_of_sse_can_not_approve_its_own_call() {
     assert_eq!(decide(&server, ADA, &only_id(&server), "approve"), 403, "another session of the same client");
     drop(session);
     assert_eq!(deletes(&node), 0);
+}
+
+#[test]
+fn approval_expires_before_and_after_the_decision() {
+    let start = Instant::now();
+    let passed = Arc::new(AtomicU64::new(0));
+    let seconds = passed.clone();
+    let clients = [client_of("ada", ALL, &[]), Client { approve: true, ..client_of("bob", ALL, &[]) }];
+    let node = RecordingNode::start();
+    let rules = ClusterPolicy { confirm_by: Confirmer::Operator, ..confirming_policy() };
+    let clusters = manager(vec![node.cluster("prod", rules)]);
+    let tools = ToolState::new(clusters, &clients, Arc::new(AuditLog::without_file()), 0).expect("a state");
+    let clock = move || start + Duration::from_secs(seconds.load(Ordering::SeqCst));
+    let tools = Arc::new(tools.with_clock(Arc::new(clock)));
+    let server = McpServer::new(proxmox_mcp::tools::catalog(&tools)).expect("a server");
+    let (ada, bob) = (caller(&clients[0]), caller(&clients[1]));
+    let ask = || call_as(&server, &ada, CALL, delete()).text;
+    let first_id = || {
+        let list = tools.render_approvals(&bob.client).expect("an approver");
+        list["approvals"][0]["id"].as_str().map(str::to_owned)
+    };
+    assert!(ask().contains("Not sent yet"));
+    let undecided = first_id().expect("a call waits");
+    passed.store(901, Ordering::SeqCst);
+    assert_eq!(first_id(), None);
+    assert!(ask().contains("Not sent yet"));
+    let id = first_id().expect("a call waits");
+    assert_ne!(id, undecided);
+    let approver = Approver { client: &bob.client, address: None, transport: "http" };
+    let approve = |id: &str| tools.call_service().decide_approval(&approver, id, ApprovalDecision::Approve);
+    assert_eq!(approve(&undecided), Err(ApprovalError::Unknown));
+    assert_eq!(approve(&id), Ok(()));
+    passed.store(901 + 301, Ordering::SeqCst);
+    assert!(ask().contains("Not sent yet"), "the approval is too old");
+    assert_eq!(node.writes(), [""; 0]);
+    approve(&first_id().expect("a call waits")).expect("approved");
+    passed.store(901 + 301 + 300, Ordering::SeqCst);
+    assert!(!ask().contains("Not sent yet"));
+    assert_eq!(node.writes(), ["DELETE /nodes/pve1/qemu/100"]);
 }
 
 #[test]
