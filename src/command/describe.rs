@@ -52,7 +52,7 @@ pub fn changes(before: &ClusterManager, after: &ClusterManager, clients: &[Clien
 fn changed_cluster_fields(before: &ClusterConfig, after: &ClusterConfig) -> Vec<&'static str> {
     let ClusterConfig { name: _, endpoints, user, token_id, token_secret, tls, timeout, discover_nodes, policy } =
         before;
-    let ClusterPolicy { permissions, confirm, deny, allow, protect } = policy;
+    let ClusterPolicy { permissions, confirm, confirm_by, deny, allow, protect } = policy;
     let mut fields = Vec::new();
     push_differing(
         &mut fields,
@@ -71,6 +71,7 @@ fn changed_cluster_fields(before: &ClusterConfig, after: &ClusterConfig) -> Vec<
         &mut fields,
         [
             ("confirm", *confirm != after.policy.confirm),
+            ("confirm_by", *confirm_by != after.policy.confirm_by),
             ("deny", *deny != after.policy.deny),
             ("allow", *allow != after.policy.allow),
             ("protect", *protect != after.policy.protect),
@@ -80,8 +81,8 @@ fn changed_cluster_fields(before: &ClusterConfig, after: &ClusterConfig) -> Vec<
 }
 
 fn changed_client_fields(before: &Client, after: &Client) -> Vec<&'static str> {
-    let Client { name: _, token_sha256: _, permissions, rules, clusters, structured } = before;
-    let ClientRules { confirm, deny, allow, protect } = rules;
+    let Client { name: _, token_sha256: _, permissions, rules, clusters, approve, structured } = before;
+    let ClientRules { confirm, confirm_by, deny, allow, protect } = rules;
     let mut fields = Vec::new();
     push_differing(&mut fields, [("token_sha256", !before.is_same_client(after))]);
     push_differing(&mut fields, differing_permissions(*permissions, after.permissions));
@@ -89,10 +90,12 @@ fn changed_client_fields(before: &Client, after: &Client) -> Vec<&'static str> {
         &mut fields,
         [
             ("confirm", *confirm != after.rules.confirm),
+            ("confirm_by", *confirm_by != after.rules.confirm_by),
             ("deny", *deny != after.rules.deny),
             ("allow", *allow != after.rules.allow),
             ("protect", *protect != after.rules.protect),
             ("clusters", *clusters != after.clusters),
+            ("approve", *approve != after.approve),
             ("structured", *structured != after.structured),
         ],
     );

@@ -21,6 +21,8 @@ pub struct Client {
     pub rules: ClientRules,
     /// Names of the clusters that the client may use; `None` is all of them.
     pub clusters: Option<Vec<String>>,
+    /// True if the client may approve the calls of other clients.
+    pub approve: bool,
     /// True if the client gets results as JSON too (`structuredContent`).
     pub structured: bool,
 }
@@ -58,6 +60,7 @@ impl Client {
             token_sha256,
             permissions,
             rules: ClientRules::default(),
+            approve: false,
             structured: false,
             clusters: None,
         }

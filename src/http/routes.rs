@@ -5,7 +5,7 @@ use super::oauth_probe::{self, is_oauth_path};
 use super::request::{HttpRequest, RouteOutcome};
 use super::response::HttpResponse;
 use super::state::HttpState;
-use super::{health, metrics, sse, streamable};
+use super::{approvals, health, metrics, sse, streamable};
 use std::sync::Arc;
 use tiny_http::Method;
 
@@ -25,10 +25,18 @@ const MCP_ROLES: &[ListenerRole] = &[ListenerRole::Mcp, ListenerRole::McpAndMetr
 const METRICS_ROLES: &[ListenerRole] = &[ListenerRole::McpAndMetrics, ListenerRole::Metrics];
 const ALL_ROLES: &[ListenerRole] = &[ListenerRole::Mcp, ListenerRole::McpAndMetrics, ListenerRole::Metrics];
 
-static ROUTES: [Route; 6] = [
+static ROUTES: [Route; 8] = [
     Route { method: Method::Post, path: "/mcp", public: false, roles: MCP_ROLES, handler: streamable::handle_post },
     Route { method: Method::Get, path: "/sse", public: false, roles: MCP_ROLES, handler: sse::open_session },
     Route { method: Method::Post, path: "/messages", public: false, roles: MCP_ROLES, handler: sse::handle_post },
+    Route { method: Method::Get, path: "/approvals", public: false, roles: MCP_ROLES, handler: approvals::handle_list },
+    Route {
+        method: Method::Post,
+        path: "/approvals",
+        public: false,
+        roles: MCP_ROLES,
+        handler: approvals::handle_decision,
+    },
     Route {
         method: Method::Get,
         path: "/healthz",
@@ -163,6 +171,7 @@ mod tests {
             (ListenerRole::McpAndMetrics, "/sse", true),
             (ListenerRole::McpAndMetrics, "/messages", true),
             (ListenerRole::McpAndMetrics, "/metrics", true),
+            (ListenerRole::McpAndMetrics, "/approvals", true),
             (ListenerRole::McpAndMetrics, "/healthz", false),
             (ListenerRole::McpAndMetrics, "/.well-known/x", false),
             (ListenerRole::Mcp, "/mcp", true),
@@ -180,7 +189,7 @@ mod tests {
     #[test]
     fn a_port_serves_what_it_is_for() {
         for (role, paths) in [
-            (ListenerRole::Mcp, &["/mcp", "/sse", "/messages", "/healthz", "/readyz"][..]),
+            (ListenerRole::Mcp, &["/mcp", "/sse", "/messages", "/approvals", "/approvals", "/healthz", "/readyz"][..]),
             (ListenerRole::Metrics, &["/healthz", "/readyz", "/metrics"]),
             (ListenerRole::McpAndMetrics, &PATHS),
         ] {

@@ -2,6 +2,7 @@
 
 mod api_call;
 mod api_get;
+mod approvals;
 mod call_list;
 mod clusters;
 mod completion;

@@ -56,7 +56,7 @@ fn command_help() {
     let mut document = Document::new();
     run(&mut document, &["-h"]);
     run(&mut document, &["--help"]);
-    for command in ["serve", "stdio", "setup", "check", "token", "audit", "health", "completions", "man"] {
+    for command in ["serve", "stdio", "setup", "check", "token", "audit", "approvals", "health", "completions", "man"] {
         run(&mut document, &[command, "--help"]);
     }
     run(&mut document, &["audit", "verify", "--help"]);
