@@ -81,7 +81,11 @@ fn pack(operations: &str, summaries: &str, parameters: &str, risks: &str) -> Val
             "rank": summary.rank,
             "summary": summary.text,
         });
-        for (name, property) in info["parameters"]["properties"].as_object_mut().expect("params is an object") {
+        // Parameters that depend on a type, by `allOf` and `oneOf`.
+        if let Some(typed) = operation.get("typed_params") {
+            info["parameters"] = typed.clone();
+        }
+        for (name, property) in info["parameters"]["properties"].as_object_mut().into_iter().flatten() {
             if let Some(text) = property["type"].as_str().and_then(|kind| descriptions.get(&(name.as_str(), kind))) {
                 property["description"] = (*text).into();
             }

@@ -215,9 +215,14 @@ def main():
         debian.run("dpkg", "--purge", "proxmox-mcp")
         expect("files after the purge", sorted(debian.files() ^ before), [])
         expect("user after the purge", debian.user(), None)
+        # A folder of an earlier setup by hand.
+        os.mkdir(debian.path("/etc/proxmox-mcp"))
+        debian.write(CONFIG, kept[CONFIG], 0o600)
         debian.install(first)
+        found = os.stat(debian.path(CONFIG))
+        expect("owner of clusters.json", (found.st_uid, found.st_gid), debian.user())
         debian.run("dpkg", "--purge", "proxmox-mcp")
-        expect("files after a purge without configuration", sorted(debian.files() ^ before), [])
+        expect("files after another purge", sorted(debian.files() ^ before), [])
 
 
 main()

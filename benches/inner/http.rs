@@ -28,6 +28,7 @@ pub fn bench_heads(criterion: &mut Criterion) {
         insecure_no_auth: false,
         certificate: None,
         health: HealthSources::default(),
+        approvals: None,
     };
     let mcp = mcp::McpServer::new(Catalog::default()).expect("a server");
     let server = HttpServer::new(config, Arc::new(mcp)).expect("a server");

@@ -3,19 +3,22 @@
 //! The demo has no table of an operation's privileges and parameters if the description tells them.
 
 use crate::error::{ApiError, ApiResult};
-use crate::http::RequestHead;
+use crate::options::Release;
 use crate::parameters::ParameterType::{Boolean, Integer, List, Number, Text, Vmid};
 use crate::parameters::{
     MAX, MIN, Parameter, RequestParams, UNKNOWN_PARAMETER, check_format, validate_with, value_text,
 };
 use crate::permissions::{Caller, has_privilege};
+use crate::pve8::{downgrade, is_new};
 use crate::state::ClusterState;
+use flate2::Compression;
 use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Write};
 
 /// An operation in the description.
 pub(crate) struct DescribedOperation {
@@ -24,6 +27,23 @@ pub(crate) struct DescribedOperation {
     pub(crate) path_params: RequestParams,
 }
 
+/// The description of a release.
+pub(crate) enum Description {
+    /// gzip-compressed, as a node serves it. It is read at each call, since such calls are rare and its parts would take
+    /// megabytes of memory.
+    Compressed(&'static [u8]),
+    /// In parts.
+    Parsed(Vec<DescribedPath>),
+}
+
+/// A path with its operations by method.
+#[derive(Deserialize)]
+pub(crate) struct DescribedPath {
+    pub(crate) path: String,
+    pub(crate) info: Map<String, Value>,
+}
+
+/// A path whose operations are not read yet.
 #[derive(Deserialize)]
 struct PathEntry<'a> {
     path: &'a str,
@@ -31,24 +51,66 @@ struct PathEntry<'a> {
     info: BTreeMap<&'a str, &'a RawValue>,
 }
 
-/// Finds the operation of a request in the gzip-compressed description.
-///
-/// The description is read at each call, since such calls are rare and its parts would take megabytes of memory.
-pub(crate) fn find_operation(
-    description: &[u8],
-    head: &RequestHead,
-    segments: &[String],
-) -> Option<DescribedOperation> {
+/// Returns the list in a gzip-compressed description.
+fn read_list(description: &[u8]) -> Option<String> {
     let mut text = String::new();
     GzDecoder::new(description).read_to_string(&mut text).ok()?;
-    let list = &text[text.find('[')?..=text.rfind(']')?];
-    let paths: Vec<PathEntry<'_>> = serde_json::from_str(list).ok()?;
-    let candidates = paths.iter().filter_map(|entry| {
-        let (path_params, literals) = match_template(entry.path, segments)?;
-        Some((literals, path_params, entry.info.get(head.method.as_str())?))
-    });
-    let (_, path_params, info) = candidates.max_by_key(|(literals, ..)| *literals)?;
-    Some(DescribedOperation { info: serde_json::from_str(info.get()).ok()?, path_params })
+    Some(text[text.find('[')?..=text.rfind(']')?].into())
+}
+
+/// Returns the parts of the description of a release, from that of 9.2.
+pub(crate) fn parse_description(description: &[u8], release: Release) -> Vec<DescribedPath> {
+    let list = read_list(description).unwrap_or_else(|| "[]".into());
+    let mut paths: Vec<DescribedPath> = serde_json::from_str(&list).unwrap_or_default();
+    if release == Release::Pve8 {
+        paths.retain(|path| !is_new(&path.path));
+        paths.iter_mut().for_each(|path| downgrade(&path.path, &mut path.info));
+    }
+    paths
+}
+
+/// Returns the gzip-compressed script with these parts.
+pub(crate) fn compress_description(paths: &[DescribedPath]) -> Vec<u8> {
+    let list: Value = paths.iter().map(|path| json!({"path": path.path, "info": path.info})).collect();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    write!(encoder, "const apiSchema = {list};").expect("a Vec accepts every write");
+    encoder.finish().expect("a Vec accepts every write")
+}
+
+impl Description {
+    /// Creates the description of a release from that of 9.2.
+    pub(crate) fn new(description: &'static [u8], release: Release) -> Self {
+        // Unit tests make thousands of such calls.
+        if release == Release::Pve9 && !cfg!(test) {
+            Self::Compressed(description)
+        } else {
+            Self::Parsed(parse_description(description, release))
+        }
+    }
+
+    /// Finds the operation of a request.
+    pub(crate) fn find_operation(&self, method: &str, segments: &[String]) -> Option<DescribedOperation> {
+        match self {
+            Self::Parsed(paths) => {
+                let matching = paths.iter().filter_map(|path| {
+                    let (path_params, literals) = match_template(&path.path, segments)?;
+                    Some((literals, path_params, path.info.get(method)?))
+                });
+                let (_, path_params, info) = matching.max_by_key(|(literals, ..)| *literals)?;
+                Some(DescribedOperation { info: info.clone(), path_params })
+            }
+            Self::Compressed(bytes) => {
+                let list = read_list(bytes)?;
+                let paths: Vec<PathEntry<'_>> = serde_json::from_str(&list).ok()?;
+                let matching = paths.iter().filter_map(|path| {
+                    let (path_params, literals) = match_template(path.path, segments)?;
+                    Some((literals, path_params, path.info.get(method)?))
+                });
+                let (_, path_params, info) = matching.max_by_key(|(literals, ..)| *literals)?;
+                Some(DescribedOperation { info: serde_json::from_str(info.get()).ok()?, path_params })
+            }
+        }
+    }
 }
 
 /// Returns the parameters in a path that fits the template, and the number of its literal segments.
@@ -123,10 +185,9 @@ impl DescribedOperation {
     /// Checks the parameters of a request as [`crate::parameters::validate`] does.
     pub(crate) fn validate(&self, request: RequestParams) -> ApiResult<RequestParams> {
         let parameters = &self.info["parameters"];
-        let Some(properties) = parameters["properties"].as_object() else {
-            // Descriptions by `allOf` are left to the handlers.
-            return validate_with(&self.path_params, request, |_, value| Ok(value), std::iter::empty());
-        };
+        let kind = |name: &str| request.get(name).map(value_text);
+        let mut properties = BTreeMap::new();
+        add_properties(parameters, &kind, &mut properties);
         let takes_any = parameters["additionalProperties"] == 1;
         let check = |key: &str, value: Value| {
             let family = || properties.iter().find(|(name, _)| Parameter::is_family_member(name, key));
@@ -136,8 +197,31 @@ impl DescribedOperation {
                 None => Err(UNKNOWN_PARAMETER.into()),
             }
         };
-        let required = properties.iter().filter(|(_, schema)| schema["optional"] != 1).map(|(name, _)| name.as_str());
-        validate_with(&self.path_params, request, check, required)
+        let required = properties.iter().filter(|(_, schema)| schema["optional"] != 1).map(|(name, _)| *name);
+        validate_with(&self.path_params, request.clone(), check, required)
+    }
+}
+
+/// Adds the properties of a schema: its own, those of all parts of `allOf`, and those of the form of `oneOf` that the
+/// type property selects.
+fn add_properties<'v>(
+    schema: &'v Value,
+    kind: &impl Fn(&str) -> Option<String>,
+    properties: &mut BTreeMap<&'v str, &'v Value>,
+) {
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        properties.insert(name, property);
+    }
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        add_properties(part, kind, properties);
+    }
+    let Some(type_property) = schema["type-property"].as_str() else { return };
+    properties.insert(type_property, &schema["type-property-schema"]);
+    let selected = kind(type_property);
+    for form in schema["oneOf"].as_array().into_iter().flatten() {
+        if form["instance-type"].as_str() == selected.as_deref() {
+            add_properties(form, kind, properties);
+        }
     }
 }
 

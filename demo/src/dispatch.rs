@@ -1,12 +1,12 @@
 //! From a request to a response: token, path, privilege, parameters, operation.
 
-use crate::description::{DescribedOperation, fill_path, find_operation};
+use crate::description::{DescribedOperation, Description, compress_description, fill_path, parse_description};
 use crate::error::{ApiError, ApiResult, fail, parameter_error};
 use crate::handlers::directory::directory_rows;
 use crate::http::{RequestHead, Response, decode_path};
 use crate::invocation::Invocation;
 use crate::model::guest::GuestKind;
-use crate::options::Options;
+use crate::options::{Options, Release};
 use crate::parameters::{RequestParams, add_form, add_json, validate, value_text};
 use crate::permissions::{Caller, authenticate, has_privilege};
 use crate::routes::find_route;
@@ -29,12 +29,28 @@ const PUBLIC_OPERATIONS: [(&str, [&str; 2]); 3] =
 pub(crate) struct Api {
     state: Mutex<ClusterState>,
     apidoc: Option<Arc<[u8]>>,
-    description: &'static [u8],
+    /// The release of the node that answers, and its description.
+    local: ReleaseApi,
+    /// Those of the last node, if it has another release.
+    other: Option<ReleaseApi>,
+}
+
+/// The API of a release.
+struct ReleaseApi {
+    release: Release,
+    description: Description,
+}
+
+impl ReleaseApi {
+    fn new(options: &Options, release: Release) -> Self {
+        Self { release, description: Description::new(options.description, release) }
+    }
 }
 
 /// The call of an operation before its parameters are checked.
 struct ApiRequest<'a> {
     caller: &'a Caller,
+    release: Release,
     segments: &'a [String],
     /// Parameters in the path.
     path_params: RequestParams,
@@ -53,7 +69,12 @@ struct Answer {
 impl Api {
     /// Creates the API.
     pub(crate) fn new(state: ClusterState, options: &Options) -> Self {
-        Self { state: Mutex::new(state), apidoc: options.apidoc.clone(), description: options.description }
+        let apidoc = options.apidoc.as_ref().map(|apidoc| match options.release {
+            Release::Pve8 => compress_description(&parse_description(apidoc, Release::Pve8)).into(),
+            Release::Pve9 => Arc::clone(apidoc),
+        });
+        let other = options.other_release.map(|release| ReleaseApi::new(options, release));
+        Self { state: Mutex::new(state), apidoc, local: ReleaseApi::new(options, options.release), other }
     }
 
     /// Locks the state. A handler that has panicked does not end the cluster.
@@ -136,31 +157,44 @@ impl Api {
         let is_container = segments.get(2).is_some_and(|segment| segment == "lxc");
         let guest_kind = if is_container { GuestKind::Lxc } else { GuestKind::Qemu };
         let route = find_route(&head.method, segments);
-        let needs_description = route.as_ref().is_none_or(|(route, _)| matches!(route.access, Access::Described));
-        let described = needs_description.then(|| find_operation(self.description, head, segments)).flatten();
         let mut state = self.state();
         state.advance();
+        let is_on_other = segments.first().is_some_and(|segment| segment == "nodes")
+            && segments.get(1).is_some_and(|node| node == state.last_node());
+        let ReleaseApi { release, description } = self.other.as_ref().filter(|_| is_on_other).unwrap_or(&self.local);
+        let release = *release;
+        // The tables are those of 9.2.
+        let needs_description = release != Release::Pve9
+            || route.as_ref().is_none_or(|(route, _)| matches!(route.access, Access::Described));
+        let described = needs_description.then(|| description.find_operation(&head.method, segments)).flatten();
         let (relayed, result) = match (route, described) {
             (Some((route, _)), Some(operation)) => {
-                let request =
-                    ApiRequest { caller, segments, path_params: operation.path_params.clone(), params, guest_kind };
+                let path_params = operation.path_params.clone();
+                let request = ApiRequest { caller, release, segments, path_params, params, guest_kind };
                 (true, perform_described(&mut state, &operation, Some(route), request))
             }
             (None, Some(operation)) => {
-                let request =
-                    ApiRequest { caller, segments, path_params: operation.path_params.clone(), params, guest_kind };
+                let path_params = operation.path_params.clone();
+                let request = ApiRequest { caller, release, segments, path_params, params, guest_kind };
                 (operation.is_protected(), perform_described(&mut state, &operation, None, request))
             }
             (Some((route, path_params)), None) if !needs_description => {
                 let relayed = route.protected || path_params.get("node").is_some_and(|node| node != state.local_node());
-                (relayed, perform(&mut state, route, ApiRequest { caller, segments, path_params, params, guest_kind }))
+                (
+                    relayed,
+                    perform(
+                        &mut state,
+                        route,
+                        ApiRequest { caller, release, segments, path_params, params, guest_kind },
+                    ),
+                )
             }
             _ => (false, Err(ApiError::UnknownMethod)),
         };
         drop(state);
         let mut response = match result {
             Ok(answer) => answer_response(format, &path, answer),
-            Err(error) => error_response(format, &format!("{} {path}", head.method), error),
+            Err(error) => error_response(format, release, &format!("{} {path}", head.method), error),
         };
         // An error closes the connection, and then a node has one `Connection` header only.
         response.relayed = relayed && response.status < 400;
@@ -172,9 +206,9 @@ impl Api {
 fn perform(state: &mut ClusterState, route: &Route, request: ApiRequest<'_>) -> ApiResult<Answer> {
     check_access(state, route, &request)?;
     check_node(state, &request.path_params)?;
-    let ApiRequest { caller, segments, path_params, params, guest_kind } = request;
+    let ApiRequest { caller, release, segments, path_params, params, guest_kind } = request;
     let params = validate(route.parameters, &path_params, params)?;
-    act(state, route, Invocation { caller, segments, params, guest_kind, total: Cell::new(None) })
+    act(state, route, Invocation { caller, release, segments, params, guest_kind, total: Cell::new(None) })
 }
 
 /// Performs an operation whose privileges and parameters the description tells. Without a route, the demo does not
@@ -185,7 +219,7 @@ fn perform_described(
     route: Option<&Route>,
     request: ApiRequest<'_>,
 ) -> ApiResult<Answer> {
-    let ApiRequest { caller, segments, path_params, params, guest_kind } = request;
+    let ApiRequest { caller, release, segments, path_params, params, guest_kind } = request;
     if operation.refuses_tokens() && caller.has_token() {
         return Err(ApiError::TicketRequired);
     }
@@ -193,7 +227,9 @@ fn perform_described(
     check_node(state, &path_params)?;
     let params = operation.validate(params)?;
     match route {
-        Some(route) => act(state, route, Invocation { caller, segments, params, guest_kind, total: Cell::new(None) }),
+        Some(route) => {
+            act(state, route, Invocation { caller, release, segments, params, guest_kind, total: Cell::new(None) })
+        }
         None => Err(ApiError::NotSimulated),
     }
 }
@@ -296,7 +332,7 @@ fn answer_response(format: &str, path: &str, answer: Answer) -> Response {
 }
 
 /// Returns the response to a failed operation, which `operation` names by method and path.
-fn error_response(format: &str, operation: &str, error: ApiError) -> Response {
+fn error_response(format: &str, release: Release, operation: &str, error: ApiError) -> Response {
     let (status, text, errors) = match error {
         ApiError::Parameters(errors) => (400, "Parameter verification failed.".into(), Some(errors)),
         ApiError::Forbidden(missing) if missing.is_empty() => (403, "Permission check failed".into(), None),
@@ -320,7 +356,11 @@ fn error_response(format: &str, operation: &str, error: ApiError) -> Response {
         }
         ApiError::Failed(text) => (500, text, None),
     };
-    let mut body = json!({"data": null, "message": format!("{text}\n")});
+    let mut body = json!({"data": null});
+    // Before 9, the status line alone has the text.
+    if release != Release::Pve8 {
+        body["message"] = format!("{text}\n").into();
+    }
     if let Some(errors) = errors {
         body["errors"] = json!(errors);
     }
@@ -349,7 +389,7 @@ fn read_all(mut reader: impl Read) -> io::Result<Vec<u8>> {
 mod tests {
     use super::{ApiRequest, perform};
     use crate::model::guest::GuestKind;
-    use crate::options::Options;
+    use crate::options::{Options, Release};
     use crate::parameters::{Parameter, ParameterType, RequestParams};
     use crate::permissions::Caller;
     use crate::routes::all_routes;
@@ -403,7 +443,9 @@ mod tests {
         let mut state = new_cluster(&Options::default(), &secrets).expect("a cluster");
         let guest_kind = if segments.get(2).is_some_and(|s| s == "lxc") { GuestKind::Lxc } else { GuestKind::Qemu };
         let segments = &segments;
-        perform(&mut state, route, ApiRequest { caller: &caller, segments, path_params, params, guest_kind }).is_ok()
+        let release = Release::Pve9;
+        perform(&mut state, route, ApiRequest { caller: &caller, release, segments, path_params, params, guest_kind })
+            .is_ok()
     }
 
     /// A handler panics if its route does not require a parameter that it needs.

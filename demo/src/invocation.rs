@@ -2,6 +2,7 @@
 
 use crate::error::{ApiError, ApiResult};
 use crate::model::guest::{Guest, GuestKind};
+use crate::options::Release;
 use crate::parameters::RequestParams;
 use crate::permissions::{Caller, has_privilege};
 use crate::state::ClusterState;
@@ -11,6 +12,8 @@ use std::cell::Cell;
 /// One call of an operation.
 pub(crate) struct Invocation<'a> {
     pub(crate) caller: &'a Caller,
+    /// The release of the node that performs the call.
+    pub(crate) release: Release,
     /// The parts of the path, from `cluster`, `nodes` and so on.
     pub(crate) segments: &'a [String],
     /// Validated parameters of the path, the query and the body.

@@ -10,6 +10,7 @@
 //! server         sockets and threads
 //! dispatch       from a request to a response: token, path, privilege, parameters, operation
 //! description    privileges and parameters of the operations without a table
+//! pve8           the API of Proxmox VE 8 as differences
 //! routes         the table of operations: method, path, privilege, parameters, handler
 //! seed           the cluster at the start
 //! handlers       the operations
@@ -39,6 +40,7 @@ mod model;
 mod options;
 mod parameters;
 mod permissions;
+mod pve8;
 #[cfg(test)]
 mod real_node;
 mod routes;
@@ -101,10 +103,11 @@ mod tests {
     use std::path::Path;
 
     /// The modules from top to bottom.
-    const MODULES: [&str; 17] = [
+    const MODULES: [&str; 18] = [
         "server",
         "dispatch",
         "description",
+        "pve8",
         "routes",
         "seed",
         "handlers",

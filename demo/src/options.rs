@@ -13,6 +13,16 @@ pub enum Release {
     Pve9,
 }
 
+impl Release {
+    /// Returns the release, the version and the commit as in `GET /version`.
+    pub(crate) fn version(self) -> [&'static str; 3] {
+        match self {
+            Self::Pve8 => ["8.4", "8.4.14", "b502d23c55afcba1"],
+            Self::Pve9 => ["9.2", "9.2.11", "14a22df3deadbeef"],
+        }
+    }
+}
+
 /// Settings that shorten the waits of a real cluster, or bound the demo.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -37,6 +47,8 @@ pub struct Options {
     pub description: &'static [u8],
     /// The release of Proxmox VE; default 9.2.
     pub release: Release,
+    /// The release of the node pve3, while the cluster is upgraded node by node. By default, it has that of the others.
+    pub other_release: Option<Release>,
 }
 
 impl Default for Options {
@@ -51,6 +63,7 @@ impl Default for Options {
             apidoc: None,
             description: &[],
             release: Release::default(),
+            other_release: None,
         }
     }
 }

@@ -72,7 +72,7 @@ pub(crate) fn has_privilege(state: &ClusterState, caller: &Caller, path: &str, p
 /// Returns the privileges of a user or token on a path. A token never has more than its user.
 pub(crate) fn privileges_on(state: &ClusterState, subject: &str, path: &str) -> Privileges {
     if subject == "root@pam" {
-        return all_privileges(state.release).map(|privilege| (privilege, true)).collect();
+        return all_privileges().map(|privilege| (privilege, true)).collect();
     }
     let Some((user, _)) = subject.split_once('!') else { return granted_privileges(state, subject, path) };
     let of_user = privileges_on(state, user, path);

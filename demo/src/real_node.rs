@@ -68,6 +68,9 @@ fn description() -> &'static [u8] {
     for operation in facts["operations"].as_array().expect("a list of operations") {
         let mut info = operation.clone();
         info["parameters"] = json!({"properties": operation["params"]});
+        if let Some(typed) = operation.get("typed_params") {
+            info["parameters"] = typed.clone();
+        }
         if operation["additional_params"] == true {
             info["parameters"]["additionalProperties"] = 1.into();
         }

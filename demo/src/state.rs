@@ -43,6 +43,8 @@ pub(crate) struct ClusterState {
     pub(crate) pools: BTreeMap<String, Pool>,
     pub(crate) accounts: Accounts,
     pub(crate) backup_jobs: Vec<Value>,
+    /// HA groups of 8.4 by their name.
+    pub(crate) ha_groups: BTreeMap<String, serde_json::Map<String, Value>>,
     /// Rules of HA by their name.
     pub(crate) ha_rules: BTreeMap<String, serde_json::Map<String, Value>>,
     /// Services that a caller has stopped, by node and name.
@@ -144,6 +146,7 @@ impl ClusterState {
             backup_jobs: Vec::new(),
             stopped_services: BTreeSet::new(),
             replication_jobs: BTreeMap::new(),
+            ha_groups: BTreeMap::new(),
             ha_rules: BTreeMap::new(),
             ha_resources: BTreeMap::new(),
             firewall_rules: BTreeMap::new(),
@@ -194,6 +197,11 @@ impl ClusterState {
     /// Returns the name of the node that answers.
     pub(crate) fn local_node(&self) -> &str {
         self.nodes.first().expect("a cluster with at least one node").name
+    }
+
+    /// Returns the name of the node that can have another release.
+    pub(crate) fn last_node(&self) -> &str {
+        self.nodes.last().expect("a cluster with at least one node").name
     }
 
     /// Returns the node of that name. Names are case-sensitive.

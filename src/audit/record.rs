@@ -17,6 +17,8 @@ pub enum AuditEvent {
     Denied,
     /// A person was asked to confirm a call.
     ConfirmationRequested,
+    /// A call that waited for the approval of a person was decided, or left the list by itself.
+    Approval,
 }
 
 /// The authorization result of a call.
@@ -32,6 +34,12 @@ pub enum AuditDecision {
     Declined,
     /// Not made, because the client did not agree before a person could read the question.
     Unattended,
+    /// A person approved the call.
+    Approved,
+    /// Not made, because no person decided in time, or the approval was not used in time.
+    Expired,
+    /// Not made, because the call or the rights changed before a decision or its use.
+    Withdrawn,
 }
 
 /// The end of a call.
@@ -87,6 +95,7 @@ impl AuditEvent {
             Self::ChangeFinished => "end",
             Self::Denied => "refused",
             Self::ConfirmationRequested => "asked",
+            Self::Approval => "approval",
         }
     }
 
@@ -104,6 +113,9 @@ impl AuditDecision {
             Self::ConfirmationRequested => "asked",
             Self::Declined => "declined",
             Self::Unattended => "unattended",
+            Self::Approved => "approved",
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The audit records of API calls.
 
+use super::approvals::WaitingOperation;
 use super::handle::ClusterHandle;
 use super::scope::ConfirmationStep;
 use crate::audit::{AuditDecision, AuditEvent, AuditLog, AuditOutcome, AuditRecord, AuditWriteError, quoted_len};
@@ -74,6 +75,24 @@ impl AuditedCall<'_> {
         let entry = AuditEntry::new(AuditEvent::ConfirmationRequested, AuditDecision::ConfirmationRequested);
         // Nothing is sent, so the call does not depend on the record. The audit log reports the failure.
         let _ = self.write(entry);
+    }
+
+    /// Records that the call waits for the approval of a person under this id.
+    pub(super) fn record_approval_request(self, id: &str) {
+        let reason = format!("approval {id}");
+        let entry = AuditEntry::new(AuditEvent::ConfirmationRequested, AuditDecision::ConfirmationRequested);
+        // Nothing is sent, so the call does not depend on the record. The audit log reports the failure.
+        let _ = self.write(AuditEntry { reason: Some(&reason), ..entry });
+    }
+
+    /// Returns the call as the list of approvals shows and records it.
+    pub(super) fn to_waiting_operation(self) -> WaitingOperation {
+        let text = format!("{} {}", self.method, self.path);
+        let redacted = sanitize::redact_text(&text).into_owned();
+        WaitingOperation {
+            text: format_provable(&text, redacted, MAX_OPERATION_BYTES),
+            guest: describe_guests(self.path, self.params),
+        }
     }
 
     /// Records that the policy denies the call.

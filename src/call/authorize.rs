@@ -8,7 +8,7 @@ use super::lookup_error::LookupError;
 use super::planned_call::{GuestView, PlannedCall};
 use super::shared_object::SharedObject;
 use crate::base::hint::Hint;
-use crate::policy::{Action, Denial, EffectivePolicy, GuestSelector, Risk};
+use crate::policy::{Action, Confirmer, Denial, EffectivePolicy, GuestSelector, Risk};
 use crate::pve::guests::Guest;
 use crate::pve::schema::Operation;
 use crate::pve::token_privileges::TokenPrivileges;
@@ -63,6 +63,11 @@ impl<'a> Authorized<'a> {
     /// Returns whether the call needs a confirmation before it is sent.
     pub fn needs_confirmation(&self) -> bool {
         self.planned.cluster.policy().needs_confirmation(self.planned.risk)
+    }
+
+    /// Returns the side that confirms the call.
+    pub fn confirmer(&self) -> Confirmer {
+        self.planned.cluster.policy().confirmer()
     }
 
     /// Returns the risk of the call with its parameters.

@@ -1,12 +1,13 @@
 //! The confirmation of calls by the client's user.
 
+use super::approvals::{ApprovalRequest, ApprovalStep, CannotWait, PendingApproval};
 use super::authorize::Authorized;
 use super::confirmation_codes::{BoundCall, CallBinding, CodeError, ConfirmationChannel, ConfirmationCodes};
 use super::descriptions::describe_all;
 use super::planned_call::PlannedCall;
 use crate::audit::AuditDecision;
 use crate::base::hint::Hint;
-use crate::policy::Risk;
+use crate::policy::{Confirmer, Risk};
 use crate::render::question::build_question;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -20,6 +21,8 @@ const MIN_READING_TIME: Duration = Duration::from_secs(1);
 pub struct Confirmed<'a> {
     planned: PlannedCall<'a>,
     decision: AuditDecision,
+    /// `None` if it needs no confirmation.
+    confirmed_by: Option<Confirmer>,
     /// The way and the time of the confirmation.
     reason: Option<String>,
 }
@@ -71,6 +74,8 @@ pub enum ConfirmationError {
     Required(Box<Question>),
     #[error("this has to be confirmed, and is too long to be read by the user who confirms it ({bytes} bytes)")]
     TooLong { bytes: usize },
+    #[error("a person has to approve this outside of the chat (approval {})", .0.id)]
+    ApprovalPending(Box<PendingApproval>),
     #[error("refused: {0}")]
     Rejected(#[from] Rejection),
 }
@@ -95,6 +100,12 @@ pub enum Rejection {
     InvalidState,
     #[error("the system returns no random bytes for a confirmation code")]
     NoRandomBytes,
+    #[error("a person denied it")]
+    OperatorDenied,
+    #[error("a person has to approve it outside of the chat, and no other client may approve calls to this cluster")]
+    NoApprover,
+    #[error("too many calls wait for the approval of a person")]
+    TooManyApprovals,
     #[error("the cluster has changed since the list was checked, so it would be another call now")]
     OtherCallNow,
 }
@@ -111,11 +122,15 @@ impl Rejection {
     /// Returns the decision that the audit log records.
     fn decision(self) -> AuditDecision {
         match self {
-            Self::UserDeclined | Self::UserCancelled => AuditDecision::Declined,
+            Self::UserDeclined | Self::UserCancelled | Self::OperatorDenied => AuditDecision::Declined,
             Self::ClientDeclined { .. } => AuditDecision::Unattended,
-            Self::NoAnswer | Self::InvalidCode(_) | Self::InvalidState | Self::NoRandomBytes | Self::OtherCallNow => {
-                AuditDecision::Denied
-            }
+            Self::NoAnswer
+            | Self::InvalidCode(_)
+            | Self::InvalidState
+            | Self::NoRandomBytes
+            | Self::NoApprover
+            | Self::TooManyApprovals
+            | Self::OtherCallNow => AuditDecision::Denied,
         }
     }
 }
@@ -123,9 +138,9 @@ impl Rejection {
 impl Hint for ConfirmationError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match self {
-            Self::Required(_) => return None,
+            Self::Required(_) | Self::ApprovalPending(_) => return None,
             Self::TooLong { .. } => "send less at once",
-            Self::Rejected(Rejection::UserDeclined | Rejection::UserCancelled) => {
+            Self::Rejected(Rejection::UserDeclined | Rejection::UserCancelled | Rejection::OperatorDenied) => {
                 "ask the user what to do instead, before you make this call again"
             }
             Self::Rejected(Rejection::ClientDeclined { .. }) => {
@@ -133,6 +148,11 @@ impl Hint for ConfirmationError {
                  \"confirm\" of this cluster in clusters.json"
             }
             Self::Rejected(Rejection::NoAnswer | Rejection::InvalidCode(_)) => "call again to get a new question",
+            Self::Rejected(Rejection::NoApprover) => {
+                "the operator of this server gives another client \"approve\": true in clusters.json, and starts a stdio \
+                 server with --page-listen"
+            }
+            Self::Rejected(Rejection::TooManyApprovals) => "wait until a person has decided on some of them",
             Self::Rejected(Rejection::OtherCallNow) => "look at the object, then make this call by itself",
             Self::Rejected(Rejection::InvalidState | Rejection::NoRandomBytes) => return None,
         };
@@ -183,8 +203,17 @@ impl<'a> Authorized<'a> {
         Ok(self.into_allowed())
     }
 
+    fn into_confirmed(self, by: Confirmer, reason: &str) -> Confirmed<'a> {
+        Confirmed {
+            planned: self.into_planned(),
+            decision: AuditDecision::Confirmed,
+            confirmed_by: Some(by),
+            reason: Some(reason.to_owned()),
+        }
+    }
+
     fn into_allowed(self) -> Confirmed<'a> {
-        Confirmed { planned: self.into_planned(), decision: AuditDecision::Allowed, reason: None }
+        Confirmed { planned: self.into_planned(), decision: AuditDecision::Allowed, confirmed_by: None, reason: None }
     }
 }
 
@@ -200,17 +229,15 @@ pub fn confirm_all<'a>(
     if !calls.iter().any(Authorized::needs_confirmation) {
         return Ok(calls.into_iter().map(Authorized::into_allowed).collect());
     }
+    if calls.iter().any(|call| call.confirmer() == Confirmer::Operator) {
+        return confirm_by_operator(calls, &input);
+    }
     let asks_user = input.dialog.asks_user();
     match redeem_confirmation(&calls, &input) {
         Ok(Redemption::Confirmed { age }) => {
             let way = if asks_user { "the client accepted" } else { "the model sent the code of" };
             let reason = format!("{way} the question after {} ms", age.as_millis());
-            let confirm = |call: Authorized<'a>| Confirmed {
-                planned: call.into_planned(),
-                decision: AuditDecision::Confirmed,
-                reason: Some(reason.clone()),
-            };
-            Ok(calls.into_iter().map(confirm).collect())
+            Ok(calls.into_iter().map(|call| call.into_confirmed(Confirmer::Client, &reason)).collect())
         }
         Ok(Redemption::Missing { rejected_code }) => Err(ask(&calls, asks_user, rejected_code)),
         Err(rejection) => {
@@ -220,19 +247,73 @@ pub fn confirm_all<'a>(
     }
 }
 
-/// Returns the question about these calls, with a new code.
-fn ask(calls: &[Authorized<'_>], asks_user: bool, rejected_code: Option<CodeError>) -> ConfirmationError {
+/// Confirms calls by the approval of a person outside of the chat. Without one, they wait for it.
+fn confirm_by_operator<'a>(
+    calls: Vec<Authorized<'a>>,
+    input: &ConfirmationInput<'_>,
+) -> Result<Vec<Confirmed<'a>>, ConfirmationError> {
+    let scope = calls.first().expect("only calls are confirmed").planned().cluster.scope;
+    let now = scope.confirmation_codes.elapsed_millis();
+    let reject = |rejection: Rejection| {
+        calls.iter().for_each(|call| call.record_rejection(rejection));
+        Err(rejection.into())
+    };
+    let fingerprint = with_binding(&calls, |codes, binding| codes.fingerprint(binding));
+    // The user of the client does not want to open the page.
+    if let UserDialog::Answered { answer: UserAnswer::Declined | UserAnswer::Cancelled, .. } = input.dialog {
+        scope.approvals.withdraw(scope.origin.client, &fingerprint, now);
+        return reject(Rejection::UserDeclined);
+    }
+    let request = ApprovalRequest {
+        client: scope.origin.client,
+        cluster: calls.first().expect("only calls are confirmed").planned().cluster.name(),
+        fingerprint,
+        operations: calls.iter().map(|call| call.planned().audited().to_waiting_operation()).collect(),
+        plan: build_text(&calls)?,
+        transport: scope.origin.transport,
+        call_id: scope.origin.id,
+    };
+    match scope.approvals.request(request, now) {
+        Ok(ApprovalStep::Approved { by, id, after }) => {
+            let reason = format!("client {by} approved it (approval {id}), {} ms ago", after.as_millis());
+            Ok(calls.into_iter().map(|call| call.into_confirmed(Confirmer::Operator, &reason)).collect())
+        }
+        Ok(ApprovalStep::Pending { pending, is_new }) => {
+            if is_new {
+                calls.iter().for_each(|call| call.planned().audited().record_approval_request(&pending.id));
+            }
+            Err(ConfirmationError::ApprovalPending(Box::new(pending)))
+        }
+        Ok(ApprovalStep::Denied) => reject(Rejection::OperatorDenied),
+        Err(CannotWait::NoApprover) => reject(Rejection::NoApprover),
+        Err(CannotWait::TooMany) => reject(Rejection::TooManyApprovals),
+        Err(CannotWait::NoRandomBytes) => reject(Rejection::NoRandomBytes),
+    }
+}
+
+/// Returns the text of the question about these calls. A text that no person can be expected to read is recorded as a
+/// denial.
+fn build_text(calls: &[Authorized<'_>]) -> Result<String, ConfirmationError> {
     let planned: Vec<_> = calls.iter().map(Authorized::planned).collect();
     let text = describe_all(&planned, build_question);
     if text.len() > MAX_QUESTION_BYTES {
         let error = ConfirmationError::TooLong { bytes: text.len() };
         planned.iter().for_each(|planned| planned.audited().record_denial(&error));
-        return error;
+        return Err(error);
     }
+    Ok(text)
+}
+
+/// Returns the question about these calls, with a new code.
+fn ask(calls: &[Authorized<'_>], asks_user: bool, rejected_code: Option<CodeError>) -> ConfirmationError {
+    let text = match build_text(calls) {
+        Ok(text) => text,
+        Err(error) => return error,
+    };
     let channel = if asks_user { ConfirmationChannel::Elicitation } else { ConfirmationChannel::Argument };
     match with_binding(calls, |codes, binding| codes.issue(channel, binding)) {
         Ok(code) => {
-            planned.iter().for_each(|planned| planned.audited().record_confirmation_request());
+            calls.iter().for_each(|call| call.planned().audited().record_confirmation_request());
             ConfirmationError::Required(Box::new(Question { text, code, asks_user, rejected_code }))
         }
         Err(_) => {
@@ -249,8 +330,8 @@ impl<'a> Confirmed<'a> {
             authorized.record_rejection(Rejection::OtherCallNow);
             return Err(Rejection::OtherCallNow.into());
         }
-        let (decision, reason) = (self.decision, self.reason.clone());
-        Ok(Confirmed { planned: authorized.into_planned(), decision, reason })
+        let (decision, confirmed_by, reason) = (self.decision, self.confirmed_by, self.reason.clone());
+        Ok(Confirmed { planned: authorized.into_planned(), decision, confirmed_by, reason })
     }
 
     /// Returns method and path as they are sent.
@@ -264,6 +345,10 @@ impl<'a> Confirmed<'a> {
 
     pub(super) fn decision(&self) -> AuditDecision {
         self.decision
+    }
+
+    pub(super) fn confirmed_by(&self) -> Option<Confirmer> {
+        self.confirmed_by
     }
 
     pub(super) fn reason(&self) -> Option<&str> {

@@ -27,6 +27,8 @@ const TAG_BYTES: usize = 12;
 pub(super) enum ConfirmationChannel {
     Argument,
     Elicitation,
+    /// A person approves the call outside of the chat.
+    Approval,
 }
 
 /// Issues codes and redeems them.
@@ -116,8 +118,13 @@ impl ConfirmationCodes {
         self.redeem_at(channel, code, binding, self.elapsed_millis())
     }
 
+    /// Returns the text by which an approval is bound to its calls. It confirms nothing by itself.
+    pub(super) fn fingerprint(&self, binding: &CallBinding<'_>) -> String {
+        self.sign_code(ConfirmationChannel::Approval, binding, CodeParts { issued: 0, nonce: 0 })
+    }
+
     /// Returns the milliseconds since the start, by a clock that is never set back.
-    fn elapsed_millis(&self) -> u64 {
+    pub(super) fn elapsed_millis(&self) -> u64 {
         match &self.other_clock {
             None => self.clock.elapsed_millis(),
             Some((started, clock)) => {
@@ -181,6 +188,7 @@ impl ConfirmationCodes {
         let channel = match channel {
             ConfirmationChannel::Argument => "argument",
             ConfirmationChannel::Elicitation => "elicitation",
+            ConfirmationChannel::Approval => "approval",
         };
         context.update(&(calls.len() as u64).to_be_bytes());
         let calls = calls.iter().flat_map(|call| [call.operation.as_str(), call.parameters.as_str()]);

@@ -5,7 +5,7 @@ use super::authorize::check_protection;
 use super::planned_call::{GuestView, PlannedCall};
 use super::rights::{RightsSnapshot, RightsStore};
 use crate::config::Client;
-use crate::policy::{Action, Denial, Risk};
+use crate::policy::{Action, Confirmer, Denial, Risk};
 use crate::pve::Method;
 use crate::pve::path::ApiPath;
 use std::sync::Arc;
@@ -20,12 +20,12 @@ pub(super) struct JudgedCall {
     template: Option<String>,
     risk: Risk,
     affected: AffectedGuests,
-    /// The user has confirmed the call.
-    is_confirmed: bool,
+    /// The side that has confirmed the call.
+    confirmed_by: Option<Confirmer>,
 }
 
 impl JudgedCall {
-    pub(super) fn new(planned: &PlannedCall<'_>, is_confirmed: bool) -> Self {
+    pub(super) fn new(planned: &PlannedCall<'_>, confirmed_by: Option<Confirmer>) -> Self {
         Self {
             client: planned.cluster.scope.origin.client.clone(),
             cluster: planned.cluster.name().to_owned(),
@@ -34,7 +34,7 @@ impl JudgedCall {
             template: planned.operation.template.clone(),
             risk: planned.risk,
             affected: planned.affected.clone(),
-            is_confirmed,
+            confirmed_by,
         }
     }
 
@@ -51,7 +51,7 @@ impl JudgedCall {
         let template = self.template.as_deref();
         policy.authorize(&Action { method: self.method.as_str(), segments: &segments, template, risk: self.risk })?;
         check_protection(policy, self.risk, affected, view)?;
-        match policy.needs_confirmation(self.risk) && !self.is_confirmed {
+        match policy.needs_confirmation(self.risk) && self.confirmed_by < Some(policy.confirmer()) {
             true => Err(Denial::Unconfirmed),
             false => Ok(()),
         }

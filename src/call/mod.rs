@@ -110,6 +110,7 @@
 
 mod affected;
 mod answer_facts;
+mod approvals;
 mod audit;
 mod authorize;
 mod changed_object;
@@ -150,6 +151,10 @@ mod visibility;
 
 pub use crate::pve::client::cluster::ApiResponse;
 pub use crate::pve::client::manager::SelectClusterError;
+pub use approvals::{
+    APPROVAL_LIFETIME, ApprovalDecision, ApprovalError, ApprovalNotice, ApprovalView, Approvals, Approver,
+    DECISION_TIME, NoticeSink, PendingApproval,
+};
 pub use authorize::Authorized;
 pub use changed_object::ChangedObject;
 pub use confirm::{

@@ -37,6 +37,10 @@ impl RightsSnapshot {
         self.clients.iter().find(|client| client.token_sha256.ct_eq(&identity.token_sha256))
     }
 
+    pub(super) fn clients(&self) -> &[Arc<Client>] {
+        &self.clients
+    }
+
     /// Returns the clusters that a client of this snapshot may use.
     pub(super) fn clusters_of(&self, client: &Client) -> &VisibleClusters {
         self.visibility.for_client(client)

@@ -1,5 +1,6 @@
 //! The scope of one tool call: its caller and the clusters that the caller may use.
 
+use super::approvals::Approvals;
 use super::confirmation_codes::ConfirmationCodes;
 use super::rights::RightsStore;
 use super::visibility::VisibleClusters;
@@ -12,6 +13,10 @@ use crate::render::list::RenderedList;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The interval at which a waiting call looks for the decision.
+const APPROVAL_POLL: Duration = Duration::from_millis(200);
 
 /// Receives facts about a tool call, from any of its threads.
 pub trait CallObserver: Sync {
@@ -60,6 +65,7 @@ pub struct CallScope<'a> {
     pub(super) generation: u64,
     pub(super) audit: &'a AuditLog,
     pub(super) confirmation_codes: &'a ConfirmationCodes,
+    pub(super) approvals: &'a Approvals,
 }
 
 /// The client of a call has no rights any more. It had some when it was authenticated.
@@ -77,6 +83,15 @@ impl<'a> CallScope<'a> {
     /// Returns the configured clusters as `list_clusters` shows them.
     pub fn listing(self) -> &'a RenderedList {
         &self.clusters.listing
+    }
+
+    /// Waits until a person decides on a call of the approvals, until the deadline, or until the call is cancelled.
+    pub fn wait_for_approval(self, id: &str, deadline: Instant) {
+        self.origin.observer.record_wait();
+        while self.approvals.is_waiting(id, self.confirmation_codes.elapsed_millis())
+            && Instant::now() < deadline
+            && !self.origin.cancel.wait(APPROVAL_POLL)
+        {}
     }
 
     /// Returns whether the caller can use more than one cluster.

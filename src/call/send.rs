@@ -7,7 +7,7 @@ use super::judged_call::JudgedCall;
 use super::plan::look_up_guest_view;
 use super::planned_call::PlannedCall;
 use super::shared_object::SharedObject;
-use crate::audit::{AuditDecision, AuditWriteError};
+use crate::audit::AuditWriteError;
 use crate::base::cancel::CancelToken;
 use crate::policy::{Denial, Risk};
 use crate::pve::Method;
@@ -107,7 +107,7 @@ impl Confirmed<'_> {
     }
 
     fn judged_call(&self) -> JudgedCall {
-        JudgedCall::new(self.planned(), self.decision() == AuditDecision::Confirmed)
+        JudgedCall::new(self.planned(), self.confirmed_by())
     }
 
     /// Sends a read that the server makes by itself.

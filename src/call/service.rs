@@ -1,5 +1,6 @@
 //! The state that all calls share.
 
+use super::approvals::{ApprovalDecision, ApprovalError, ApprovalView, Approvals, Approver};
 use super::confirmation_codes::ConfirmationCodes;
 use super::rights::RightsStore;
 use super::scope::{CallOrigin, CallScope, RemovedClient};
@@ -14,6 +15,7 @@ pub struct CallService {
     /// Replaced as a whole.
     rights: Arc<RightsStore>,
     confirmation_codes: ConfirmationCodes,
+    approvals: Approvals,
     audit: Arc<AuditLog>,
 }
 
@@ -28,10 +30,11 @@ impl CallService {
         audit: Arc<AuditLog>,
     ) -> Result<Self, ring::error::Unspecified> {
         let rights = Arc::new(RightsStore::new(clusters, clients));
-        Ok(Self { rights, confirmation_codes: ConfirmationCodes::new()?, audit })
+        let approvals = Approvals::new(rights.clone(), audit.clone());
+        Ok(Self { rights, confirmation_codes: ConfirmationCodes::new()?, approvals, audit })
     }
 
-    /// Replaces the clock by which confirmation codes expire.
+    /// Replaces the clock by which confirmation codes and approvals expire.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { confirmation_codes: self.confirmation_codes.with_clock(clock), ..self }
@@ -45,6 +48,32 @@ impl CallService {
     /// Replaces clusters and clients in one step, also for calls that have not been sent.
     pub fn replace_clusters(&self, clusters: ClusterManager, clients: &[Client]) {
         self.rights.replace(clusters, clients);
+        self.prune_approvals();
+    }
+
+    /// Returns the calls that wait for the approval of a person.
+    pub fn approvals(&self) -> &Approvals {
+        &self.approvals
+    }
+
+    /// Returns the calls that a client may decide on.
+    pub fn list_approvals(&self, client: &Arc<Client>) -> Result<Vec<ApprovalView>, ApprovalError> {
+        self.approvals.list(client, self.confirmation_codes.elapsed_millis())
+    }
+
+    /// Records the decision of a person on a call that waits.
+    pub fn decide_approval(
+        &self,
+        approver: &Approver<'_>,
+        id: &str,
+        decision: ApprovalDecision,
+    ) -> Result<(), ApprovalError> {
+        self.approvals.decide(approver, id, decision, self.confirmation_codes.elapsed_millis())
+    }
+
+    /// Removes the approvals that expired or lost their rights, and records each.
+    pub fn prune_approvals(&self) {
+        self.approvals.prune(self.confirmation_codes.elapsed_millis());
     }
 
     /// Runs one tool call in its scope, with the present rights of its client. `origin.client` says only which client it
@@ -59,6 +88,7 @@ impl CallService {
             generation: snapshot.generation,
             audit: &self.audit,
             confirmation_codes: &self.confirmation_codes,
+            approvals: &self.approvals,
         }))
     }
 }

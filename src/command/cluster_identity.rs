@@ -89,20 +89,20 @@ pub fn require_one_cluster_each(clusters: &ClustersFile, cli: &Cli) -> Result<()
     .map_err(|error| Failure::Usage(error.to_string()))
 }
 
-fn require_one_cluster(entry: &ClusterConfig, cli: &Cli) -> Result<(), MixedAddresses> {
+fn require_one_cluster(entry: &ClusterConfig, cli: &Cli) -> Result<(), Box<MixedAddresses>> {
     let settings = ClusterConfig { timeout: entry.timeout.min(START_TIME), ..entry.clone() };
     let answers = identify_addresses(&settings, cli);
     let mut known = answers.iter().filter_map(|(address, answer)| Some((address, answer.as_ref().ok()?.as_ref()?)));
     let Some((first_address, first)) = known.next() else { return Ok(()) };
     match known.find(|(_, identity)| identity.is_other(first)) {
         None => Ok(()),
-        Some((address, identity)) => Err(MixedAddresses {
+        Some((address, identity)) => Err(Box::new(MixedAddresses {
             entry: entry.name.clone(),
             address: address.clone(),
             identity: identity.to_string(),
             first_address: first_address.clone(),
             first: first.to_string(),
-        }),
+        })),
     }
 }
 

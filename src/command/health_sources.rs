@@ -37,6 +37,7 @@ pub fn health_sources(tools: &Arc<ToolState>, has_metrics: bool) -> HealthSource
                 let clusters = for_metrics.clusters();
                 let samples: Vec<_> = clusters.clusters().iter().map(|cluster| cluster_sample(cluster)).collect();
                 ClusterMetrics::write(out, &samples);
+                for_metrics.call_service().approvals().write_metrics(out);
             })
         }),
     }

@@ -1,5 +1,5 @@
-//! The thread that feeds the watchdog of systemd as long as the server works, closes idle connections to nodes and
-//! returns unused memory.
+//! The thread that feeds the watchdog of systemd as long as the server works, closes idle connections to nodes, removes
+//! expired approvals and returns unused memory.
 
 use proxmox_mcp::tools::ToolState;
 use proxmox_mcp_allocator::release_unused_memory;
@@ -30,8 +30,9 @@ impl StallLimits {
     }
 }
 
-/// Closes the idle connections to the nodes of all clusters.
-pub fn close_idle_connections(tools: &ToolState) {
+/// Closes the idle connections to the nodes of all clusters, and removes expired approvals.
+pub fn clean_up(tools: &ToolState) {
+    tools.call_service().prune_approvals();
     tools.clusters().clusters().iter().for_each(|cluster| cluster.close_idle_connections());
 }
 
@@ -39,8 +40,8 @@ pub fn close_idle_connections(tools: &ToolState) {
 pub struct Keeper<'a> {
     /// Returns the reason why the server does not work, if it does not.
     pub find_stall: Box<dyn Fn() -> Option<String> + Send + 'a>,
-    /// Closes the idle connections to nodes.
-    pub close_idle: Box<dyn Fn() + Send + 'a>,
+    /// Removes what is no longer used.
+    pub clean_up: Box<dyn Fn() + Send + 'a>,
 }
 
 impl Keeper<'_> {
@@ -58,7 +59,7 @@ impl Keeper<'_> {
             if stalled_checks < 2 && watchdog.is_some() {
                 ping();
             }
-            (self.close_idle)();
+            (self.clean_up)();
             release_unused_memory();
             if server.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {
                 return;
@@ -88,7 +89,7 @@ mod tests {
             });
             let ping = move || events.send("ping").expect("the test runs");
             scope.spawn(move || {
-                Keeper { find_stall, close_idle: Box::new(|| ()) }.run(&server, Some(Duration::from_millis(1)), &ping);
+                Keeper { find_stall, clean_up: Box::new(|| ()) }.run(&server, Some(Duration::from_millis(1)), &ping);
             });
             let next = || seen.recv_timeout(Duration::from_secs(20)).expect("an event");
             let wait_for = |event| while next() != event {};

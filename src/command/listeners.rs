@@ -102,11 +102,22 @@ impl Listeners {
     }
 }
 
+/// Returns whether a socket listens. Elsewhere than on Linux no systemd passes such a socket.
+fn is_listener(socket: &SockRef<'_>) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    return socket.is_listener().unwrap_or(false);
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let _ = socket;
+        false
+    }
+}
+
 /// Returns the listening socket that the process inherited as stdin.
 fn from_systemd() -> Result<Option<TcpListener>, Failure> {
     let stdin = io::stdin();
     let socket = SockRef::from(&stdin);
-    if !socket.is_listener().unwrap_or(false) {
+    if !is_listener(&socket) {
         let is_ours = env::var("LISTEN_PID").is_ok_and(|pid| pid.parse() == Ok(process::id()));
         return match is_ours && env::var_os("LISTEN_FDS").is_some() {
             true => Err(Failure::Usage(

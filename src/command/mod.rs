@@ -1,5 +1,7 @@
 //! The program: parses the command line, starts the log and runs the subcommand.
 
+mod approval_source;
+mod approvals;
 mod audit;
 mod banner;
 mod check;
@@ -14,10 +16,12 @@ mod file_stamps;
 mod generate;
 mod health;
 mod health_sources;
+mod http_client;
 mod keeper;
 mod listeners;
 mod log_queue;
 mod logging;
+mod notify;
 mod output;
 mod reload;
 mod serve;
@@ -76,12 +80,19 @@ fn run_command(cli: &Cli) -> Result<(), Failure> {
             core_dumps::disable();
             stdio::run(cli)
         }
-        Some(Command::Setup(args)) => setup::run(cli, args),
+        Some(Command::Setup(args)) => {
+            core_dumps::disable();
+            setup::run(cli, args)
+        }
         Some(Command::Check) => check::run(cli),
         Some(Command::Token(args)) => token::run(cli, args),
         Some(Command::Audit(audit)) => match &audit.action {
             AuditAction::Verify { file } => audit::verify(file, audit.expect.as_deref()),
         },
+        Some(Command::Approvals(args)) => {
+            let listen = listeners::connect_address(cli.http.listen);
+            approvals::run(args, &format!("{}://{listen}", cli.http.scheme()))
+        }
         Some(Command::Health) => health::run(cli.http.listen),
         Some(Command::Completions { shell }) => {
             generate::print_completions(*shell);

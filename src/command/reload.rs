@@ -39,8 +39,24 @@ pub struct Reloader<'a> {
     pub tools: &'a ToolState,
     /// The clients that are in use.
     pub clients: Vec<Client>,
-    /// The HTTP server; `None` for stdio.
-    pub http: Option<(HttpHandle, &'a Listeners)>,
+    pub transport: ReloadedTransport<'a>,
+}
+
+/// The transport whose clients a reload replaces.
+pub enum ReloadedTransport<'a> {
+    Http {
+        handle: HttpHandle,
+        listeners: &'a Listeners,
+    },
+    /// `page` is the HTTP server of `--page-listen`.
+    Stdio {
+        page: Option<HttpHandle>,
+    },
+}
+
+/// Returns the clients of a stdio server: with people who approve, the client on stdin is one of several.
+pub fn stdio_clients(people: &[Client]) -> Vec<Client> {
+    if people.is_empty() { Vec::new() } else { [&[Client::stdio()], people].concat() }
 }
 
 impl Reloader<'_> {
@@ -79,9 +95,13 @@ impl Reloader<'_> {
     fn replace(&mut self, path: &Path) -> Result<String, Failure> {
         let clusters = config::load(path).map_err(|errors| Failure::Usage(errors.to_string().replace('\n', "; ")))?;
         require_one_cluster_each(&clusters, self.cli)?;
-        let clients = configured_clients(self.cli, &clusters)?;
-        if let Some((_, listeners)) = &self.http {
-            self.require_clients(&clients)?;
+        let clients = match &self.transport {
+            ReloadedTransport::Http { .. } => configured_clients(self.cli, &clusters)?,
+            ReloadedTransport::Stdio { page: Some(_) } => clusters.clients.clone(),
+            ReloadedTransport::Stdio { page: None } => Vec::new(),
+        };
+        self.require_clients(&clients)?;
+        if let ReloadedTransport::Http { listeners, .. } = &self.transport {
             listeners.require_auth_off_loopback(&clients, self.cli.http.insecure_no_auth)?;
         }
         let previous = self.tools.clusters();
@@ -90,13 +110,19 @@ impl Reloader<'_> {
         let changes = describe::changes(&previous, &manager, &self.clients, &clients);
         let names: Vec<&str> = clusters.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
         let summary = format!("clusters: {}; clients: {}; {changes}", names.join(", "), describe::clients(&clients));
-        match &self.http {
-            Some((handle, _)) => {
-                // The rights come first, in one step. The HTTP server only knows which token belongs to which client.
+        // The rights come first, in one step. The HTTP server only knows which token belongs to which client.
+        let page = match &self.transport {
+            ReloadedTransport::Http { handle, .. } => {
                 self.tools.replace_clusters(manager, &clients);
-                handle.replace_clients(clients.clone());
+                Some(handle)
             }
-            None => self.tools.replace_clusters(manager, &[]),
+            ReloadedTransport::Stdio { page } => {
+                self.tools.replace_clusters(manager, &stdio_clients(&clients));
+                page.as_ref()
+            }
+        };
+        if let Some(handle) = page {
+            handle.replace_clients(clients.clone());
         }
         self.clients = clients;
         Ok(summary)

@@ -1,15 +1,16 @@
 //! Serves MCP over HTTP.
 
+use super::approval_source::{approval_endpoints, set_up_approvals};
 use super::banner::startup_banner;
 use super::cli::Cli;
 use super::cluster_identity::require_one_cluster_each;
 use super::config::{LoadedConfig, configured_clients, load_certificate};
 use super::failure::Failure;
 use super::health_sources::health_sources;
-use super::keeper::{Keeper, StallLimits, close_idle_connections};
+use super::keeper::{Keeper, StallLimits, clean_up};
 use super::listeners::Listeners;
 use super::output::print_stdout_later;
-use super::reload::Reloader;
+use super::reload::{ReloadedTransport, Reloader};
 use super::server::{ReloadChannel, mcp_server, open_audit_log, tool_state};
 use super::systemd;
 use proxmox_mcp::http;
@@ -37,7 +38,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         insecure_no_auth: cli.http.insecure_no_auth,
         certificate: identity,
         health: health_sources(&tools, cli.http.metrics()),
+        approvals: Some(approval_endpoints(&tools)),
     };
+    set_up_approvals(&tools, &cli.person, cli.http.scheme(), Some(listeners.main.address))?;
     let server = http::HttpServer::new(config, mcp).map_err(|error| match error {
         http::StartError::AllowList(error) => Failure::Usage(error.to_string()),
         http::StartError::Io(_) => Failure::Runtime(error.to_string()),
@@ -49,15 +52,15 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         stamps: loaded.stamps,
         tools: &tools,
         clients: clients.clone(),
-        http: Some((handle.clone(), &listeners)),
+        transport: ReloadedTransport::Http { handle: handle.clone(), listeners: &listeners },
     };
     let (watched, stopped) = (handle.clone(), handle);
     let find_stall = || {
         let limits = StallLimits::for_clusters(&tools);
         watched.find_stalled_part(limits.thread, limits.call).map(|part| part.to_string())
     };
-    let close_idle = Box::new(|| close_idle_connections(&tools));
-    let keeper = Keeper { find_stall: Box::new(find_stall), close_idle };
+    let clean_up = Box::new(|| clean_up(&tools));
+    let keeper = Keeper { find_stall: Box::new(find_stall), clean_up };
     let channel = ReloadChannel::open(move || stopped.stop())?;
     listeners.warn_if_exposed(&clients, has_tls);
     let demo = loaded.demo.as_ref();

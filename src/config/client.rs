@@ -21,6 +21,8 @@ pub struct Client {
     pub rules: ClientRules,
     /// Names of the clusters that the client may use; `None` is all of them.
     pub clusters: Option<Vec<String>>,
+    /// True if the client may approve the calls of other clients.
+    pub approve: bool,
     /// True if the client gets results as JSON too (`structuredContent`).
     pub structured: bool,
 }
@@ -58,6 +60,7 @@ impl Client {
             token_sha256,
             permissions,
             rules: ClientRules::default(),
+            approve: false,
             structured: false,
             clusters: None,
         }
@@ -70,10 +73,10 @@ impl Client {
 
     /// Returns whether both have the same name, token, permissions and rules.
     pub fn has_same_settings(&self, other: &Self) -> bool {
-        let Self { name: _, token_sha256: _, permissions, rules, clusters, structured } = self;
+        let Self { name: _, token_sha256: _, permissions, rules, clusters, approve, structured } = self;
         self.is_same_client(other)
             && (permissions, rules) == (&other.permissions, &other.rules)
-            && (clusters, structured) == (&other.clusters, &other.structured)
+            && (clusters, approve, structured) == (&other.clusters, &other.approve, &other.structured)
     }
 
     /// Returns whether callers prove with a token that they are this client.

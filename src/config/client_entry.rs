@@ -8,8 +8,19 @@ use super::token::parse_token_sha256;
 use crate::policy::{AccessLevel, ClientRules, Permissions};
 use std::path::Path;
 
-const CLIENT_FIELDS: [&str; 9] =
-    ["token_sha256", "access", "exec", "clusters", "confirm", "deny", "allow", "protect", "structured"];
+const CLIENT_FIELDS: [&str; 11] = [
+    "token_sha256",
+    "access",
+    "exec",
+    "clusters",
+    "confirm",
+    "confirm_by",
+    "approve",
+    "deny",
+    "allow",
+    "protect",
+    "structured",
+];
 const CLIENTS_EXAMPLE: &str = r#"{"clients": {"laptop": {"token_sha256": "…", "access": "full"}}}"#;
 
 /// Reads the valid clients. `clusters` are the names of the file's clusters. A member without a client is an error: the
@@ -63,6 +74,7 @@ impl EntryReader<'_> {
             self.read_required("access", ACCESS_VALUES, |text| parse_choice(text, ACCESS_VALUES, &AccessLevel::WORDS));
         let exec = self.read_bool("exec", false);
         let rules = self.read_rules(ClientRules::default().confirm);
+        let approve = self.read_bool("approve", false);
         let structured = self.read_bool("structured", false);
         let is_restricted = self.has("clusters");
         let allowed = self.read_nonempty_list("clusters", CLUSTERS_FORM, "a cluster's name", |name| {
@@ -76,6 +88,7 @@ impl EntryReader<'_> {
             rules: rules?,
             // An invalid list does not grant all clusters.
             clusters: if is_restricted { Some(allowed?) } else { None },
+            approve: approve?,
             structured: structured?,
         })
     }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 /// arrives.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(35);
 /// The fields of a cluster.
-pub(super) const CLUSTER_FIELDS: [&str; 18] = [
+pub(super) const CLUSTER_FIELDS: [&str; 19] = [
     "url",
     "urls",
     "user",
@@ -30,6 +30,7 @@ pub(super) const CLUSTER_FIELDS: [&str; 18] = [
     "access",
     "exec",
     "confirm",
+    "confirm_by",
     "deny",
     "allow",
     "protect",

@@ -4,15 +4,17 @@ use super::entry_reader::{ACCESS_VALUES, EntryReader, parse_choice};
 use super::errors::FieldError;
 use super::ordered_json::OrderedJson;
 use crate::policy::{
-    AccessLevel, ClientRules, ClusterPolicy, ConfirmationPolicy, GuestSelector, OperationPattern, Permissions,
+    AccessLevel, ClientRules, ClusterPolicy, ConfirmationPolicy, Confirmer, GuestSelector, OperationPattern,
+    Permissions,
 };
 
 const CONFIRM_VALUES: &str = r#""destructive", "writes" or "never""#;
+const CONFIRM_BY_VALUES: &str = r#""client" or "operator""#;
 const OPERATION_FORM: &str = "such as \"DELETE /nodes/*/qemu/*\"";
 const GUEST_FORM: &str = "a guest's number, \"pool:NAME\" or \"tag:NAME\"";
 
 impl EntryReader<'_> {
-    /// Reads `access`, `exec`, `confirm`, `deny`, `allow` and `protect`. Returns `None` if one of them is invalid, so that
+    /// Reads `access`, `exec`, `confirm`, `confirm_by`, `deny`, `allow` and `protect`. Returns `None` if one of them is invalid, so that
     /// no rule is dropped silently.
     pub(super) fn read_policy(&mut self) -> Option<ClusterPolicy> {
         let defaults = ClusterPolicy::default();
@@ -21,24 +23,29 @@ impl EntryReader<'_> {
             self.read_text("access", ACCESS_VALUES, |text| parse_choice(text, ACCESS_VALUES, &AccessLevel::WORDS));
         let exec = self.read_bool("exec", false);
         let rules = self.read_rules(defaults.confirm);
-        let ClientRules { confirm, deny, allow, protect } = rules?;
+        let ClientRules { confirm, confirm_by, deny, allow, protect } = rules?;
         Some(ClusterPolicy {
             permissions: Permissions {
                 access: if has_access { access? } else { defaults.permissions.access },
                 exec: exec?,
             },
             confirm,
+            confirm_by,
             deny,
             allow,
             protect,
         })
     }
 
-    /// Reads `confirm`, `deny`, `allow` and `protect`. Returns `None` if one of them is invalid.
+    /// Reads `confirm`, `confirm_by`, `deny`, `allow` and `protect`. Returns `None` if one of them is invalid.
     pub(super) fn read_rules(&mut self, default_confirm: ConfirmationPolicy) -> Option<ClientRules> {
         let has_confirm = self.has("confirm");
         let confirm = self.read_text("confirm", CONFIRM_VALUES, |text| {
             parse_choice(text, CONFIRM_VALUES, &ConfirmationPolicy::WORDS)
+        });
+        let has_confirm_by = self.has("confirm_by");
+        let confirm_by = self.read_text("confirm_by", CONFIRM_BY_VALUES, |text| {
+            parse_choice(text, CONFIRM_BY_VALUES, &Confirmer::WORDS)
         });
         let parse_operation =
             |text: &str| OperationPattern::parse(text).map_err(|error| FieldError::Policy(error.to_string()));
@@ -50,6 +57,7 @@ impl EntryReader<'_> {
         let protect = self.read_optional_list("protect", GUEST_FORM, parse_guests);
         Some(ClientRules {
             confirm: if has_confirm { confirm? } else { default_confirm },
+            confirm_by: if has_confirm_by { confirm_by? } else { Confirmer::Client },
             deny: deny?,
             allow: if has_allow { Some(allow?) } else { None },
             protect: protect?,

@@ -16,6 +16,7 @@
 
 mod accept;
 mod admission;
+mod approvals;
 mod auth;
 mod auth_failures;
 pub(crate) mod body;
@@ -56,6 +57,7 @@ mod tls;
 mod tls_accept;
 
 pub use accept::listen;
+pub use approvals::{ApprovalEndpoints, ApprovalRejection, DecisionWord};
 pub use certificate::{CertificateError, ServerCertificate};
 pub use guard::AllowListError;
 pub use readiness::{ClusterReadiness, HealthSources, MetricsWriter, ReadinessSource};

@@ -5,7 +5,7 @@ use super::oauth_probe::{self, is_oauth_path};
 use super::request::{HttpRequest, RouteOutcome};
 use super::response::HttpResponse;
 use super::state::HttpState;
-use super::{health, metrics, page, sse, streamable};
+use super::{approvals, health, metrics, page, sse, streamable};
 use std::sync::Arc;
 use tiny_http::Method;
 
@@ -35,7 +35,7 @@ const MCP_ROLES: &[ListenerRole] = &[ListenerRole::Mcp, ListenerRole::McpAndMetr
 const METRICS_ROLES: &[ListenerRole] = &[ListenerRole::McpAndMetrics, ListenerRole::Metrics];
 const ALL_ROLES: &[ListenerRole] = &[ListenerRole::Mcp, ListenerRole::McpAndMetrics, ListenerRole::Metrics];
 
-static ROUTES: [Route; 7] = [
+static ROUTES: [Route; 9] = [
     Route {
         method: Method::Post,
         path: "/mcp",
@@ -56,6 +56,20 @@ static ROUTES: [Route; 7] = [
         access: RouteAccess::Token,
         roles: MCP_ROLES,
         handler: sse::handle_post,
+    },
+    Route {
+        method: Method::Get,
+        path: "/approvals",
+        access: RouteAccess::Token,
+        roles: MCP_ROLES,
+        handler: approvals::handle_list,
+    },
+    Route {
+        method: Method::Post,
+        path: "/approvals",
+        access: RouteAccess::Token,
+        roles: MCP_ROLES,
+        handler: approvals::handle_decision,
     },
     Route {
         method: Method::Get,
@@ -208,6 +222,7 @@ mod tests {
             (ListenerRole::McpAndMetrics, "/sse", true),
             (ListenerRole::McpAndMetrics, "/messages", true),
             (ListenerRole::McpAndMetrics, "/metrics", true),
+            (ListenerRole::McpAndMetrics, "/approvals", true),
             (ListenerRole::McpAndMetrics, "/healthz", false),
             (ListenerRole::McpAndMetrics, "/", false),
             (ListenerRole::McpAndMetrics, "/.well-known/x", false),
@@ -233,7 +248,10 @@ mod tests {
     #[test]
     fn a_port_serves_what_it_is_for() {
         for (role, paths) in [
-            (ListenerRole::Mcp, &["/mcp", "/sse", "/messages", "/healthz", "/readyz", "/"][..]),
+            (
+                ListenerRole::Mcp,
+                &["/mcp", "/sse", "/messages", "/approvals", "/approvals", "/healthz", "/readyz", "/"][..],
+            ),
             (ListenerRole::Metrics, &["/healthz", "/readyz", "/metrics"]),
             (ListenerRole::McpAndMetrics, &PATHS),
         ] {

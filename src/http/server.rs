@@ -2,6 +2,7 @@
 
 use super::accept;
 use super::admission::Connections;
+use super::approvals::ApprovalEndpoints;
 use super::auth::{Authenticator, PROXY_CURE};
 use super::call_rejection::CallRejection;
 use super::certificate::ServerCertificate;
@@ -55,6 +56,8 @@ pub struct HttpConfig {
     /// Certificate for TLS, or `None` for plain HTTP.
     pub certificate: Option<ServerCertificate>,
     pub health: HealthSources,
+    /// The calls that wait for the approval of a person.
+    pub approvals: Option<ApprovalEndpoints>,
 }
 
 /// A part of a running server that hangs.
@@ -139,6 +142,7 @@ impl HttpServer {
             insecure_no_auth,
             certificate,
             health,
+            approvals,
         } = config;
         let host_policy = HostOriginPolicy::new(&allowed_hosts, &allowed_origins)?;
         if clients.is_empty() && !insecure_no_auth {
@@ -195,6 +199,7 @@ impl HttpServer {
             posted_calls: PostedCalls::default(),
             monitor: ConnectionMonitor::default(),
             health: HealthEndpoints::new(health),
+            approvals,
             route_paths: &routes::PATHS,
         };
         Ok(Self { state: Arc::new(state), listeners })
@@ -309,6 +314,7 @@ mod tests {
             insecure_no_auth: false,
             certificate: None,
             health: HealthSources { readiness: None, metrics: None },
+            approvals: None,
         };
         (HttpServer::new(config, mcp.clone()).unwrap(), mcp)
     }

@@ -6,7 +6,6 @@ use crate::base::cancel::CancelToken;
 use crate::mcp::context::Caller;
 use crate::mcp::in_flight::InFlightCalls;
 use crate::mcp::{self, TransportContext};
-use socket2::SockRef;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -81,7 +80,7 @@ impl SseSession {
         // A client that lost power sends no end. The kernel detects it by unacknowledged comments, but without this
         // option only after a quarter of an hour.
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        let _ = SockRef::from(connection.socket()).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
+        let _ = socket2::SockRef::from(connection.socket()).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
         connection.wait_for_end(MAX_IGNORED_BYTES, &|| self.events.has_ended());
     }
 

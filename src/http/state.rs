@@ -1,6 +1,7 @@
 //! The state that all parts of a running server share.
 
 use super::admission::{AdmissionError, Connections};
+use super::approvals::ApprovalEndpoints;
 use super::auth::Authenticator;
 use super::certificate::ServerCertificate;
 use super::guard::HostOriginPolicy;
@@ -46,6 +47,8 @@ pub struct HttpState {
     /// Progress of the accept loops, one of each listener.
     pub accept_heartbeats: Box<[Heartbeat]>,
     pub health: HealthEndpoints,
+    /// `None` for a server without approvals.
+    pub approvals: Option<ApprovalEndpoints>,
     /// Paths of the routes, in the order in which the metrics count them.
     pub route_paths: &'static [&'static str],
 }

@@ -23,6 +23,26 @@ pub enum ConfirmationPolicy {
     Writes,
 }
 
+/// The side that confirms calls, the stricter last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Confirmer {
+    /// The client's user: by a dialog of the client, or by a code that the model repeats.
+    Client,
+    /// A person outside of the chat, with the token of another client.
+    Operator,
+}
+
+impl Confirmer {
+    /// The words of clusters.json.
+    pub const WORDS: [(&str, Self); 2] = [("client", Self::Client), ("operator", Self::Operator)];
+}
+
+impl fmt::Display for Confirmer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_word(f, Self::WORDS, self)
+    }
+}
+
 impl AccessLevel {
     /// The words of clusters.json, from the strictest up.
     pub const WORDS: [(&str, Self); 3] = [("read", Self::Read), ("operate", Self::Operate), ("full", Self::Full)];
@@ -46,7 +66,11 @@ impl fmt::Display for ConfirmationPolicy {
     }
 }
 
-fn write_word<T: PartialEq>(f: &mut fmt::Formatter<'_>, words: [(&str, T); 3], value: &T) -> fmt::Result {
+fn write_word<T: PartialEq, const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    words: [(&str, T); N],
+    value: &T,
+) -> fmt::Result {
     let (word, _) = words.iter().find(|(_, one)| one == value).expect("every value has a word");
     f.write_str(word)
 }

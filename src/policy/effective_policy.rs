@@ -1,6 +1,6 @@
 //! The rules that hold for a call: those of its cluster and those of its client. The stricter wins.
 
-use super::access::{AccessLevel, ConfirmationPolicy, Permissions};
+use super::access::{AccessLevel, ConfirmationPolicy, Confirmer, Permissions};
 use super::cluster_policy::ClusterPolicy;
 use super::denial::{Denial, PermissionHolder};
 use super::guest_selector::GuestSelector;
@@ -12,6 +12,8 @@ use super::risk::{Risk, RiskKind};
 pub struct ClientRules {
     /// The cluster's confirmation applies as well.
     pub confirm: ConfirmationPolicy,
+    /// The cluster's applies as well.
+    pub confirm_by: Confirmer,
     /// Operations that are denied.
     pub deny: Vec<OperationPattern>,
     /// The only operations that are allowed, if there is a list.
@@ -23,7 +25,13 @@ pub struct ClientRules {
 impl Default for ClientRules {
     /// Adds nothing to the rules of a cluster.
     fn default() -> Self {
-        Self { confirm: ConfirmationPolicy::Never, deny: Vec::new(), allow: None, protect: Vec::new() }
+        Self {
+            confirm: ConfirmationPolicy::Never,
+            confirm_by: Confirmer::Client,
+            deny: Vec::new(),
+            allow: None,
+            protect: Vec::new(),
+        }
     }
 }
 
@@ -80,6 +88,11 @@ impl<'a> EffectivePolicy<'a> {
             ConfirmationPolicy::Destructive => risk.is_sensitive(),
             ConfirmationPolicy::Writes => !risk.is_read_only(),
         }
+    }
+
+    /// Returns the side that confirms calls.
+    pub fn confirmer(&self) -> Confirmer {
+        self.cluster.confirm_by.max(self.client.confirm_by)
     }
 
     /// Returns the selectors of protected guests.
@@ -236,6 +249,20 @@ mod tests {
                     "{confirm} {code}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn the_operator_confirms_if_one_side_demands_it() {
+        let full = permissions(AccessLevel::Full, true);
+        for (cluster, client, confirmer) in [
+            (Confirmer::Client, Confirmer::Client, Confirmer::Client),
+            (Confirmer::Client, Confirmer::Operator, Confirmer::Operator),
+            (Confirmer::Operator, Confirmer::Client, Confirmer::Operator),
+        ] {
+            let cluster = ClusterPolicy { confirm_by: cluster, ..ClusterPolicy::default() };
+            let client = ClientRules { confirm_by: client, ..ClientRules::default() };
+            assert_eq!(EffectivePolicy { client: &client, ..both(&cluster, full) }.confirmer(), confirmer);
         }
     }
 

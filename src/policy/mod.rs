@@ -14,7 +14,7 @@ mod pattern;
 mod risk;
 mod vmids;
 
-pub use access::{AccessLevel, ConfirmationPolicy, Permissions};
+pub use access::{AccessLevel, ConfirmationPolicy, Confirmer, Permissions};
 pub use cluster_policy::ClusterPolicy;
 pub use denial::{Denial, PermissionHolder};
 pub use effective_policy::{Action, ClientRules, EffectivePolicy};

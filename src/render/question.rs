@@ -116,6 +116,16 @@ pub fn describe_confirmation(question: &str, code: &str, minutes: u64) -> String
     )
 }
 
+/// Renders the answer to a call that waits for a person outside of the chat.
+pub fn describe_approval(id: &str, plan: &str, page: Option<&str>, minutes: u64) -> String {
+    let page = page.map(|page| format!("at {page}, or ")).unwrap_or_default();
+    format!(
+        "Not sent yet: a person has to approve this outside of the chat, as approval {id}.\n{plan}\nTell the user: a person \
+         approves it {page}with `proxmox-mcp approvals approve {id}`, within {minutes} minutes. Then the same call goes \
+         through, once. With wait: true it waits for the decision"
+    )
+}
+
 /// Describes a call: first what happens to which object, then what else it concerns, all that is sent, the request, and
 /// at last the risk. Everything that is sent is shown, except for passwords.
 fn describe_call(call: &CallDescription<'_>, length: DescriptionLength) -> String {

@@ -9,8 +9,9 @@ use super::parameters::{CLUSTER_OR_DEFAULT, optional, required, with_output_opti
 use super::tasks::{DEFAULT_WAIT, follow_task};
 use crate::base::hint::render_error;
 use crate::call::{
-    Authorized, CODE_LIFETIME, CallError, CallSpec, ClusterHandle, CommandEnd, ConfirmationError, ConfirmationInput,
-    Confirmed, FollowUpKind, Outcome, Question, Rejection, UserAnswer, UserDialog, confirm_all, describe_dry_runs,
+    Authorized, CODE_LIFETIME, CallError, CallObserver, CallSpec, ClusterHandle, CommandEnd, ConfirmationError,
+    ConfirmationInput, ConfirmationStep, Confirmed, DECISION_TIME, FollowUpKind, Outcome, PendingApproval, Question,
+    Rejection, UserAnswer, UserDialog, confirm_all, describe_dry_runs,
 };
 use crate::mcp::arguments::{ParameterKind, ToolParameter};
 use crate::mcp::catalog::{InputMethod, InputRequest, InputRequired, ToolEffect, ToolError, ToolOutput};
@@ -21,7 +22,7 @@ use crate::pve::task::Upid;
 use crate::render::command::render_command;
 use crate::render::outcome::ResponseNote;
 use crate::render::output::OutputOptions;
-use crate::render::question::describe_confirmation;
+use crate::render::question::{describe_approval, describe_confirmation};
 use crate::render::task::describe_task;
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
@@ -31,9 +32,6 @@ const MIN_WAIT: Duration = Duration::from_secs(5);
 
 /// The key of the question in an elicitation.
 const QUESTION_KEY: &str = "confirm";
-
-/// The address of the page where a person answers questions. The server has no such page.
-const APPROVAL_URL: Option<&str> = None;
 
 /// The parameter with a path.
 const PATH: ToolParameter =
@@ -80,6 +78,57 @@ pub(super) const PROXMOX_API_CALL: ToolDefinition = ToolDefinition {
 
 fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let start = Instant::now();
+    let made = match make_calls(call, start) {
+        // A waiting call is planned again after the wait: its rights and its object may have changed.
+        Err(CallStop::ApprovalPending(pending)) if waits_for_approval(call, &pending) => {
+            call.scope.wait_for_approval(&pending.id, start + DEFAULT_WAIT);
+            make_calls(call, start)
+        }
+        made => made,
+    };
+    made.map_err(|stop| match stop {
+        CallStop::Failed(error) => error,
+        CallStop::ApprovalPending(pending) => ask_for_approval(call, *pending),
+    })
+}
+
+/// The reason why a call ends without an answer of the cluster.
+enum CallStop {
+    Failed(ToolError),
+    /// A person has to approve the call outside of the chat.
+    ApprovalPending(Box<PendingApproval>),
+}
+
+impl<E: Into<ToolError>> From<E> for CallStop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Returns whether the call waits for the decision of a person: if its caller asked for it, or after the client has
+/// opened the page for its user.
+fn waits_for_approval(call: &ToolCall<'_>, pending: &PendingApproval) -> bool {
+    let has_asked = matches!(call.context.unseal_state(), Ok(Some(_)));
+    has_asked || call.args.flag("wait") && approval_page(call.context, pending).is_none()
+}
+
+/// Returns the address that the client can open for its user.
+fn approval_page<'p>(context: &CallContext<'_>, pending: &'p PendingApproval) -> Option<&'p str> {
+    pending.page.as_deref().filter(|_| context.can_open_url())
+}
+
+/// Returns the answer to a call that waits for a person.
+fn ask_for_approval(call: &ToolCall<'_>, pending: PendingApproval) -> ToolError {
+    call.context.attributes.record_confirmation(ConfirmationStep::Requested);
+    let has_asked = matches!(call.context.unseal_state(), Ok(Some(_)));
+    if let Some(page) = approval_page(call.context, &pending).filter(|_| !has_asked) {
+        return QuestionMode::Url(page).ask(&pending.plan, pending.id.clone());
+    }
+    let minutes = DECISION_TIME.as_secs() / 60;
+    ToolError::Failed(describe_approval(&pending.id, &pending.plan, pending.page.as_deref(), minutes))
+}
+
+fn make_calls(call: &ToolCall<'_>, start: Instant) -> Result<ToolOutput, CallStop> {
     let args = call.args;
     let cluster = call.scope.select(args.text("cluster"))?;
     if let Some(list) = args.object_list("calls") {
@@ -107,7 +156,7 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
         let (status, pid) = (status.clone(), pid.clone());
         return Ok(follow_started_command(&cluster, outcome, &status, &pid, start));
     }
-    match text.ok().and_then(|text| Upid::parse(&text).ok()) {
+    let output = match text.ok().and_then(|text| Upid::parse(&text).ok()) {
         Some(upid) if args.flag("wait") => follow_started_task(call, &cluster, outcome, &upid, start),
         Some(upid) => {
             let label = cluster.label().map(|name| format!(" and cluster {name}")).unwrap_or_default();
@@ -117,7 +166,8 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
             Ok(with_notes(json_output(outcome.response.into_payload(), wants_structured), &notes))
         }
         None => render_outcome(call, &cluster, &options, outcome),
-    }
+    };
+    Ok(output?)
 }
 
 /// Makes the calls of a list.
@@ -126,7 +176,7 @@ fn call_list(
     cluster: &ClusterHandle<'_>,
     list: &[&Map<String, Value>],
     start: Instant,
-) -> Result<ToolOutput, ToolError> {
+) -> Result<ToolOutput, CallStop> {
     let specs = read_list(call, list)?;
     let authorized = authorize_list(cluster, &specs)?;
     if call.args.flag("dry_run") {
@@ -140,7 +190,7 @@ fn call_list(
         deadline: start + DEFAULT_WAIT,
         max_result_bytes: call.max_result_bytes,
     };
-    run.execute(confirmed)
+    Ok(run.execute(confirmed)?)
 }
 
 fn authorize<'a>(cluster: &'a ClusterHandle<'a>, spec: CallSpec<'a>) -> Result<Authorized<'a>, CallError> {
@@ -152,30 +202,33 @@ fn confirm<'a>(
     call: &ToolCall<'_>,
     cluster: &ClusterHandle<'_>,
     authorized: Vec<Authorized<'a>>,
-) -> Result<Vec<Confirmed<'a>>, ToolError> {
+) -> Result<Vec<Confirmed<'a>>, CallStop> {
     let dialog = match authorized.iter().any(Authorized::needs_confirmation) {
         true => match read_dialog(call.context) {
             Ok(dialog) => dialog,
             Err(error) => {
                 authorized.iter().for_each(|call| call.reject_confirmation(Rejection::InvalidState));
-                return Err(error);
+                return Err(error.into());
             }
         },
         false => UserDialog::Unavailable,
     };
     let input = ConfirmationInput { code: call.args.text("confirm"), dialog };
     confirm_all(authorized, input).map_err(|error| match error {
-        ConfirmationError::Required(question) => ask(*question, call.context),
-        error => call_failed(cluster, error),
+        ConfirmationError::ApprovalPending(pending) => CallStop::ApprovalPending(pending),
+        ConfirmationError::Required(question) => ask(*question).into(),
+        error => call_failed(cluster, error).into(),
     })
 }
 
 /// Returns the state of the dialog with the client's user.
 fn read_dialog(context: &CallContext<'_>) -> Result<UserDialog, ToolError> {
-    if QuestionMode::for_client(context).is_none() {
+    if !context.can_show_form() && !context.can_open_url() {
         return Ok(UserDialog::Unavailable);
     }
-    let Some(state) = context.unseal_state()? else { return Ok(UserDialog::NotAsked) };
+    let Some(state) = context.unseal_state()? else {
+        return Ok(if context.can_show_form() { UserDialog::NotAsked } else { UserDialog::Unavailable });
+    };
     let code = state.as_str().expect("the server seals a code, and nothing else, for this tool").to_owned();
     Ok(UserDialog::Answered { code, answer: read_answer(context.input_response(QUESTION_KEY)) })
 }
@@ -191,17 +244,10 @@ fn read_answer(response: Option<&Value>) -> UserAnswer {
     }
 }
 
-fn ask(question: Question, context: &CallContext<'_>) -> ToolError {
+fn ask(question: Question) -> ToolError {
     let Question { text, code, asks_user, rejected_code } = question;
-    if asks_user && let Some(mode) = QuestionMode::for_client(context) {
-        return ToolError::InputRequired(InputRequired {
-            requests: vec![InputRequest {
-                key: QUESTION_KEY,
-                method: InputMethod::Elicitation,
-                params: mode.encode(&text),
-            }],
-            state: Some(code.into()),
-        });
+    if asks_user {
+        return QuestionMode::Form.ask(&text, code);
     }
     let rejection = rejected_code.map(|error| format!("{error}.\n")).unwrap_or_default();
     let question = describe_confirmation(&text, &code, CODE_LIFETIME.as_secs() / 60);
@@ -217,15 +263,12 @@ enum QuestionMode<'a> {
     Url(&'a str),
 }
 
-impl<'a> QuestionMode<'a> {
-    /// Returns the mode in which this client asks its user.
-    fn for_client(context: &CallContext<'_>) -> Option<Self> {
-        Self::choose(context.can_show_form(), context.can_open_url().then_some(APPROVAL_URL).flatten())
-    }
-
-    /// Returns the mode of a client that can show a form, or can open this page. A page is preferred.
-    fn choose(can_show_form: bool, page: Option<&'a str>) -> Option<Self> {
-        page.map(Self::Url).or(can_show_form.then_some(Self::Form))
+impl QuestionMode<'_> {
+    /// Returns the answer that makes the client ask its user. The client returns `state` with the user's answer.
+    fn ask(self, question: &str, state: String) -> ToolError {
+        let params = self.encode(question);
+        let request = InputRequest { key: QUESTION_KEY, method: InputMethod::Elicitation, params };
+        ToolError::InputRequired(InputRequired { requests: vec![request], state: Some(state.into()) })
     }
 
     /// Returns the parameters of the elicitation. A form has no fields, because the answer itself decides.
@@ -342,14 +385,6 @@ mod tests {
             params,
             json!({"mode": "form", "message": "Stop it?", "requestedSchema": {"type": "object", "properties": {}}})
         );
-    }
-
-    #[test]
-    fn a_page_is_preferred_to_a_form() {
-        assert_eq!(QuestionMode::choose(true, Some("https://x/")), Some(QuestionMode::Url("https://x/")));
-        assert_eq!(QuestionMode::choose(false, Some("https://x/")), Some(QuestionMode::Url("https://x/")));
-        assert_eq!(QuestionMode::choose(true, None), Some(QuestionMode::Form));
-        assert_eq!(QuestionMode::choose(false, None), None);
     }
 
     #[test]

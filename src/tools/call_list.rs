@@ -213,7 +213,12 @@ impl ListRun<'_> {
                 self.follow_command(&cluster, notes, &status, &pid)
             }
             (_, Some(upid)) if self.waits => self.follow_task(&cluster, outcome, &upid),
-            _ => render_answer(&cluster, outcome, max_bytes),
+            _ => {
+                if let (true, Some(changed)) = (self.waits, &outcome.changed) {
+                    cluster.follow_ha_change(changed, self.deadline.max(Instant::now() + MIN_WAIT));
+                }
+                render_answer(&cluster, outcome, max_bytes)
+            }
         }
     }
 

@@ -44,8 +44,8 @@ fn list_nodes(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
 pub(super) const GET_CLUSTER_RESOURCES: ToolDefinition = ToolDefinition {
     name: "get_cluster_resources",
     title: "Get cluster resources",
-    description: "Everything a cluster (or every cluster) runs: VMs, containers, nodes, storages, pools, with state and \
-        use, under a summary. Type overview: what needs attention, in 2 KB. Read it first.",
+    description: "What a cluster or every cluster runs: VMs, containers, nodes, storages, pools, with state and \
+        use, under a summary. Type overview first: what needs attention.",
     parameters: &[
         CLUSTER_OR_ALL,
         optional(
@@ -56,9 +56,7 @@ pub(super) const GET_CLUSTER_RESOURCES: ToolDefinition = ToolDefinition {
     ],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
-    loading: ToolLoading::OnDemand {
-        search_hint: "health problems inventory all VM container LXC QEMU storage pool usage Proxmox PVE",
-    },
+    loading: ToolLoading::OnDemand { search_hint: "health problems inventory VM container storage pool Proxmox" },
     is_paged: true,
     handler: get_cluster_resources,
 };

@@ -2,6 +2,7 @@
 
 mod api_call;
 mod api_get;
+mod approvals;
 mod call_list;
 mod clusters;
 mod completion;
@@ -42,9 +43,9 @@ const INSTRUCTIONS: &str = "Reads and changes Proxmox VE clusters.\n\
     list (`calls`), with one question.\n\
     - Where one cluster is configured, leave `cluster` out. A guest's name works where its number does: \
     /qemu/web01/config.\n\
-    - get_cluster_resources with type overview says first what is wrong. list_nodes, get_cluster_resources and \
-    find_guest answer tables: a header line, then tab-separated rows. For everything else, search_api finds an operation by plain words, describe_api shows its parameters, proxmox_api_get \
-    reads, proxmox_api_call does it.\n\
+    - get_cluster_resources with type overview says first what is wrong. Lists are tables: a header line, \
+    then tab-separated rows; format json has raw values. search_api finds an operation by plain words, describe_api \
+    shows its parameters, proxmox_api_get reads, proxmox_api_call does it, and says what is true afterwards.\n\
     - The server checks every argument against the cluster's own API description before it sends anything. A refused \
     call changed nothing, and the error says the right form.\n\
     - An answer with UPID: is a task that continues by itself. Set wait: true to wait for its end, or call \

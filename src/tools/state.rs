@@ -58,6 +58,11 @@ impl ToolState {
         self.calls.run(&origin, run).inspect_err(|_| context.attributes.mark_denied())
     }
 
+    /// Returns the state that all calls share.
+    pub fn call_service(&self) -> &CallService {
+        &self.calls
+    }
+
     /// Returns the current clusters.
     pub fn clusters(&self) -> ClusterManager {
         self.calls.clusters()

@@ -604,6 +604,7 @@ fn main() {
         insecure_no_auth: false,
         certificate: None,
         health: Default::default(),
+        approvals: None,
     };
     let http_server = http::HttpServer::new(config, server).expect("a server");
     println!("conformance server listening on http://{address}");

@@ -49,7 +49,7 @@ struct Saved {
     name: String,
     /// The beginning of the part.
     from: String,
-    /// The text after the part.
+    /// The end of the part.
     to: String,
 }
 
@@ -92,7 +92,8 @@ fn run_task(server: &McpServer, task: &Task) -> Result<(usize, usize), String> {
         if let Some(Saved { name, from, to }) = &step.save {
             let start = answer.text.find(from.as_str()).unwrap_or_else(|| panic!("{from} is not in {}", answer.text));
             let rest = &answer.text[start..];
-            saved.push((name.clone(), rest[..rest.find(to.as_str()).expect("an end")].to_owned()));
+            let end = rest.find(to.as_str()).expect("an end") + to.len();
+            saved.push((name.clone(), rest[..end].to_owned()));
         }
     }
     Ok((calls, bytes))

@@ -2,10 +2,11 @@
 
 use crate::document::Document;
 use crate::support::node::closed_endpoint;
+use crate::support::policy::open_policy;
 use crate::support::test_tools::product;
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
-use proxmox_mcp::pve::demo::{Demo, Options};
+use proxmox_mcp::pve::demo::{Demo, Options, Release};
 use proxmox_mcp::pve::schema::facts::APIDOC;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -277,4 +278,116 @@ fn demo_of_long_answers() {
         document.call(&server, tool, arguments);
     }
     document.assert("demo_pages");
+}
+
+/// Starts a simulated cluster of Proxmox VE 8, or one that is upgraded to 9 node by node.
+fn older_demo(other: Option<Release>) -> Demo {
+    let mut options = Options::default();
+    (options.task_step, options.lag, options.apidoc) = (Duration::ZERO, Duration::ZERO, Some(APIDOC.into()));
+    match other {
+        None => options.release = Release::Pve8,
+        other => options.other_release = other,
+    }
+    Demo::start_with(options).expect("the demo cluster")
+}
+
+/// Records every tool over a cluster of Proxmox VE 8: errors in the status line only, HA groups, `VM.Monitor`.
+#[test]
+fn demo_of_release_8() {
+    let demo = older_demo(None);
+    let open = |cluster: ClusterConfig| ClusterConfig { policy: open_policy(), ..cluster };
+    let server = product(vec![open(demo.cluster()), open(demo.auditor())]);
+    let mut document = document();
+    document.section("Lists");
+    for (tool, arguments) in [
+        ("list_clusters", json!({"check": true})),
+        ("list_nodes", json!({"cluster": "demo"})),
+        ("get_cluster_resources", json!({"cluster": "demo", "type": "vm"})),
+        ("get_cluster_resources", json!({"cluster": "demo", "type": "sdn"})),
+        ("find_guest", json!({"cluster": "demo", "query": "web01"})),
+    ] {
+        document.call(&server, tool, arguments);
+    }
+    document.section("The API");
+    for (tool, arguments) in [
+        ("search_api", json!({"cluster": "demo", "query": "ha group", "limit": 3})),
+        ("describe_api", json!({"cluster": "demo", "path": "/cluster/ha/groups", "method": "POST"})),
+        ("describe_api", json!({"cluster": "demo", "path": "/cluster/ha/rules", "method": "POST"})),
+        ("describe_api", json!({"cluster": "demo", "path": "/nodes/pve1/qemu/100/agent/exec", "method": "POST"})),
+        ("describe_api", json!({"cluster": "demo", "path": "/nodes/pve1/query-oci-repo-tags"})),
+    ] {
+        document.call(&server, tool, arguments);
+    }
+    document.section("Reads");
+    for arguments in [
+        json!({"cluster": "demo", "paths": ["/version", "/cluster/ha/groups", "/cluster/ha/resources"]}),
+        json!({"cluster": "demo", "path": "/cluster/ha/rules"}),
+        json!({"cluster": "demo", "path": "/nodes/pve1/qemu/107/config"}),
+        json!({"cluster": "demo", "path": "/nodes/pve1/tasks", "params": {"statusfilter": "failed"}}),
+        json!({"cluster": "demo", "path": "/nodes/pve9/status"}),
+        json!({"cluster": "demo-audit", "path": "/nodes/pve1/qemu/100/agent/get-osinfo"}),
+        json!({"cluster": "demo-audit", "path": "/access/permissions", "params": {"path": "/vms/100"}}),
+        json!({"cluster": "demo", "path": "/access/roles/PVEVMUser"}),
+    ] {
+        document.call(&server, "proxmox_api_get", arguments);
+    }
+    document.section("Changes");
+    for arguments in [
+        json!({"path": "/cluster/ha/groups", "method": "POST", "data": {"group": "west", "nodes": "pve1,pve2"}}),
+        json!({"path": "/cluster/ha/rules", "method": "POST", "data": {"rule": "r", "type": "node-affinity"}}),
+        json!({"path": "/qemu/web01/config", "method": "PUT", "data": {"onboot": false}}),
+        json!({"path": "/qemu/web01/config", "method": "PUT", "data": {"cores": 2, "digest": "0".repeat(40)}}),
+        json!({"path": "/qemu/staging01/status/start", "method": "POST", "wait": true}),
+        json!({"path": "/qemu/web01/status/start", "method": "POST", "wait": true}),
+        json!({"path": "/qemu/web01/agent/exec", "method": "POST", "data": {"command": ["hostname"]}, "wait": true}),
+        json!({"path": "/lxc/dns01/status/start", "method": "POST"}),
+        json!({"path": "/nodes/pve1/qemu", "method": "POST", "data": {"vmid": 100}}),
+    ] {
+        let mut arguments = arguments;
+        arguments["cluster"] = "demo".into();
+        document.call(&server, "proxmox_api_call", arguments);
+    }
+    let stop = json!({"cluster": "demo-audit", "path": "/qemu/web01/status/stop", "method": "POST"});
+    document.call(&server, "proxmox_api_call", stop);
+    let last = json!({"cluster": "demo", "path": "/nodes/pve2/tasks?limit=1", "fields": "upid"});
+    let tasks = document.call(&server, "proxmox_api_get", last).to_string();
+    let start = tasks.find("UPID:").expect("a task");
+    let upid = tasks[start..].split(['"', '\\', ' ']).next().expect("a first part");
+    document.call(&server, "wait_for_task", json!({"cluster": "demo", "upid": upid}));
+    document.assert("demo_release_8");
+}
+
+/// Records calls to a node of another release than that of the node that is asked.
+#[test]
+fn demo_of_two_releases() {
+    let demo = older_demo(Some(Release::Pve8));
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..demo.cluster() }]);
+    let mut document = document();
+    for (tool, arguments) in [
+        ("proxmox_api_get", json!({"paths": ["/version", "/nodes/pve1/version", "/nodes/pve3/version"]})),
+        ("proxmox_api_get", json!({"path": "/nodes/pve3/qemu/107/config"})),
+        (
+            "proxmox_api_call",
+            json!({"path": "/nodes/pve3/query-oci-repo-tags", "method": "GET", "data": {"reference": "x"}}),
+        ),
+        (
+            "proxmox_api_call",
+            json!({"path": "/nodes/pve3/qemu/103/config", "method": "PUT", "data": {"allow-ksm": true}}),
+        ),
+        (
+            "proxmox_api_call",
+            json!({"path": "/nodes/pve1/qemu/100/config", "method": "PUT", "data": {"allow-ksm": true}}),
+        ),
+        (
+            "proxmox_api_call",
+            json!({"path": "/nodes/pve3/qemu/103/config", "method": "PUT", "data": {"onboot": false}}),
+        ),
+        (
+            "proxmox_api_call",
+            json!({"path": "/nodes/pve3/qemu/103/agent/exec", "method": "POST", "data": {"command": ["id"]}}),
+        ),
+    ] {
+        document.call(&server, tool, arguments);
+    }
+    document.assert("demo_two_releases");
 }

@@ -483,6 +483,7 @@ fn server_does_not_start_with_an_invalid_setting() {
         insecure_no_auth: false,
         certificate: None,
         health: Default::default(),
+        approvals: None,
     };
     let mcp = proxmox_mcp::mcp::McpServer::new(Default::default()).expect("a server");
     let error = HttpServer::new(config, std::sync::Arc::new(mcp)).err();

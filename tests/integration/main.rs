@@ -16,6 +16,7 @@ mod confirmations;
 mod demo;
 mod demo_accounts;
 mod demo_changes;
+mod demo_releases;
 mod depth;
 mod describe;
 mod failover;

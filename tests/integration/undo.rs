@@ -78,7 +78,7 @@ fn changes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ),
         ("POST /cluster/ha/resources", json!({"sid": "vm:100"}), "/cluster/ha/resources", "sid,state"),
         ("PUT /cluster/ha/resources/vm:104", json!({"comment": "x"}), "/cluster/ha/resources/vm:104", "*"),
-        ("PUT /pools/prod", json!({"vms": "104"}), "/pools/prod", "*"),
+        ("PUT /pools/prod", json!({"vms": "104"}), "/cluster/resources?type=vm", "vmid,pool"),
         ("PUT /access/acl", grant, "/access/acl", "*"),
         ("POST /cluster/backup", backup_job, "/cluster/backup", "*"),
         ("PUT /cluster/backup/backup-nightly", json!({"schedule": "03:00"}), "/cluster/backup", "id,schedule"),

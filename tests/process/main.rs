@@ -1,5 +1,6 @@
 //! Tests that run the built program.
 
+mod approvals;
 mod audit_calls;
 mod audit_verify;
 mod auth;

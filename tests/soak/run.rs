@@ -210,9 +210,10 @@ impl SoakRun {
         let (begun, mut quiet) = (Instant::now(), 0);
         let look = || [ResourceUsage::from_pids(&[self.process.child.id()]), ResourceUsage::from_pids(stdio)];
         let mut held = look();
-        // Twice as long as a stdio process needs to see that the file has changed.
+        // Twice as long as a stdio process needs to see that the file has changed, and longer than the five seconds after
+        // which unused memory is returned.
         while begun.elapsed() < SETTLE_TIMEOUT
-            && (quiet < 30 || self.usage.first().is_some_and(|f| !held[0].is_within(&f[0])))
+            && (quiet < 60 || self.usage.first().is_some_and(|f| !held[0].is_within(&f[0])))
         {
             thread::sleep(Duration::from_millis(100));
             let now = look();

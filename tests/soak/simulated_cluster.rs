@@ -90,6 +90,8 @@ impl SimulatedCluster {
         let mut options = Options::default();
         options.apidoc = Some(APIDOC.into());
         options.task_step = Duration::from_millis(10);
+        // The sessions look for their new guests at once.
+        options.lag = Duration::ZERO;
         options.idle = Duration::from_secs(24 * 3600);
         options.requests_per_connection = u32::MAX;
         options.connections = 4096;

@@ -38,6 +38,7 @@ pub fn client(name: &str, rights: Permissions, clusters: &[&str]) -> Client {
         permissions: rights,
         rules: ClientRules::default(),
         clusters,
+        approve: false,
         structured: false,
     }
 }

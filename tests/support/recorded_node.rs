@@ -223,11 +223,16 @@ impl RecordedNode {
         }
     }
 
-    /// Answers this call and the reads of its task as recorded, and the other reads as they were among the changes.
+    /// Answers this call and the reads of its task as recorded, and the reads between it and the next change. Later ones
+    /// would show another state.
     pub fn set_call(&self, call: &Exchange, task_reads: Vec<Exchange>) {
-        let reads = recorded_writes().iter().filter(|exchange| exchange.method == "GET" && !exchange.is_task_read());
-        let reads = reads.cloned().map(|mut exchange| {
-            // The token with all privileges sees at least the guests of the other one.
+        let writes = recorded_writes();
+        let place = writes.iter().position(|exchange| std::ptr::eq(exchange, call)).expect("a recorded call");
+        let is_read = |exchange: &&Exchange| exchange.method == "GET";
+        let following = writes[place + 1..].iter().take_while(is_read);
+        // The list of guests is that of the end. The token with all privileges sees at least the guests of the other one.
+        let lists = writes.iter().filter(|exchange| exchange.target == "/cluster/resources");
+        let reads = following.chain(lists).filter(|exchange| !exchange.is_task_read()).cloned().map(|mut exchange| {
             if exchange.target == "/cluster/resources" && exchange.tokens == [RecordedToken::Reader] {
                 exchange.tokens.push(RecordedToken::Full);
             }

@@ -203,6 +203,7 @@ impl TestServerBuilder {
             insecure_no_auth,
             certificate: identity,
             health: probes,
+            approvals: None,
         };
         let server = HttpServer::new(config, Arc::new(mcp)).unwrap();
         let stop = server.handle();

@@ -2,15 +2,17 @@
 
 use crate::error::{ApiError, ApiResult, fail, parameter_error};
 use crate::invocation::Invocation;
-use crate::model::accounts::{AclEntry, Group, Role, all_privileges};
+use crate::model::accounts::{AclEntry, Group, Role, all_privileges, is_privilege_of};
+use crate::options::Release;
 use crate::permissions::{Privileges, privileges_on};
 use crate::state::ClusterState;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 /// Returns an object that has a 1 for each privilege, and a 0 for one that does not hold below the path.
-fn privilege_object(privileges: Privileges) -> Map<String, Value> {
-    privileges.into_iter().map(|(privilege, propagates)| (privilege.into(), u8::from(propagates).into())).collect()
+fn privilege_object(release: Release, privileges: Privileges) -> Map<String, Value> {
+    let privileges = privileges.into_iter().filter(|(privilege, _)| is_privilege_of(release, privilege));
+    privileges.map(|(privilege, propagates)| (privilege.into(), u8::from(propagates).into())).collect()
 }
 
 /// GET /access/permissions
@@ -31,7 +33,7 @@ pub(crate) fn list_permissions(state: &mut ClusterState, call: &Invocation<'_>) 
             .collect(),
     };
     let rows = paths.into_iter().map(|path| {
-        let privileges = privilege_object(privileges_on(state, subject, &path));
+        let privileges = privilege_object(call.release, privileges_on(state, subject, &path));
         (path, privileges)
     });
     let granted = rows.filter(|(_, privileges)| !privileges.is_empty());
@@ -39,9 +41,10 @@ pub(crate) fn list_permissions(state: &mut ClusterState, call: &Invocation<'_>) 
 }
 
 /// GET /access/roles
-pub(crate) fn list_roles(state: &mut ClusterState, _: &Invocation<'_>) -> ApiResult {
+pub(crate) fn list_roles(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
     let row = |(id, role): (&String, &Role)| {
-        let privileges: Vec<&str> = role.privileges.iter().copied().collect();
+        let is_known = |privilege: &&str| is_privilege_of(call.release, privilege);
+        let privileges: Vec<&str> = role.privileges.iter().copied().filter(is_known).collect();
         json!({"roleid": id, "privs": privileges.join(","), "special": u8::from(role.special)})
     };
     Ok(state.accounts.roles.iter().map(row).collect())
@@ -51,13 +54,13 @@ pub(crate) fn list_roles(state: &mut ClusterState, _: &Invocation<'_>) -> ApiRes
 pub(crate) fn read_role(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
     let id = call.text("roleid");
     let Some(role) = state.accounts.roles.get(id) else { return fail(format!("role '{id}' does not exist")) };
-    Ok(privilege_object(role.privileges.iter().map(|privilege| (*privilege, true)).collect()).into())
+    Ok(privilege_object(call.release, role.privileges.iter().map(|privilege| (*privilege, true)).collect()).into())
 }
 
 /// Returns the privileges that the call lists in `privs`.
-fn listed_privileges(state: &ClusterState, call: &Invocation<'_>) -> ApiResult<BTreeSet<&'static str>> {
+fn listed_privileges(call: &Invocation<'_>) -> ApiResult<BTreeSet<&'static str>> {
     call.list("privs")
-        .map(|name| match all_privileges(state.release).find(|privilege| *privilege == name) {
+        .map(|name| match all_privileges().find(|known| *known == name && is_privilege_of(call.release, known)) {
             Some(privilege) => Ok(privilege),
             None => parameter_error("privs", format!("invalid format - invalid privilege '{name}'\n")),
         })
@@ -66,7 +69,7 @@ fn listed_privileges(state: &ClusterState, call: &Invocation<'_>) -> ApiResult<B
 
 /// POST /access/roles
 pub(crate) fn create_role(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    let (id, privileges) = (call.text("roleid"), listed_privileges(state, call)?);
+    let (id, privileges) = (call.text("roleid"), listed_privileges(call)?);
     if id.get(..3).is_some_and(|prefix| prefix.eq_ignore_ascii_case("PVE")) {
         return parameter_error("roleid", "cannot use role ID starting with the (case-insensitive) 'PVE' namespace");
     }
@@ -92,7 +95,7 @@ fn changeable_role<'s>(state: &'s mut ClusterState, call: &Invocation<'_>, chang
 
 /// PUT /access/roles/{roleid}: sets the privileges, or adds some with `append`.
 pub(crate) fn update_role(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    let privileges = listed_privileges(state, call)?;
+    let privileges = listed_privileges(call)?;
     let role = changeable_role(state, call, "update")?;
     if !call.flag("append") {
         role.privileges.clear();

@@ -4,12 +4,14 @@ use super::{guests, nodes, pools, storage};
 use crate::error::{ApiResult, fail, parameter_error};
 use crate::invocation::Invocation;
 use crate::model::log::LogEntry;
+use crate::options::Release;
 use crate::state::ClusterState;
 use serde_json::{Value, json};
 
 /// GET /version
-pub(crate) fn read_version(_: &mut ClusterState, _: &Invocation<'_>) -> ApiResult {
-    Ok(json!({"release": "9.2", "version": "9.2.11", "repoid": "14a22df3deadbeef"}))
+pub(crate) fn read_version(_: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let [release, version, commit] = call.release.version();
+    Ok(json!({"release": release, "version": version, "repoid": commit}))
 }
 
 /// GET /cluster/resources: only what the caller can see.
@@ -42,8 +44,14 @@ pub(crate) fn list_resources(state: &mut ClusterState, call: &Invocation<'_>) ->
             let storages = state.storages.iter().filter(|storage| is_visible(&storage.name));
             rows.extend(storages.map(|storage| storage::resource_row(state, storage, node.name)));
         }
-        // A filter has no word for these rows since 9.1, and `sdn` selects none.
-        if kind.is_none() && call.allows(state, "/sdn/zones/localnetwork", "SDN.Audit") {
+        let sees_zone = call.allows(state, "/sdn/zones/localnetwork", "SDN.Audit");
+        if call.release == Release::Pve8 {
+            if is_wanted("sdn") && sees_zone {
+                rows.push(json!({"id": format!("sdn/{}/localnetwork", node.name), "type": "sdn",
+                    "sdn": "localnetwork", "node": node.name, "status": "ok"}));
+            }
+        } else if kind.is_none() && sees_zone {
+            // A filter has no word for these rows since 9.1, and `sdn` selects none.
             rows.push(json!({"id": format!("network/{}/zone/localnetwork", node.name), "type": "network",
                 "network": "localnetwork", "network-type": "zone", "node": node.name, "status": "ok"}));
         }

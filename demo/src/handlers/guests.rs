@@ -5,6 +5,7 @@ use super::time_series::sample_times;
 use crate::error::ApiResult;
 use crate::invocation::Invocation;
 use crate::model::guest::{Disk, Guest, StaleName, load_curve};
+use crate::options::Release;
 use crate::state::ClusterState;
 use crate::units::MIB;
 use serde_json::{Value, json};
@@ -43,6 +44,14 @@ fn guest_row(guest: &Guest, now: f64) -> Value {
     row
 }
 
+/// Removes the members that are new in 9.
+fn remove_new_members(release: Release, row: &mut Value) {
+    if release == Release::Pve8 {
+        let row = row.as_object_mut().expect("a row is an object");
+        row.retain(|member, _| member != "memhost" && !member.starts_with("pressure"));
+    }
+}
+
 /// Returns the row of a guest in /cluster/resources.
 pub(crate) fn resource_row(state: &ClusterState, guest: &Guest) -> Value {
     let mut row = guest_row(guest, state.now);
@@ -65,6 +74,7 @@ pub(crate) fn resource_row(state: &ClusterState, guest: &Guest) -> Value {
     row["node"] = guest.node.as_str().into();
     row["maxcpu"] = guest.cpus().into();
     row["template"] = u8::from(guest.is_template()).into();
+    remove_new_members(state.release, &mut row);
     row
 }
 
@@ -97,7 +107,12 @@ pub(crate) fn list_guests(state: &mut ClusterState, call: &Invocation<'_>) -> Ap
         .values()
         .filter(|guest| guest.kind == call.guest_kind && guest.node == call.node())
         .filter(|guest| call.allows(state, &format!("/vms/{}", guest.vmid), "VM.Audit"));
-    Ok(guests.map(|guest| node_row(guest, state.now)).collect())
+    let row = |guest: &Guest| {
+        let mut row = node_row(guest, state.now);
+        remove_new_members(call.release, &mut row);
+        row
+    };
+    Ok(guests.map(row).collect())
 }
 
 /// GET …/status/current
@@ -126,6 +141,7 @@ pub(crate) fn read_status(state: &mut ClusterState, call: &Invocation<'_>) -> Ap
         row["running-machine"] = "pc-i440fx-10.1+pve0".into();
         row["running-qemu"] = "10.1.2".into();
     }
+    remove_new_members(call.release, &mut row);
     Ok(row)
 }
 
@@ -146,6 +162,7 @@ pub(crate) fn read_time_series(state: &mut ClusterState, call: &Invocation<'_>) 
             row["diskwrite"] = usage.disk_write.into();
             row["pressurecpusome"] = (load_curve(guest.vmid, time) * 2.0).floor().into();
         }
+        remove_new_members(call.release, &mut row);
         row
     };
     Ok(sample_times(state.now, call.text("timeframe")).map(row).collect())

@@ -5,6 +5,7 @@ use crate::error::{ApiResult, fail, parameter_error};
 use crate::invocation::Invocation;
 use crate::model::guest::Guest;
 use crate::model::node::Node;
+use crate::options::Release;
 use crate::parameters::MISSING_PARAMETER;
 use crate::state::{ClusterState, TaskBuilder};
 use crate::units::format_time;
@@ -319,5 +320,79 @@ pub(crate) fn delete_rule(state: &mut ClusterState, call: &Invocation<'_>) -> Ap
     match state.ha_rules.remove(name) {
         Some(_) => Ok(Value::Null),
         None => fail(format!("delete ha rule failed: HA rule '{name}' does not exist")),
+    }
+}
+
+/// Fails unless the node has HA groups. (PVE 9: they have become rules.)
+fn require_groups(call: &Invocation<'_>, verb: &str) -> ApiResult<()> {
+    match call.release {
+        Release::Pve8 => Ok(()),
+        Release::Pve9 => fail(format!("cannot {verb}: ha groups have been migrated to rules")),
+    }
+}
+
+fn group_row(name: &str, group: &Map<String, Value>) -> Value {
+    let mut row = json!(group);
+    row["group"] = name.into();
+    row["type"] = "group".into();
+    row["digest"] = DIGEST.into();
+    row
+}
+
+/// Sets the properties of a group that the call has.
+fn set_group(group: &mut Map<String, Value>, call: &Invocation<'_>) {
+    group.retain(|key, _| call.list("delete").all(|deleted| deleted != key));
+    let is_property = |key: &str| !matches!(key, "group" | "type" | "delete" | "digest");
+    let given = call.params.iter().filter(|(key, _)| is_property(key));
+    group.extend(given.map(|(key, value)| (key.clone(), value.clone())));
+}
+
+/// GET /cluster/ha/groups
+pub(crate) fn list_groups(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    require_groups(call, "index groups")?;
+    Ok(state.ha_groups.iter().map(|(name, group)| group_row(name, group)).collect())
+}
+
+/// GET /cluster/ha/groups/{group}
+pub(crate) fn read_group(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    require_groups(call, "read group")?;
+    let name = call.text("group");
+    let group = state.ha_groups.get(name);
+    group.map_or_else(|| fail(format!("no such ha group '{name}'")), |group| Ok(group_row(name, group)))
+}
+
+/// POST /cluster/ha/groups
+pub(crate) fn create_group(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    require_groups(call, "create group")?;
+    let name = call.text("group");
+    if state.ha_groups.contains_key(name) {
+        return fail(format!("create ha group failed: ha group ID '{name}' already defined"));
+    }
+    let mut group = Map::new();
+    set_group(&mut group, call);
+    state.ha_groups.insert(name.into(), group);
+    Ok(Value::Null)
+}
+
+/// PUT /cluster/ha/groups/{group}
+pub(crate) fn update_group(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    require_groups(call, "update group")?;
+    let name = call.text("group");
+    let Some(group) = state.ha_groups.get_mut(name) else { return fail(format!("no such ha group '{name}'")) };
+    set_group(group, call);
+    Ok(Value::Null)
+}
+
+/// DELETE /cluster/ha/groups/{group}
+pub(crate) fn delete_group(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    require_groups(call, "delete group")?;
+    let name = call.text("group");
+    let user = state.ha_resources.iter().find(|(_, resource)| resource["group"] == name).map(|(id, _)| id);
+    if let Some(id) = user {
+        return fail(format!("delete ha group failed: ha group is used by service '{id}'"));
+    }
+    match state.ha_groups.remove(name) {
+        Some(_) => Ok(Value::Null),
+        None => fail(format!("delete ha group failed: cannot delete non-existent ha group '{name}'")),
     }
 }

@@ -70,6 +70,7 @@ pub(crate) fn list_nodes(state: &mut ClusterState, call: &Invocation<'_>) -> Api
 /// GET /nodes/{node}/status
 pub(crate) fn read_status(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
     let node = state.node(call.node())?;
+    let [_, version, commit] = call.release.version();
     let (cpu, memory) = node_usage(state, node, state.now);
     let load_average = |age: f64| format!("{:.2}", node_usage(state, node, state.now - age).0 * f64::from(node.cpus));
     let root_free = ROOT_SIZE - node.root_used();
@@ -84,7 +85,7 @@ pub(crate) fn read_status(state: &mut ClusterState, call: &Invocation<'_>) -> Ap
         "swap": {"total": 8 * GIB, "used": 0, "free": 8 * GIB},
         "rootfs": {"total": ROOT_SIZE, "used": node.root_used(), "free": root_free, "avail": root_free - 5 * GIB},
         "ksm": {"shared": 0},
-        "pveversion": "pve-manager/9.2.11/14a22df3deadbeef",
+        "pveversion": format!("pve-manager/{version}/{commit}"),
         "kversion": "Linux 6.17.4-1-pve #1 SMP PREEMPT_DYNAMIC PMX 6.17.4-1",
         "current-kernel": {"sysname": "Linux", "release": "6.17.4-1-pve", "machine": "x86_64",
             "version": "#1 SMP PREEMPT_DYNAMIC PMX 6.17.4-1"},
@@ -208,15 +209,17 @@ pub(crate) fn refresh_updates(state: &mut ClusterState, call: &Invocation<'_>) -
 }
 
 /// GET /nodes/{node}/apt/versions
-pub(crate) fn list_versions(_: &mut ClusterState, _: &Invocation<'_>) -> ApiResult {
+pub(crate) fn list_versions(_: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let [release, version, _] = call.release.version();
+    let release = format!("{release}.0");
     let row = |(package, version): (&str, &str)| {
         json!({"Package": package, "OldVersion": version, "Version": version, "CurrentState": "Installed",
             "Arch": "amd64", "Origin": "Proxmox", "Priority": "optional", "Section": "admin", "Title": package,
             "Description": package})
     };
     let packages = [
-        ("proxmox-ve", "9.2.0"),
-        ("pve-manager", "9.2.11"),
+        ("proxmox-ve", release.as_str()),
+        ("pve-manager", version),
         ("pve-qemu-kvm", "10.1.2-3"),
         ("qemu-server", "9.2.6"),
         ("lxc-pve", "6.0.5-3"),
@@ -313,10 +316,11 @@ pub(crate) fn read_config(_: &mut ClusterState, call: &Invocation<'_>) -> ApiRes
 /// GET /nodes/{node}/report
 pub(crate) fn read_report(_: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
     let node = call.node();
+    let [release, version, commit] = call.release.version();
     Ok(format!(
         "==== general system info ====\n\n# hostname\n{node}\n\n# pveversion --verbose\n\
-         proxmox-ve: 9.2.0 (running kernel: 6.17.4-1-pve)\n\
-         pve-manager: 9.2.11 (running version: 9.2.11/14a22df3deadbeef)\n"
+         proxmox-ve: {release}.0 (running kernel: 6.17.4-1-pve)\n\
+         pve-manager: {version} (running version: {version}/{commit})\n"
     )
     .into())
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{ApiError, ApiResult, fail, parameter_error};
 use crate::invocation::Invocation;
+use crate::options::Release;
 use crate::state::ClusterState;
 use serde_json::{Map, Value, json};
 
@@ -12,7 +13,10 @@ fn guest_of(job: &str) -> Option<u32> {
 
 fn require_on_guest(state: &ClusterState, call: &Invocation<'_>) -> ApiResult<()> {
     let vmid = guest_of(call.text("id")).expect("a validated id of a job");
-    call.require(state, &format!("/vms/{vmid}"), "VM.Replicate")
+    match call.release {
+        Release::Pve8 => call.require(state, "/storage", "Datastore.Allocate"),
+        Release::Pve9 => call.require(state, &format!("/vms/{vmid}"), "VM.Replicate"),
+    }
 }
 
 /// Returns the jobs whose guests the caller can see.

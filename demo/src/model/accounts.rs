@@ -139,24 +139,21 @@ const PREDEFINED_ROLES: &[(&str, &[&str])] = &[
 ];
 
 /// Returns true if a node of the release has the privilege.
-fn is_privilege_of(release: Release, privilege: &str) -> bool {
+pub(crate) fn is_privilege_of(release: Release, privilege: &str) -> bool {
     match release {
         Release::Pve9 => privilege != "VM.Monitor",
         Release::Pve8 => !privilege.starts_with("VM.GuestAgent.") && privilege != "VM.Replicate",
     }
 }
 
-/// Returns every privilege of a release, in the order of a node.
-pub(crate) fn all_privileges(release: Release) -> impl Iterator<Item = &'static str> {
-    PRIVILEGES.iter().copied().filter(move |privilege| is_privilege_of(release, privilege))
+/// Returns every privilege of both releases, in the order of a node.
+pub(crate) fn all_privileges() -> impl Iterator<Item = &'static str> {
+    PRIVILEGES.iter().copied()
 }
 
-/// Returns the predefined roles of a release.
-pub(crate) fn predefined_roles(release: Release) -> BTreeMap<String, Role> {
-    let role = |privileges: &[&'static str]| Role {
-        special: true,
-        privileges: privileges.iter().copied().filter(|privilege| is_privilege_of(release, privilege)).collect(),
-    };
+/// Returns the predefined roles, with the privileges of both releases.
+pub(crate) fn predefined_roles() -> BTreeMap<String, Role> {
+    let role = |privileges: &[&'static str]| Role { special: true, privileges: privileges.iter().copied().collect() };
     PREDEFINED_ROLES.iter().map(|(id, privileges)| ((*id).into(), role(privileges))).collect()
 }
 

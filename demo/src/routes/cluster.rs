@@ -86,7 +86,7 @@ pub(super) static ROUTES: &[Route] = &[
     }))),
     get("/cluster/firewall/rules", AUDIT, &[], Handler(firewall::list_cluster_rules)),
     get("/cluster/ha", AUDIT, &[], Directory("id", &["status", "resources", "groups", "rules"])),
-    get("/cluster/ha/groups", AUDIT, &[], Refusal("cannot index groups: ha groups have been migrated to rules")),
+    get("/cluster/ha/groups", AUDIT, &[], Handler(ha::list_groups)),
     get("/cluster/ha/resources", AUDIT, &[&[optional("type", OneOf(&["ct", "vm"]))]], Handler(ha::list_resources)),
     post("/cluster/ha/resources", Privilege("/", "Sys.Console"), &[
         HA_PARAMS,

@@ -3,7 +3,6 @@
 use crate::model::accounts::{
     AUDIT, Accounts, AclEntry, FULL, Group, Role, Token, USER, User, new_secret, predefined_roles, random_key,
 };
-use crate::options::Release;
 use crate::units::DAY;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -20,7 +19,7 @@ pub(crate) struct Secrets {
 }
 
 /// Creates the accounts: the two tokens of the demo, and further ones whose secrets are random.
-pub(super) fn new_accounts(release: Release, secrets: &Secrets, now: i64) -> io::Result<Accounts> {
+pub(super) fn new_accounts(secrets: &Secrets, now: i64) -> io::Result<Accounts> {
     let user = |properties: Value| User {
         properties: properties.as_object().expect("an object of properties").clone(),
         ..User::default()
@@ -52,7 +51,7 @@ pub(super) fn new_accounts(release: Release, secrets: &Secrets, now: i64) -> io:
         ("auditors".into(), group("may look at everything", &["carol@pve"])),
         ("operators".into(), group("on call", &["alice@pve", "bob@pve"])),
     ]);
-    let mut roles = predefined_roles(release);
+    let mut roles = predefined_roles();
     let operator = ["VM.Audit", "VM.Console", "VM.PowerMgmt"];
     roles.insert("VMOperator".into(), Role { special: false, privileges: operator.into() });
     let token = |secret: String, comment: &str| Token {

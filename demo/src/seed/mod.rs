@@ -7,7 +7,7 @@ mod history;
 use crate::model::node::Node;
 use crate::model::pool::Pool;
 use crate::model::storage::Storage;
-use crate::options::Options;
+use crate::options::{Options, Release};
 use crate::state::ClusterState;
 use crate::units::{DAY, GIB};
 use accounts::Secrets;
@@ -24,8 +24,14 @@ pub(crate) fn new_cluster(options: &Options, secrets: &Secrets) -> io::Result<Cl
     state.pools.insert("stage".into(), pool("staging, may be wiped"));
     state.aliases.insert("office".into(), ("192.0.2.0/24".into(), Some("office network".into())));
     guests::add_guests(&mut state);
+    if options.release == Release::Pve8 {
+        state.ha_rules.clear();
+        let group = json!({"nodes": "pve2", "comment": "its data are near", "nofailback": 0, "restricted": 0});
+        state.ha_groups.insert("near-data".into(), group.as_object().expect("an object").clone());
+        state.ha_resources.get_mut("vm:104").expect("the resource of HA")["group"] = "near-data".into();
+    }
     history::add_history(&mut state);
-    state.accounts = accounts::new_accounts(options.release, secrets, state.seconds())?;
+    state.accounts = accounts::new_accounts(secrets, state.seconds())?;
     Ok(state)
 }
 

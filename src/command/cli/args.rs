@@ -2,10 +2,12 @@
 
 use super::limits::LimitArgs;
 use super::values::{
-    LogFormat, StringList, access_level, client_name, cluster_name, file_path, fingerprint, flag_variable,
-    listen_address, log_filter, node_address, server_url, string_list,
+    LogFormat, StringList, access_level, client_name, cluster_name, file_path, fingerprint, flag_variable, http_url,
+    listen_address, log_filter, node_address, page_url, server_url, string_list,
 };
 use crate::command::failure::Failure;
+use crate::command::http_client::HttpUrl;
+use crate::command::notify::NotifyFormat;
 use crate::command::setup::ClientKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -114,6 +116,9 @@ pub struct Cli {
     pub http: HttpArgs,
 
     #[command(flatten)]
+    pub person: PersonArgs,
+
+    #[command(flatten)]
     limits: LimitArgs,
 }
 
@@ -165,6 +170,27 @@ pub struct HttpArgs {
     pub metrics_listen: Option<SocketAddr>,
 }
 
+/// Flags about the people beside the models.
+#[derive(Args)]
+#[command(next_help_heading = "Approvals")]
+pub struct PersonArgs {
+    /// Address at which people reach the page of this server [default: that of a listener on loopback]
+    #[arg(long, env = "MCP_PAGE_URL", value_name = "URL", global = true, value_parser = page_url)]
+    pub page_url: Option<String>,
+
+    /// Loopback address on which a stdio server also serves the page and approvals, to the clients of clusters.json
+    #[arg(long, env = "MCP_PAGE_LISTEN", value_name = "HOST:PORT", global = true, value_parser = listen_address)]
+    pub page_listen: Option<SocketAddr>,
+
+    /// URL that gets a short text when a call waits for a person (the URL may hold a secret: prefer the variable)
+    #[arg(long, env = "MCP_NOTIFY_URL", value_name = "URL", global = true, value_parser = http_url)]
+    pub notify_url: Option<HttpUrl>,
+
+    /// Form of the text: ntfy, gotify, slack or json [default: guessed from the URL]
+    #[arg(long, env = "MCP_NOTIFY_FORMAT", value_name = "FORMAT", global = true, value_parser = NotifyFormat::parse)]
+    pub notify_format: Option<NotifyFormat>,
+}
+
 #[derive(Subcommand)]
 pub enum Command {
     /// Serve MCP over HTTP, as without a command
@@ -185,6 +211,9 @@ pub enum Command {
     /// Check that an audit log is unchanged: audit verify FILE
     #[command(after_help = include_str!("examples/audit.txt"))]
     Audit(AuditArgs),
+    /// List the calls of a running server that wait for a person, and approve or deny one
+    #[command(after_help = include_str!("examples/approvals.txt"))]
+    Approvals(ApprovalsArgs),
     /// Check the health of the server at --listen (for container health checks)
     #[command(after_help = include_str!("examples/health.txt"))]
     Health,
@@ -281,6 +310,41 @@ pub enum AuditAction {
         /// Audit log to check
         #[arg(value_parser = file_path())]
         file: PathBuf,
+    },
+}
+
+/// Flags of `approvals`.
+#[derive(Args)]
+pub struct ApprovalsArgs {
+    #[command(subcommand)]
+    pub action: Option<ApprovalsAction>,
+
+    /// URL of the server [default: that of --listen]
+    #[arg(long, value_name = "URL", global = true, value_parser = http_url)]
+    pub url: Option<HttpUrl>,
+
+    /// File with the token of a client with "approve": true (MCP_APPROVER_TOKEN: the token itself)
+    #[arg(long, value_name = "FILE", global = true, value_parser = file_path())]
+    pub token_file: Option<PathBuf>,
+
+    /// PEM file with the authority of the server's certificate, instead of the public ones
+    #[arg(long, value_name = "FILE", global = true, value_parser = file_path())]
+    pub ca_file: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub enum ApprovalsAction {
+    /// List the calls that wait, with all that they change
+    List,
+    /// Approve a call
+    Approve {
+        /// Id of the call
+        id: String,
+    },
+    /// Deny a call
+    Deny {
+        /// Id of the call
+        id: String,
     },
 }
 

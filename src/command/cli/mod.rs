@@ -5,6 +5,8 @@ mod limits;
 mod parse;
 mod values;
 
-pub use args::{AuditAction, Cli, Command, SetupArgs, TokenArgs, auth_token};
+pub use args::{
+    ApprovalsAction, ApprovalsArgs, AuditAction, Cli, Command, PersonArgs, SetupArgs, TokenArgs, auth_token,
+};
 pub use parse::{ParseOutcome, definition_for_help, parse};
 pub use values::LogFormat;

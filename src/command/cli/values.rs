@@ -1,5 +1,6 @@
 //! Parsers of flag values. Their errors say which values are valid and never repeat the value.
 
+use crate::command::http_client::HttpUrl;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use proxmox_mcp::base::hint::Hint;
 use proxmox_mcp::config::{self, Client, Endpoint, Fingerprint};
@@ -92,6 +93,20 @@ pub fn server_url(text: &str) -> Result<String, String> {
     }
     let separator = if rest.contains('/') { "" } else { "/" };
     Ok(if path.is_empty() { format!("{text}{separator}mcp") } else { text.to_owned() })
+}
+
+/// Parses an http or https URL of another program.
+pub fn http_url(text: &str) -> Result<HttpUrl, String> {
+    HttpUrl::parse(text).ok_or_else(|| "expected a URL such as https://example.com/path".to_owned())
+}
+
+/// Checks the URL of the page, and ends its path with a slash.
+pub fn page_url(text: &str) -> Result<String, String> {
+    let has_query = text.contains('?');
+    match HttpUrl::parse(text) {
+        Some(_) if !has_query => Ok(format!("{}/", text.trim_end_matches('/'))),
+        _ => Err("expected a URL such as https://mcp.example.com/".into()),
+    }
 }
 
 /// Parses the SHA-256 of a certificate.

@@ -156,6 +156,8 @@ fn run_pvesh(method: Method, path: &str, params: &[(&str, String)]) -> Result<St
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let message = String::from_utf8_lossy(&output.stderr);
-    let message = message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it gave no reason");
-    Err(AdminError::PveshFailed { call: format!("{verb} {path}"), message: printable(message) })
+    // A rejected parameter is named in the lines after the first.
+    let lines: Vec<_> = message.lines().map(str::trim).filter(|line| !line.is_empty()).take(5).collect();
+    let message = if lines.is_empty() { "it gave no reason".to_owned() } else { printable(&lines.join("; ")) };
+    Err(AdminError::PveshFailed { call: format!("{verb} {path}"), message })
 }

@@ -124,7 +124,11 @@ impl Target {
         endpoint: Option<&Endpoint>,
         address: &Address<'_>,
     ) -> Result<Self, Failure> {
-        let own = || Endpoint { https: true, host: facts.local_node().ip.clone(), port: DEFAULT_PORT };
+        let own = || {
+            let node = facts.local_node();
+            let host = if node.ip.is_empty() { &node.name } else { &node.ip };
+            Endpoint { https: true, host: host.clone(), port: DEFAULT_PORT }
+        };
         let endpoint = endpoint.cloned().unwrap_or_else(own);
         let admin_user = "root@pam".to_owned();
         let mut target = Self { admin, admin_user, facts, endpoint, tls: TlsEntry::Unchanged, ca: None };

@@ -106,5 +106,5 @@ pub(crate) fn need(name: &str) -> Option<usize> {
     let family = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let is_same =
         |needed: &&str| **needed == *name || family.len() < name.len() && needed.strip_suffix("[n]") == Some(family);
-    NEEDED.iter().position(|needed| is_same(needed))
+    NEEDED.iter().position(is_same)
 }

@@ -1,11 +1,11 @@
 //! An object as lines: a key and its value in a form for readers. What no reader needs is left out with a word.
 
 use crate::render::output::json_path::{pick, unquote, walk};
+use crate::render::output::key_format::KeyFormat;
 use crate::render::output::key_order::compare_keys;
 use crate::render::output::names::push_name;
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter, ResultPart};
-use crate::render::output::value_format::ValueFormat;
 use crate::render::table::{MAX_CELL_CHARS, push_single_line, strip_quotes};
 use std::fmt::Write;
 
@@ -19,7 +19,7 @@ const MAX_LEVEL: usize = 3;
 const MAX_MEMBERS: usize = 10_000;
 
 /// One member.
-struct Member<'a> {
+struct ObjectMember<'a> {
     name: String,
     raw: &'a str,
 }
@@ -33,7 +33,7 @@ pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str
                 if is_empty(raw) {
                     empty += 1;
                 } else {
-                    members.push(Member { name: unquote(key).into_owned(), raw });
+                    members.push(ObjectMember { name: unquote(key).into_owned(), raw });
                 }
                 members.len() < MAX_MEMBERS
             });
@@ -43,7 +43,7 @@ pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str
             let mut found = Vec::new();
             pick(object, fields, &mut found);
             let found = fields.iter().zip(found).filter_map(|(field, raw)| Some((field, raw?)));
-            members.extend(found.map(|(field, raw)| Member { name: field.clone(), raw }));
+            members.extend(found.map(|(field, raw)| ObjectMember { name: field.clone(), raw }));
         }
     }
     let total = members.len();
@@ -113,7 +113,7 @@ pub fn push_value(text: &mut String, key: &str, raw: &str, utc_offset: i32, leve
             false
         }
         _ => {
-            let shown = ValueFormat::for_key(key).format(key, raw, utc_offset);
+            let shown = KeyFormat::for_key(key).format(key, raw, utc_offset);
             push_single_line(text, if shown.is_empty() { "-" } else { &shown })
         }
     }
@@ -132,7 +132,7 @@ fn push_nested(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: 
     let mut members = Vec::new();
     walk(raw, &mut |key, raw| {
         if !is_empty(raw) {
-            members.push(Member { name: unquote(key).into_owned(), raw });
+            members.push(ObjectMember { name: unquote(key).into_owned(), raw });
         }
         members.len() <= MAX_NESTED
     });
@@ -163,9 +163,9 @@ fn options_are_privileges(key: &str) -> bool {
 }
 
 /// Appends the privileges on a path: first those that hold below it too.
-fn push_privileges(text: &mut String, members: &[Member<'_>]) -> bool {
-    let is_passed_on = |member: &&Member<'_>| member.raw != "0" && member.raw != "\"0\"";
-    let (below, here): (Vec<&Member<'_>>, Vec<&Member<'_>>) = members.iter().partition(is_passed_on);
+fn push_privileges(text: &mut String, members: &[ObjectMember<'_>]) -> bool {
+    let is_passed_on = |member: &&ObjectMember<'_>| member.raw != "0" && member.raw != "\"0\"";
+    let (below, here): (Vec<&ObjectMember<'_>>, Vec<&ObjectMember<'_>>) = members.iter().partition(is_passed_on);
     for (at, member) in below.iter().enumerate() {
         text.push_str(if at == 0 { "" } else { ", " });
         push_key(text, &member.name);

@@ -2,8 +2,8 @@
 
 use crate::render::labels::format_local_time;
 use crate::render::output::json_path::{parse_number, unquote, walk};
+use crate::render::output::key_format::KeyFormat;
 use crate::render::output::key_order::compare_keys;
-use crate::render::output::value_format::ValueFormat;
 use crate::render::units::push_byte_size;
 use std::fmt::Write;
 
@@ -113,14 +113,14 @@ impl Series {
 
     fn format(&self, number: f64) -> String {
         let mut text = String::new();
-        match ValueFormat::for_key(&self.name) {
+        match KeyFormat::for_key(&self.name) {
             _ if RATES.contains(&self.name.as_str()) => {
                 push_byte_size(&mut text, number);
                 text.push_str("/s");
             }
-            ValueFormat::Bytes => push_byte_size(&mut text, number),
-            ValueFormat::Fraction => drop(write!(text, "{:.1}%", number * 100.0)),
-            ValueFormat::Percent => drop(write!(text, "{number:.1}%")),
+            KeyFormat::Bytes => push_byte_size(&mut text, number),
+            KeyFormat::Fraction => drop(write!(text, "{:.1}%", number * 100.0)),
+            KeyFormat::Percent => drop(write!(text, "{number:.1}%")),
             _ if number.fract() == 0.0 => drop(write!(text, "{number}")),
             _ => drop(write!(text, "{number:.2}")),
         }

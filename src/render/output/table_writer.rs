@@ -3,13 +3,13 @@
 use crate::base::json_scan::find_member;
 use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{pick, unquote, walk};
+use crate::render::output::key_format::KeyFormat;
 use crate::render::output::key_order::compare_keys;
 use crate::render::output::names::push_names;
 use crate::render::output::object_writer::{cell, is_empty};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter};
 use crate::render::output::rows::{RowCounts, note_row_counts, select};
-use crate::render::output::value_format::ValueFormat;
 use crate::render::table::{MAX_CELL_CHARS, MAX_ROWS, push_single_line, strip_quotes};
 use std::borrow::Cow;
 
@@ -67,7 +67,7 @@ impl<'p> TableWriter<'p> {
 }
 
 /// Returns a value as a cell.
-fn format_cell<'r>(format: ValueFormat, key: &str, raw: Option<&'r str>, utc_offset: i32) -> Cow<'r, str> {
+fn format_cell<'r>(format: KeyFormat, key: &str, raw: Option<&'r str>, utc_offset: i32) -> Cow<'r, str> {
     match raw {
         None => Cow::Borrowed(""),
         Some(raw) if raw.starts_with(['{', '[']) && !is_empty(raw) => Cow::Owned(cell(key, raw, utc_offset)),
@@ -137,7 +137,7 @@ pub fn write_list(
     let mut table = TableWriter::new(page);
     let header = columns.iter().map(String::as_str).chain(has_plain_rows.then_some("value"));
     table.write_line(&mut header.map(Cow::Borrowed));
-    let formats: Vec<ValueFormat> = columns.iter().map(|column| ValueFormat::for_key(column)).collect();
+    let formats: Vec<KeyFormat> = columns.iter().map(|column| KeyFormat::for_key(column)).collect();
     let mut found = Vec::new();
     for row in &rows {
         if table.full {
@@ -154,7 +154,7 @@ pub fn write_list(
             raw => format_cell(*format, column, *raw, options.utc_offset),
         });
         let plain = has_plain_rows.then(|| Some(*row).filter(|row| !row.starts_with('{')));
-        let plain = plain.map(|raw| format_cell(ValueFormat::Plain, "", raw, options.utc_offset));
+        let plain = plain.map(|raw| format_cell(KeyFormat::Plain, "", raw, options.utc_offset));
         table.write_row(&mut cells.chain(plain));
     }
     let TableWriter { row_count, full, has_cut_cells, .. } = table;

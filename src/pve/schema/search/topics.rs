@@ -18,7 +18,7 @@ const MAX_OPERATIONS: usize = 3;
 /// The words of a topic that hardly fits by accident.
 const CERTAIN_WORDS: usize = 3;
 
-struct Topic {
+struct SearchTopic {
     /// One stem of each group must be in the query.
     groups: Vec<Vec<String>>,
     /// No stem of these may be in the query.
@@ -35,7 +35,7 @@ const PREFIXES: [(&str, &str); 4] = [
     ("node/", "/nodes/{node}/"),
 ];
 
-impl Topic {
+impl SearchTopic {
     fn parse(names: &HashMap<&'static str, &'static str>, line: &'static str) -> Self {
         let mut columns = line.split('\t');
         let mut column = || columns.next().expect("words, sentence, operations");
@@ -69,11 +69,11 @@ impl Topic {
 }
 
 /// Returns the topics of a query, the one with the most words first.
-fn find_topics(query: &str) -> Vec<&'static Topic> {
-    static ALL: LazyLock<Vec<Topic>> = LazyLock::new(|| {
+fn find_topics(query: &str) -> Vec<&'static SearchTopic> {
+    static ALL: LazyLock<Vec<SearchTopic>> = LazyLock::new(|| {
         let (names, lines): (Vec<&str>, Vec<&str>) = TOPICS.lines().partition(|line| line.starts_with('='));
         let names = names.into_iter().map(|line| line[1..].split_once('\t').expect("a name and words")).collect();
-        let mut topics: Vec<Topic> = lines.into_iter().map(|line| Topic::parse(&names, line)).collect();
+        let mut topics: Vec<SearchTopic> = lines.into_iter().map(|line| SearchTopic::parse(&names, line)).collect();
         topics.sort_by_key(|topic| std::cmp::Reverse(topic.groups.len()));
         topics
     });
@@ -120,7 +120,7 @@ mod tests {
         let names: HashMap<&str, &str> =
             TOPICS.lines().filter_map(|line| line.strip_prefix('=')?.split_once('\t')).collect();
         for line in TOPICS.lines().filter(|line| !line.starts_with('=')) {
-            let topic = Topic::parse(&names, line);
+            let topic = SearchTopic::parse(&names, line);
             assert!(!topic.operations.is_empty(), "{line}");
             for (method, template) in &topic.operations {
                 let exists = embedded_schema().operations().any(|o| o.method() == *method && o.template() == *template);

@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 /// The form of the values of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ValueFormat {
+pub enum KeyFormat {
     Plain,
     /// Seconds since 1970.
     Time,
@@ -156,7 +156,7 @@ const FLAGS: &[&str] = &[
     "nodes_online",
 ];
 
-impl ValueFormat {
+impl KeyFormat {
     /// Returns the format of the values of a key. A path of keys has that of its last one.
     pub fn for_key(key: &str) -> Self {
         if key == "ksm.shared" {
@@ -236,7 +236,7 @@ pub fn has_times(data: &str) -> bool {
     let mut rows = 0;
     let mut found = false;
     let mut check = |key: &str, value: &str| {
-        found |= key.starts_with('"') && ValueFormat::is_time(&unquote(key)) && parse_number(value).is_some();
+        found |= key.starts_with('"') && KeyFormat::is_time(&unquote(key)) && parse_number(value).is_some();
         !found
     };
     match data.bytes().next() {
@@ -287,9 +287,9 @@ mod tests {
             ("ksm.shared", "0", "0"),
             ("memory.used", "30156786246", "28.09GiB"),
         ] {
-            assert_eq!(ValueFormat::for_key(key).format(key, raw, 0), text, "{key} {raw}");
+            assert_eq!(KeyFormat::for_key(key).format(key, raw, 0), text, "{key} {raw}");
         }
-        assert_eq!(ValueFormat::Time.format("time", "1795856078", 3_600), "2026-11-28T09:54:38+01:00");
+        assert_eq!(KeyFormat::Time.format("time", "1795856078", 3_600), "2026-11-28T09:54:38+01:00");
     }
 
     #[test]
