@@ -1,5 +1,6 @@
 // The checks of the page, each with a browser of its own.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,19 +10,21 @@ import { comparePicture } from "./pictures.mjs";
 import { withServer } from "./server.mjs";
 
 const TOKEN = "page-0123456789abcdef0123456789abcdef";
+const ADA = "ada-0123456789abcdef0123456789abcdef0";
+const GUEST = "guest-0123456789abcdef0123456789abcdef";
 // How long a check waits for something to appear, on a busy machine.
 const PATIENCE = 30_000;
 
 const withDemo = (binary, use, args = []) => withServer(binary, ["--demo", ...args], { MCP_AUTH_TOKEN: TOKEN }, use);
 
-// Runs `use(url)` with a server of one fake node.
-async function withFakeNode(binary, node, use) {
+// Runs `use(url)` with a server of one fake node. `clients` are entries of clusters.json by name.
+async function withFakeNode(binary, node, use, { cluster = {}, clients } = {}) {
   await withNode(node, async (nodeUrl) => {
     const folder = await mkdtemp(join(tmpdir(), "proxmox-mcp-page-"));
     try {
       const config = join(folder, "clusters.json");
-      await writeFile(config, JSON.stringify({ clusters: { fake: CLUSTER(nodeUrl) } }), { mode: 0o600 });
-      await withServer(binary, ["--config", config], { MCP_AUTH_TOKEN: TOKEN }, use);
+      await writeFile(config, JSON.stringify({ clusters: { fake: { ...CLUSTER(nodeUrl), ...cluster } }, clients }), { mode: 0o600 });
+      await withServer(binary, ["--config", config], clients ? {} : { MCP_AUTH_TOKEN: TOKEN }, use);
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
@@ -149,6 +152,36 @@ export const CHECKS = {
       assert.equal(await one.evaluate(() => window.wasAttacked), undefined);
       assert.deepEqual([...one.errors, ...two.errors], []);
     });
+  },
+
+  async "a call of an agent is approved on the page by another client"({ browser, binary }) {
+    const changes = [];
+    const entry = (token, more) => ({ token_sha256: createHash("sha256").update(token).digest("hex"), access: "full", ...more });
+    const clients = { agent: entry(TOKEN, { approve: true }), ada: entry(ADA, { approve: true }), guest: entry(GUEST) };
+    await withFakeNode(binary, { guests: 4, changes }, async (url) => {
+      const ask = () => callTool(url, "proxmox_api_call", { method: "DELETE", path: "/nodes/alpha1/qemu/101" }, true);
+      const [ada, own, guest] = [await signIn(browser, url, ADA), await signIn(browser, url), await signIn(browser, url, GUEST)];
+      await ada.getByRole("button", { name: "Approvals (0)" }).click();
+      await guest.getByText("nodes online").first().waitFor();
+      assert.equal(await guest.getByRole("button", { name: /^Approvals/ }).count(), 0);
+      await ask();
+      await own.getByRole("button", { name: "Approvals (1)" }).click();
+      await own.getByText("Your own client asked for this call").waitFor();
+      assert.equal(await own.getByRole("button", { name: /^Approve call/ }).count(), 0);
+      await ada.getByRole("button", { name: /^Deny call/ }).click();
+      await ada.getByText("No call waits for approval.").waitFor();
+      assert.deepEqual(changes, []);
+      await ask();
+      await ask();
+      await ada.getByRole("button", { name: /^Approve call/ }).click();
+      await ada.getByText("Approved by ada").waitFor();
+      assert.deepEqual(changes, []);
+      await ask();
+      assert.equal(changes.length, 1, changes.join());
+      assert.match(changes[0], /^DELETE .*\/qemu\/101/);
+      await ada.getByText("No call waits for approval.").waitFor();
+      assert.deepEqual([...ada.errors, ...own.errors, ...guest.errors], []);
+    }, { cluster: { confirm_by: "operator" }, clients });
   },
 
   async "a wrong token is refused and not kept"({ browser, binary }) {
@@ -321,14 +354,14 @@ export const CHECKS = {
   },
 };
 
-// Calls a tool as a client of its own.
-async function callTool(url, name, args) {
+// Calls a tool as the client of the token. A call that waits for an approval is a result with an error.
+async function callTool(url, name, args, mayFail) {
   const response = await fetch(url + "/mcp", {
     method: "POST",
     headers: { Authorization: `Bearer ${TOKEN}`, "Content-Type": "application/json", Accept: "application/json" },
     body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params: { name, arguments: args } }),
   });
   const answer = await response.json();
-  assert.ok(!answer.result?.isError && !answer.error, JSON.stringify(answer));
+  assert.ok(mayFail || (!answer.result?.isError && !answer.error), JSON.stringify(answer));
   return answer.result;
 }

@@ -41,10 +41,16 @@ function answers(guests, text) {
   };
 }
 
-// Runs `use(url)` with a node.
-export async function withNode({ guests, text = "" }, use) {
+// Runs `use(url)` with a node. `changes` gets each request that is no read.
+export async function withNode({ guests, text = "", changes = [] }, use) {
   const known = answers(guests, text);
   const server = createServer((request, response) => {
+    if (request.method !== "GET") {
+      changes.push(`${request.method} ${request.url}`);
+      response.setHeader("Content-Type", "application/json;charset=UTF-8");
+      response.end(JSON.stringify({ data: "UPID:alpha1:00000446:15419EB0:6B0AAC43:qmdestroy:101:ci@pve!page:" }));
+      return;
+    }
     const path = decodeURIComponent(request.url.split("?")[0]).replace("/api2/json", "");
     const query = new URLSearchParams(request.url.split("?")[1]);
     const isKnown = request.headers.authorization === `PVEAPIToken=${TOKEN}`;
