@@ -44,7 +44,11 @@ pub fn tool_state(
 
 /// Returns the protocol core with all tools.
 pub fn mcp_server(cli: &Cli, tools: &Arc<ToolState>) -> Result<Arc<mcp::McpServer>, Failure> {
-    let server = mcp::McpServer::new(tools::catalog(tools)).map_err(|_| Failure::no_random_bytes())?;
+    let mut catalog = tools::catalog(tools);
+    if cli.no_page {
+        catalog.page = None;
+    }
+    let server = mcp::McpServer::new(catalog).map_err(|_| Failure::no_random_bytes())?;
     Ok(Arc::new(server.with_slow_call(cli.limits().slow_call).with_structured(cli.structured)))
 }
 

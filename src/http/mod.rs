@@ -36,6 +36,7 @@ mod log_throttle;
 mod metrics;
 mod monitor;
 mod oauth_probe;
+mod page;
 mod posted_calls;
 mod proxy_sign;
 mod quota;

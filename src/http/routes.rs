@@ -5,7 +5,7 @@ use super::oauth_probe::{self, is_oauth_path};
 use super::request::{HttpRequest, RouteOutcome};
 use super::response::HttpResponse;
 use super::state::HttpState;
-use super::{approvals, health, metrics, sse, streamable};
+use super::{approvals, health, metrics, page, sse, streamable};
 use std::sync::Arc;
 use tiny_http::Method;
 
@@ -14,45 +14,95 @@ pub struct Route {
     pub method: Method,
     /// The whole path, matched without decoding. A single slash may follow it.
     pub path: &'static str,
-    /// True if the route needs no client token and answers every Host.
-    public: bool,
+    access: RouteAccess,
     roles: &'static [ListenerRole],
     /// Runs on the connection's thread, after all checks passed and the body is read.
     pub handler: fn(&Arc<HttpState>, &mut HttpRequest<'_>) -> RouteOutcome,
+}
+
+/// The checks before a route.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RouteAccess {
+    /// The Host must be allowed, and the token must be a client's.
+    Token,
+    /// The Host must be allowed.
+    Host,
+    /// The route answers every caller.
+    Everyone,
 }
 
 const MCP_ROLES: &[ListenerRole] = &[ListenerRole::Mcp, ListenerRole::McpAndMetrics];
 const METRICS_ROLES: &[ListenerRole] = &[ListenerRole::McpAndMetrics, ListenerRole::Metrics];
 const ALL_ROLES: &[ListenerRole] = &[ListenerRole::Mcp, ListenerRole::McpAndMetrics, ListenerRole::Metrics];
 
-static ROUTES: [Route; 8] = [
-    Route { method: Method::Post, path: "/mcp", public: false, roles: MCP_ROLES, handler: streamable::handle_post },
-    Route { method: Method::Get, path: "/sse", public: false, roles: MCP_ROLES, handler: sse::open_session },
-    Route { method: Method::Post, path: "/messages", public: false, roles: MCP_ROLES, handler: sse::handle_post },
-    Route { method: Method::Get, path: "/approvals", public: false, roles: MCP_ROLES, handler: approvals::handle_list },
+static ROUTES: [Route; 9] = [
+    Route {
+        method: Method::Post,
+        path: "/mcp",
+        access: RouteAccess::Token,
+        roles: MCP_ROLES,
+        handler: streamable::handle_post,
+    },
+    Route {
+        method: Method::Get,
+        path: "/sse",
+        access: RouteAccess::Token,
+        roles: MCP_ROLES,
+        handler: sse::open_session,
+    },
+    Route {
+        method: Method::Post,
+        path: "/messages",
+        access: RouteAccess::Token,
+        roles: MCP_ROLES,
+        handler: sse::handle_post,
+    },
+    Route {
+        method: Method::Get,
+        path: "/approvals",
+        access: RouteAccess::Token,
+        roles: MCP_ROLES,
+        handler: approvals::handle_list,
+    },
     Route {
         method: Method::Post,
         path: "/approvals",
-        public: false,
+        access: RouteAccess::Token,
         roles: MCP_ROLES,
         handler: approvals::handle_decision,
     },
     Route {
         method: Method::Get,
         path: "/healthz",
-        public: true,
+        access: RouteAccess::Everyone,
         roles: ALL_ROLES,
         handler: |_, _| HttpResponse::text(200, "ok").into(),
     },
-    Route { method: Method::Get, path: "/readyz", public: false, roles: ALL_ROLES, handler: health::handle_readyz },
+    Route {
+        method: Method::Get,
+        path: "/readyz",
+        access: RouteAccess::Token,
+        roles: ALL_ROLES,
+        handler: health::handle_readyz,
+    },
     Route {
         method: Method::Get,
         path: "/metrics",
-        public: false,
+        access: RouteAccess::Token,
         roles: METRICS_ROLES,
         handler: metrics::handle_metrics,
     },
+    // The page holds nothing of a cluster. It asks its reader for a token.
+    Route {
+        method: Method::Get,
+        path: PAGE_PATH,
+        access: RouteAccess::Host,
+        roles: MCP_ROLES,
+        handler: page::handle_get,
+    },
 ];
+
+const PAGE_PATH: &str = "/";
 
 /// The paths of [`ROUTES`] in the same order. The metrics count requests by this index.
 pub static PATHS: [&str; ROUTES.len()] = {
@@ -73,7 +123,7 @@ pub fn route_index(path: &str) -> usize {
 
 /// Removes one slash from the end. Clients and proxies add it to the address that a user gave them.
 fn without_final_slash(path: &str) -> &str {
-    path.strip_suffix('/').unwrap_or(path)
+    path.strip_suffix('/').filter(|rest| rest.len() > 1).unwrap_or(path)
 }
 
 impl Route {
@@ -92,12 +142,12 @@ fn routes_at(role: ListenerRole, path: &str) -> impl Iterator<Item = &'static Ro
 /// Returns true if a path needs a client token. An unknown path needs none: a client that gets a 401 probes the OAuth
 /// paths, and must see that the server has none.
 pub fn requires_token(role: ListenerRole, path: &str) -> bool {
-    routes_at(role, path).any(|route| !route.public)
+    routes_at(role, path).any(|route| route.access == RouteAccess::Token)
 }
 
 /// Returns true if a path answers every caller.
 pub fn is_public(role: ListenerRole, path: &str) -> bool {
-    routes_at(role, path).any(|route| route.public)
+    routes_at(role, path).any(|route| route.access == RouteAccess::Everyone)
 }
 
 /// Returns true if a path is for monitoring. A server with all connections in use still answers it.
@@ -116,7 +166,8 @@ pub fn find_route(role: ListenerRole, method: &Method, path: &str) -> Result<&'s
         allowed.push(route.method.as_str());
         allowed.extend(route.is_for_monitoring().then_some("HEAD"));
     }
-    if allowed.is_empty() {
+    // A client with the address of the server alone posts to it, and must see that MCP has another path.
+    if allowed.is_empty() || path == PAGE_PATH {
         return Err(match role {
             ListenerRole::Mcp | ListenerRole::McpAndMetrics if is_oauth_path(path) => oauth_probe::not_found(),
             _ => role.not_found(),
@@ -137,7 +188,7 @@ mod tests {
             assert_eq!(find_route(role, &method, "/healthz").ok().map(|route| route.path), Some("/healthz"));
         }
         for route in &ROUTES {
-            let path = format!("{}/", route.path);
+            let path = if route.path == PAGE_PATH { PAGE_PATH.to_owned() } else { format!("{}/", route.path) };
             assert_eq!(find_route(role, &route.method, &path).ok().map(|found| found.path), Some(route.path));
             assert_eq!(PATHS.get(route_index(&path)), Some(&route.path));
         }
@@ -154,7 +205,7 @@ mod tests {
             (Method::Get, "/sse/x", 404, ""),
             (Method::Get, "//", 404, ""),
             (Method::Get, "/%73se", 404, ""),
-            (Method::Get, "/", 404, ""),
+            (Method::Post, "/", 404, ""),
         ] {
             let response = find_route(role, &method, path).err().expect(path);
             let mut head = Vec::new();
@@ -173,6 +224,7 @@ mod tests {
             (ListenerRole::McpAndMetrics, "/metrics", true),
             (ListenerRole::McpAndMetrics, "/approvals", true),
             (ListenerRole::McpAndMetrics, "/healthz", false),
+            (ListenerRole::McpAndMetrics, "/", false),
             (ListenerRole::McpAndMetrics, "/.well-known/x", false),
             (ListenerRole::Mcp, "/mcp", true),
             (ListenerRole::Mcp, "/readyz", true),
@@ -187,9 +239,19 @@ mod tests {
     }
 
     #[test]
+    fn the_page_checks_the_host_and_health_does_not() {
+        for (path, expected) in [("/", false), ("/mcp", false), ("/readyz", false), ("/healthz", true)] {
+            assert_eq!(is_public(ListenerRole::Mcp, path), expected, "{path}");
+        }
+    }
+
+    #[test]
     fn a_port_serves_what_it_is_for() {
         for (role, paths) in [
-            (ListenerRole::Mcp, &["/mcp", "/sse", "/messages", "/approvals", "/approvals", "/healthz", "/readyz"][..]),
+            (
+                ListenerRole::Mcp,
+                &["/mcp", "/sse", "/messages", "/approvals", "/approvals", "/healthz", "/readyz", "/"][..],
+            ),
             (ListenerRole::Metrics, &["/healthz", "/readyz", "/metrics"]),
             (ListenerRole::McpAndMetrics, &PATHS),
         ] {

@@ -1,6 +1,7 @@
 //! Streamable HTTP: one endpoint, `POST /mcp`, for both eras of the protocol (2025-03-26 to 2026-07-28).
 //!
-//! There are no sessions, so any replica can answer any request. A request runs on its connection's thread and its
+//! There are no sessions, so any replica can answer any request. A legacy client that shows views gets a session id all
+//! the same, which only says so. A request runs on its connection's thread and its
 //! response is one JSON document. If the call sends a notification first (progress, log messages) or takes longer than
 //! `stream_delay`, the response becomes an event stream, which ends with the connection.
 
@@ -14,9 +15,11 @@ use super::response::HttpResponse;
 use super::state::HttpState;
 use crate::base::cancel::{CancelReason, CancelToken};
 use crate::mcp::context::Caller;
+use crate::mcp::in_flight::InFlightCalls;
 use crate::mcp::message::{self, INVALID_REQUEST, InvalidMessage, MAX_BATCH, Message, RequestParams, RpcRequest};
 use crate::mcp::modern::{self, McpHeaders};
 use crate::mcp::{self, ProtocolEra, TransportContext};
+use ring::rand::{SecureRandom, SystemRandom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -67,12 +70,23 @@ fn handle_call(
 ) -> RouteOutcome {
     let caller = &request.caller;
     let era = if params.claimed_version().is_some() { ProtocolEra::Modern } else { ProtocolEra::Legacy };
+    let session = InFlightCalls::new();
+    let has_view_session =
+        request.header("mcp-session-id").is_some_and(|id| id.starts_with(VIEW_SESSION_PREFIX.as_bytes()));
+    session.set_has_ui(has_view_session);
+    let calls = (era == ProtocolEra::Legacy).then_some(&session);
     if !message.may_take_long() {
         let cancel = CancelToken::new().with_memory(request.memory.clone());
-        let transport = TransportContext { caller, calls: None, cancel, notify: &|_| () };
-        return match state.mcp.handle_request(message, Ok(params), &transport) {
+        let transport = TransportContext { caller, calls, cancel, notify: &|_| () };
+        let outcome = match state.mcp.handle_request(message, Ok(params), &transport) {
             Some(response) => send_response(state, request, era, accepts, response),
             None => RouteOutcome::Sent,
+        };
+        return match outcome {
+            RouteOutcome::Response(response) if session.has_ui() && !has_view_session => {
+                response.with_header("Mcp-Session-Id", new_view_session_id()).into()
+            }
+            outcome => outcome,
         };
     }
     let registered = (era == ProtocolEra::Legacy).then(|| state.posted_calls.register(caller, message.id()));
@@ -92,7 +106,7 @@ fn handle_call(
             cancel.cancel(CancelReason::ClientGone);
         }
     };
-    let transport = TransportContext { caller, calls: None, cancel: cancel.clone(), notify: &notify };
+    let transport = TransportContext { caller, calls, cancel: cancel.clone(), notify: &notify };
     let response = state.mcp.handle_request(message, Ok(params), &transport);
     match (response, monitored.started_stream()) {
         // A client that cancelled by a notification keeps its connection.
@@ -108,6 +122,18 @@ fn handle_call(
             send_response(state, request, era, accepts, response)
         }
     }
+}
+
+/// Start of the session ids of clients that show views.
+const VIEW_SESSION_PREFIX: &str = "views-";
+
+/// Returns a session id (2025-11-25, Session Management) for a client that shows views. The server keeps no session: the
+/// client repeats the id, and its start tells what the client said in `initialize`.
+fn new_view_session_id() -> String {
+    let mut random = [0; 16];
+    // The id grants nothing, so one without random bytes does no harm.
+    let _ = SystemRandom::new().fill(&mut random);
+    format!("{VIEW_SESSION_PREFIX}{:032x}", u128::from_be_bytes(random))
 }
 
 /// Returns the reason of a cancellation by the end of the connection. In the older eras a lost connection does not cancel

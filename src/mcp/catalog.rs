@@ -1,7 +1,7 @@
 //! The offer of a server, as data: tools, resources, prompts and completion.
 
 use super::arguments::{self, InvalidArguments, ToolArguments, ToolParameter, UnknownArguments};
-use super::content::{Content, ResourceContents};
+use super::content::{Content, ResourceContents, ResourceData};
 use super::context::CallContext;
 use super::error::RpcError;
 use super::protocol::{ProtocolEra, TASKS_EXTENSION};
@@ -26,6 +26,8 @@ pub struct Catalog {
     pub completion: Option<CompletionHandler>,
     /// Follows the tasks that calls of tools continue as.
     pub tasks: Option<TaskHandlers>,
+    /// The page for people.
+    pub page: Option<Page>,
     /// True if tools send log messages to clients (the capability `logging`).
     pub logging: bool,
 }
@@ -41,6 +43,34 @@ pub struct ServerInfo {
     /// Purpose for people. Empty if there is none.
     pub description: &'static str,
     pub icons: &'static [Icon],
+}
+
+/// A page for people: HTTP serves it, and clients show it as a view (MCP Apps).
+pub struct Page {
+    /// URI of the view, `ui://…`.
+    pub uri: &'static str,
+    /// The whole document, without a request for anything else.
+    pub html: &'static str,
+    /// The only script and style that it has, as sources of a Content-Security-Policy: `'sha256-…'`.
+    pub script_source: String,
+    pub style_source: String,
+    /// Names of the tools whose results the view shows.
+    pub tools: &'static [&'static str],
+}
+
+impl Page {
+    /// Media type of a view (MCP Apps 2026-01-26, UI Resource Format).
+    const MIME: &'static str = "text/html;profile=mcp-app";
+
+    /// Returns the members of `_meta` that name the view. The second is the form of older clients.
+    pub(super) fn meta(&self) -> Map<String, Value> {
+        let members = [("ui", json!({"resourceUri": self.uri})), ("ui/resourceUri", self.uri.into())];
+        members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    pub(super) fn contents(&self) -> ResourceContents {
+        ResourceContents { uri: self.uri.into(), mime: Self::MIME, data: ResourceData::Text(self.html.into()) }
+    }
 }
 
 /// An icon that clients show beside the name.
@@ -115,6 +145,8 @@ pub struct ToolOutput {
     /// The content as the JSON text of an object, for programs. It is sent to a client that asks for it
     /// ([`CallContext::wants_structured`]), with the notes.
     pub structured: Option<String>,
+    /// True if the page shows this output better than text does.
+    pub shows_page: bool,
 }
 
 impl ToolOutput {

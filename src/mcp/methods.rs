@@ -3,8 +3,8 @@
 use super::arguments::ParameterKind;
 use super::call_span::CallSpan;
 use super::catalog::{
-    CompletionHandler, CompletionReference, CompletionRequest, InputRequired, Resource, ResourceError, Resources, Tool,
-    ToolError, ToolInput, ToolOutput,
+    CompletionHandler, CompletionReference, CompletionRequest, InputRequired, Page, Resource, ResourceError, Resources,
+    Tool, ToolError, ToolInput, ToolOutput,
 };
 use super::content::Content;
 use super::context::{CallContext, TransportContext};
@@ -47,6 +47,7 @@ pub(super) fn dispatch(request_context: &RequestContext<'_>) -> Result<Vec<u8>, 
     let list = |entries: &[u8]| encode_list(request_context, entries, ResultCaching::UntilRestart);
     match (request.method.as_ref(), &catalog.resources, &catalog.completion) {
         ("tools/call", ..) => call_tool(request_context),
+        ("tools/list", ..) if shows_views(request_context)? => list(&server.view_tool_list),
         ("tools/list", ..) => list(&server.tool_list),
         ("resources/list", Some(resources), _) => list_resources(request_context, resources),
         ("resources/templates/list", Some(_), _) => list(&server.template_list),
@@ -111,7 +112,26 @@ fn call_tool(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> 
         Err(error) => return encode_tool_error(request_context, &context, error),
     };
     span.failed.set(failed);
-    Ok(request.encode_result(|out| write_tool_result(out, request_context, output, failed, wants_structured)))
+    let page = match shows_views(request_context)? {
+        true => server.catalog.page.as_ref().filter(|page| output.shows_page || page.tools.contains(&tool.name)),
+        false => None,
+    };
+    Ok(request.encode_result(|out| {
+        let ending = match (failed, page) {
+            (true, _) => ResultEnding::Failed,
+            (false, Some(page)) => ResultEnding::Shown(page),
+            (false, None) => ResultEnding::Complete,
+        };
+        write_tool_result(out, request_context, output, ending, wants_structured);
+    }))
+}
+
+/// The end of a tool's result.
+pub(super) enum ResultEnding<'a> {
+    Complete,
+    /// A view shows the result.
+    Shown(&'a Page),
+    Failed,
 }
 
 /// Appends the result of a tool.
@@ -119,7 +139,7 @@ pub(super) fn write_tool_result(
     out: &mut Vec<u8>,
     request_context: &RequestContext<'_>,
     mut output: ToolOutput,
-    failed: bool,
+    ending: ResultEnding<'_>,
     wants_structured: bool,
 ) {
     let RequestContext { server, era, span, .. } = *request_context;
@@ -139,17 +159,26 @@ pub(super) fn write_tool_result(
         out.extend_from_slice(structured.as_bytes());
         out[start..].iter_mut().for_each(|byte| *byte = replace_line_end(*byte));
     }
-    if failed {
-        out.extend_from_slice(br#","isError":true"#);
-        out.extend_from_slice(server.failed_result_tail(era, &span.id).as_bytes());
-    } else {
-        out.extend_from_slice(server.result_tail(era, ResultCaching::Undefined));
+    match ending {
+        ResultEnding::Complete => out.extend_from_slice(server.result_tail(era, ResultCaching::Undefined)),
+        ResultEnding::Shown(page) => out.extend_from_slice(server.view_result_tail(era, page).as_bytes()),
+        ResultEnding::Failed => {
+            out.extend_from_slice(br#","isError":true"#);
+            out.extend_from_slice(server.failed_result_tail(era, &span.id).as_bytes());
+        }
     }
 }
 
 fn read_resource(request_context: &RequestContext<'_>, resources: &Resources) -> Result<Vec<u8>, RpcError> {
     let RequestContext { server, era, request, params, .. } = *request_context;
     let uri = require("uri", params.uri.as_deref(), "the resource to read")?;
+    if let Some(page) = server.catalog.page.as_ref().filter(|page| page.uri == uri) {
+        return Ok(request.encode_result(|out| {
+            out.extend_from_slice(br#"{"contents":"#);
+            write_array(out, &[page.contents()], |out, contents| contents.write(out));
+            out.extend_from_slice(server.result_tail(era, ResultCaching::UntilRestart));
+        }));
+    }
     let context = build_call_context(request_context, uri)?;
     match (resources.read)(&context, uri) {
         Ok(contents) => Ok(request.encode_result(|out| {
@@ -288,7 +317,7 @@ pub(super) fn build_call_context<'a>(
     let wants_structured = server.sends_structured
         || transport.caller.client.structured
         || capabilities.as_ref().is_some_and(declares_ui)
-        || era == ProtocolEra::Legacy && transport.calls.is_some_and(InFlightCalls::has_ui);
+        || session_shows_views(request_context);
     let mut context = CallContext {
         caller: transport.caller,
         id: span.id,
@@ -354,6 +383,24 @@ pub(super) fn require<'a>(name: &str, value: Option<&'a str>, expected: &str) ->
 
 fn unknown_name(kind: &'static str, name: &str, known: impl Iterator<Item = &'static str>) -> RpcError {
     RpcError::UnknownName { kind, name: shorten(name).into_owned(), known: known.collect() }
+}
+
+/// Returns true if the client shows views.
+fn shows_views(request_context: &RequestContext<'_>) -> Result<bool, RpcError> {
+    let RequestContext { era, params, transport, .. } = *request_context;
+    match (era, params.meta.capabilities) {
+        (ProtocolEra::Legacy, _) => Ok(session_shows_views(request_context)),
+        (ProtocolEra::Modern, None) => Ok(false),
+        (ProtocolEra::Modern, raw) => {
+            Ok(declares_ui(&parse_object(raw, "clientCapabilities", transport.cancel.memory())?.into()))
+        }
+    }
+}
+
+/// Returns true if a legacy client said at the start of its session that it shows views.
+fn session_shows_views(request_context: &RequestContext<'_>) -> bool {
+    let RequestContext { era, transport, .. } = *request_context;
+    era == ProtocolEra::Legacy && transport.calls.is_some_and(InFlightCalls::has_ui)
 }
 
 /// Returns true if the capabilities of a client have the extension for user interfaces (MCP Apps). The JSON of a result

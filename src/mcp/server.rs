@@ -1,7 +1,7 @@
 //! The server: it answers one message at a time, for every transport and connection at once.
 
 use super::call_span::{self, CallSpan};
-use super::catalog::Catalog;
+use super::catalog::{Catalog, Page};
 use super::context::{Caller, TransportContext};
 use super::error::RpcError;
 use super::in_flight::InFlightCalls;
@@ -52,6 +52,10 @@ impl McpServer {
     pub fn with_structured(mut self, sends_structured: bool) -> Self {
         self.state.sends_structured = sends_structured;
         self
+    }
+
+    pub fn page(&self) -> Option<&Page> {
+        self.state.catalog.page.as_ref()
     }
 
     pub fn metrics(&self) -> &Arc<Metrics> {

@@ -1,6 +1,6 @@
 //! The state that all requests of one server share.
 
-use super::catalog::{Catalog, Prompt, ResourceTemplate, ServerInfo, Tool};
+use super::catalog::{Catalog, Page, Prompt, ResourceTemplate, ServerInfo, Tool};
 use super::protocol::ProtocolEra;
 use super::running_calls::RunningCalls;
 use super::sealed_state::StateSealer;
@@ -37,6 +37,8 @@ pub(super) struct ServerState {
     pub task_ids: TaskIdSealer,
     /// Results of the list methods, without their ends.
     pub tool_list: Vec<u8>,
+    /// The list of tools for clients that show views.
+    pub view_tool_list: Vec<u8>,
     pub template_list: Vec<u8>,
     pub prompt_list: Vec<u8>,
     /// Capabilities to announce in each era.
@@ -87,6 +89,15 @@ impl ServerState {
             sealer: StateSealer::new(&key),
             task_ids: TaskIdSealer::new(&key),
             tool_list: encode_list("tools", &catalog.tools, Tool::definition),
+            view_tool_list: encode_list("tools", &catalog.tools, |tool| {
+                let mut definition = tool.definition();
+                if let Some(page) = catalog.page.as_ref().filter(|page| page.tools.contains(&tool.name)) {
+                    for (name, value) in page.meta() {
+                        definition["_meta"][name] = value;
+                    }
+                }
+                definition
+            }),
             template_list: encode_list(
                 "resourceTemplates",
                 catalog.resources.as_ref().map_or(&[], |resources| &resources.templates),
@@ -132,6 +143,19 @@ impl ServerState {
         }
     }
 
+    /// Returns the same for the result of a tool that the page shows, with the name of its view.
+    pub fn view_result_tail(&self, era: ProtocolEra, page: &Page) -> String {
+        let mut meta = page.meta();
+        let kind = match era {
+            ProtocolEra::Legacy => "",
+            ProtocolEra::Modern => {
+                meta.insert(SERVER_INFO_META_KEY.into(), self.server_info.clone());
+                r#","resultType":"complete""#
+            }
+        };
+        format!(r#"{kind},"_meta":{}}}"#, Value::from(meta))
+    }
+
     /// Returns the same for the answer of a call that continues as a task.
     pub fn task_tail(&self) -> String {
         format!(r#","resultType":"task","_meta":{{"{SERVER_INFO_META_KEY}":{}}}}}"#, self.server_info)
@@ -150,6 +174,6 @@ impl ServerState {
     }
 }
 
-fn encode_list<T>(key: &str, items: &[T], definition: fn(&T) -> Value) -> Vec<u8> {
+fn encode_list<T>(key: &str, items: &[T], definition: impl Fn(&T) -> Value) -> Vec<u8> {
     format!("{{\"{key}\":{}", items.iter().map(definition).collect::<Value>()).into_bytes()
 }

@@ -7,7 +7,7 @@
 use super::catalog::{TaskError, TaskHandlers, TaskSnapshot, TaskStatus, ToolOutput};
 use super::context::CallContext;
 use super::error::RpcError;
-use super::methods::{self, RequestContext};
+use super::methods::{self, RequestContext, ResultEnding};
 use super::protocol::{ProtocolEra, TASKS_EXTENSION};
 use super::server_state::{ResultCaching, ServerState};
 use super::started_task::TaskMembers;
@@ -89,9 +89,9 @@ fn write_task(
         TaskStatus::Working | TaskStatus::Cancelled => {}
         TaskStatus::Completed(result) => {
             out.extend_from_slice(br#","result":"#);
-            let is_error = result.is_err();
+            let ending = if result.is_err() { ResultEnding::Failed } else { ResultEnding::Complete };
             let output = result.unwrap_or_else(ToolOutput::text);
-            methods::write_tool_result(out, request_context, output, is_error, context.wants_structured);
+            methods::write_tool_result(out, request_context, output, ending, context.wants_structured);
         }
         TaskStatus::Failed(error) => {
             let mut object = json!({"code": error.code(), "message": render_error(&error)});

@@ -10,6 +10,7 @@ use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::policy::Risk;
 use crate::pve::Method;
+use crate::pve::path::ApiPath;
 use crate::render::output::{OutputError, OutputOptions};
 use serde_json::{Map, Value};
 
@@ -48,8 +49,10 @@ fn proxmox_api_get(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     match (args.text("path"), args.text_list("paths")) {
         (Some(path), None) => {
             let answer = reader.read(path, call.max_result_bytes);
-            let PathAnswer { answer, notes } = answer.map_err(|error| ToolError::Failed(reader.render_error(error)))?;
-            Ok(with_notes(answer.into_output(), &notes))
+            let PathAnswer { answer, notes, path } =
+                answer.map_err(|error| ToolError::Failed(reader.render_error(error)))?;
+            let output = ToolOutput { shows_page: is_guest_metrics(&path), ..answer.into_output() };
+            Ok(with_notes(output, &notes))
         }
         (None, Some(paths)) if (1..=MAX_PATHS).contains(&paths.len()) => {
             read_paths(&reader, &paths, call.max_result_bytes)
@@ -58,6 +61,13 @@ fn proxmox_api_get(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
         (Some(_), Some(_)) => Err(call.reject("path and paths are both given: give one of them")),
         (None, None) => Err(call.reject("path is missing, such as /nodes/pve1/storage (or several in paths)")),
     }
+}
+
+/// Returns true for the metrics of a guest, which the page draws as charts.
+fn is_guest_metrics(path: &ApiPath) -> bool {
+    let segments: Vec<_> = path.segments().collect();
+    let segments: Vec<_> = segments.iter().map(AsRef::as_ref).collect();
+    matches!(segments[..], ["nodes", _, "qemu" | "lxc", _, "rrddata"])
 }
 
 /// Reads several paths in parallel. The answers are in the order of the paths.
@@ -73,7 +83,7 @@ fn read_paths(reader: &PathReader<'_>, paths: &[&str], max_bytes: usize) -> Resu
         return Err(ToolError::Failed(lines.collect::<Vec<_>>().join("\n")));
     }
     let texts = paths.iter().zip(answers).map(|(path, answer)| match answer {
-        Ok(PathAnswer { answer, notes }) => {
+        Ok(PathAnswer { answer, notes, .. }) => {
             format!("{path}:\n{}{}", answer.text.trim_end(), format_notes('\n', &notes))
         }
         Err(error) => format!("{path}: failed: {}", reader.render_error(error)),
@@ -107,6 +117,7 @@ enum ReadError {
 
 /// The answer to one read.
 struct PathAnswer {
+    path: ApiPath,
     answer: RenderedAnswer,
     notes: Vec<String>,
 }
@@ -120,7 +131,7 @@ impl PathReader<'_> {
         let Outcome { response, path, mut notes, .. } = self.execute(spec)?;
         let mut answer = render_answer(self.cluster, &path, self.options, response, max_bytes, self.wants_structured)?;
         notes.append(&mut answer.notes);
-        Ok(PathAnswer { answer, notes })
+        Ok(PathAnswer { path, answer, notes })
     }
 
     /// Executes a call that only reads.

@@ -14,6 +14,7 @@ mod followed_task;
 mod guests;
 mod lists;
 mod output;
+mod page;
 
 pub(crate) mod output_options;
 mod packed_task;
@@ -92,6 +93,7 @@ pub fn catalog(state: &Arc<ToolState>) -> Catalog {
         prompts: prompts::PROMPTS.iter().map(|prompt| prompt.into_prompt(state.clone())).collect(),
         completion: Some(build_completion(state)),
         tasks: Some(task_requests::TASK_REQUESTS.into_handlers(state)),
+        page: Some(page::build_page()),
         logging: false,
     }
 }

@@ -574,6 +574,7 @@ fn build_catalog() -> Catalog {
             ..ServerInfo::default()
         },
         instructions: "A server for conformance tests.",
+        page: None,
         tools,
         resources: Some(build_resources()),
         prompts: build_prompts(),

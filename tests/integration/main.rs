@@ -28,6 +28,7 @@ mod http_proxied;
 mod http_sse;
 mod mcp_core;
 mod overview;
+mod page;
 mod path_property;
 mod policy_guests;
 mod policy_lists;

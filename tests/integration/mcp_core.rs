@@ -38,6 +38,7 @@ fn catalog() -> Catalog {
     Catalog {
         server: ServerInfo { name: "test-server", title: "Test server", version: "1.2.3", ..ServerInfo::default() },
         instructions: "be careful",
+        page: None,
         tools: vec![
             tool("echo", Box::new(|_, args| Ok(ToolOutput::text(args.text("text").unwrap_or("nothing").into())))),
             tool("fail", Box::new(|_, _| Err(ToolError::Failed("it broke: do this".into())))),
@@ -54,7 +55,7 @@ fn catalog() -> Catalog {
                         Content::Resource(blob),
                     ];
                     let notes = vec!["a note".into()];
-                    Ok(ToolOutput { content, notes, structured: Some("{\n\"n\":1\r}".into()) })
+                    Ok(ToolOutput { content, notes, structured: Some("{\n\"n\":1\r}".into()), ..ToolOutput::default() })
                 }),
             ),
             tool(
@@ -255,7 +256,7 @@ fn invisible_characters_of_a_tool_result_are_escaped() {
                 context.send_log("error", &json!({"l\u{1b}": "\u{200b}"}));
                 let structured = Some("{\"a\":\"\u{feff}\\u001b\"}".into());
                 let content = vec![Content::Text("a\u{202e}b\u{1b}[0m\n".into())];
-                Ok(ToolOutput { content, notes: vec!["n\u{202e}".into()], structured })
+                Ok(ToolOutput { content, notes: vec!["n\u{202e}".into()], structured, ..ToolOutput::default() })
             }),
         ),
         tool("fail", Box::new(|_, _| Err(ToolError::Failed("no \u{200b}".into())))),

@@ -100,6 +100,17 @@ pub struct Cli {
     )]
     pub structured: bool,
 
+    /// Offer no page for people: neither at GET / nor as a view in clients (MCP Apps)
+    #[arg(
+        long,
+        env = "MCP_NO_PAGE",
+        global = true,
+        help_heading = COMMON,
+        action = ArgAction::SetTrue,
+        value_parser = flag_variable
+    )]
+    pub no_page: bool,
+
     #[command(flatten)]
     pub http: HttpArgs,
 

@@ -1,0 +1,367 @@
+// The checks of the page, each with a browser of its own.
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { withHost } from "./host.mjs";
+import { CLUSTER, HOSTILE, withNode } from "./node.mjs";
+import { comparePicture } from "./pictures.mjs";
+import { withServer } from "./server.mjs";
+
+const TOKEN = "page-0123456789abcdef0123456789abcdef";
+const ADA = "ada-0123456789abcdef0123456789abcdef0";
+const GUEST = "guest-0123456789abcdef0123456789abcdef";
+// How long a check waits for something to appear, on a busy machine.
+const PATIENCE = 30_000;
+
+const withDemo = (binary, use, args = []) => withServer(binary, ["--demo", ...args], { MCP_AUTH_TOKEN: TOKEN }, use);
+
+// Runs `use(url)` with a server of one fake node. `clients` are entries of clusters.json by name.
+async function withFakeNode(binary, node, use, { cluster = {}, clients } = {}) {
+  await withNode(node, async (nodeUrl) => {
+    const folder = await mkdtemp(join(tmpdir(), "proxmox-mcp-page-"));
+    try {
+      const config = join(folder, "clusters.json");
+      await writeFile(config, JSON.stringify({ clusters: { fake: { ...CLUSTER(nodeUrl), ...cluster } }, clients }), { mode: 0o600 });
+      await withServer(binary, ["--config", config], clients ? {} : { MCP_AUTH_TOKEN: TOKEN }, use);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+}
+
+// Opens the page in a new tab and signs in. Every error of the tab fails the check.
+async function signIn(browser, url, token = TOKEN) {
+  const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE);
+  page.errors = [];
+  page.on("pageerror", (error) => page.errors.push(String(error)));
+  page.on("console", (message) => {
+    // A client that may not approve is told so by a 403, which the browser counts as an error.
+    const isExpected = message.location().url.endsWith("/approvals");
+    if (message.type() === "error" && !isExpected) page.errors.push(message.text() + " " + message.location().url);
+  });
+  page.requests = [];
+  page.on("request", (request) => page.requests.push(request));
+  await page.goto(url + "/");
+  await page.getByLabel("Client token").fill(token);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  return page;
+}
+
+async function checkAccess(page, axe) {
+  // The page's own policy stops injected scripts, so axe runs through the debugger.
+  const violations = await page.evaluate(`${axe}; axe.run().then((result) => result.violations.map((each) =>
+    each.id + ": " + each.nodes.map((node) => node.html.slice(0, 200) + " " + node.failureSummary).join(" | ")))`);
+  assert.deepEqual(violations, []);
+}
+
+async function openGuest(page, name) {
+  await page.getByRole("button", { name: "Guests", exact: true }).click();
+  await page.getByRole("button", { name }).click();
+  await page.getByRole("img", { name: /^CPU, now/ }).waitFor();
+}
+
+export const CHECKS = {
+  async "the page shows the demo and asks only its own server"({ browser, binary }) {
+    await withDemo(binary, async (url) => {
+      const page = await signIn(browser, url);
+      await page.getByText("3 of 3 nodes online").first().waitFor();
+      await page.getByText("failed tasks (2)").waitFor();
+      assert.equal(await page.getByRole("meter", { name: "Memory" }).count(), 3);
+      await page.keyboard.press("/");
+      await page.keyboard.type("web running");
+      await page.getByText("3 of 13 guests").first().waitFor();
+      await page.getByLabel("Tag").selectOption("prod");
+      await page.getByText("2 of 13 guests").first().waitFor();
+      await page.getByRole("button", { name: "CPU" }).click();
+      assert.equal(await page.getByRole("columnheader", { name: /CPU/ }).getAttribute("aria-sort"), "descending");
+      await openGuest(page, "VM 100 web01");
+      await page.getByText("Front end of the shop").first().waitFor();
+      for (const frame of ["day", "week", "hour"]) {
+        await page.getByRole("button", { name: frame, exact: true }).click();
+        await page.getByRole("img", { name: /^Network, now in/ }).waitFor();
+      }
+      await page.getByRole("button", { name: "Tasks", exact: true }).click();
+      await page.getByRole("button", { name: /^vzdump/ }).first().waitFor();
+      await page.getByRole("row").filter({ hasText: "job errors" }).getByRole("button").first().click();
+      await page.getByText("ERROR: Backup of VM 102 failed - No space left on device").first().waitFor();
+      assert.match(await page.locator("#telling").textContent(), /^ERROR: Backup of VM 102 failed/);
+      for (const request of page.requests) {
+        assert.equal(new URL(request.url()).origin, url);
+        assert.ok(!request.url().includes(TOKEN));
+        assert.equal((await request.allHeaders()).cookie, undefined);
+      }
+      assert.deepEqual(page.errors, []);
+      assert.deepEqual(await browser.cookies(), []);
+      assert.equal(await page.evaluate(() => localStorage.length), 0);
+      await page.getByRole("button", { name: "Sign out" }).click();
+      assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+      assert.equal(await page.getByText("web01").count(), 0);
+    });
+  },
+
+  async "a task that runs shows its log live"({ browser, binary }) {
+    await withDemo(binary, async (url) => {
+      const page = await signIn(browser, url);
+      await page.getByText("3 of 3 nodes online").first().waitFor();
+      await page.getByRole("button", { name: "Tasks", exact: true }).click();
+      await callTool(url, "proxmox_api_call", { method: "POST", path: "/nodes/pve3/qemu/105/status/start" });
+      const row = page.getByRole("row").filter({ hasText: "qmstart 105" });
+      await row.getByRole("button").first().click();
+      await page.getByRole("log").getByText("TASK OK").first().waitFor();
+      await row.getByText("● OK").first().waitFor();
+      assert.deepEqual(page.errors, []);
+    });
+  },
+
+  async "a call is approved and denied once, with its plan as text"({ browser, binary, axe, update }) {
+    await withDemo(binary, async (url) => {
+      const waiting = ["a1", "b2", "c3"].map((id, n) => ({ id, client: "agent", transport: "http", cluster: "demo", own: n === 2,
+        operations: ["DELETE /nodes/pve2/qemu/106"], plan: `DELETE /nodes/pve2/qemu/106\nmemory: 2048 → 4096\n${HOSTILE}`,
+        approved_by: null, expires_in_seconds: 600 }));
+      const decisions = [];
+      await browser.route("**/approvals", async (route) => {
+        assert.equal(await route.request().headerValue("authorization"), `Bearer ${TOKEN}`);
+        if (route.request().method() === "GET") return route.fulfill({ json: { approvals: waiting } });
+        const { id, decision } = route.request().postDataJSON();
+        const found = waiting.findIndex((each) => each.id === id);
+        if (found < 0) return route.fulfill({ status: 404, body: "no call waits under this id" });
+        decisions.push([id, decision]);
+        waiting.splice(found, 1);
+        return route.fulfill({ json: { id, state: "decided" } });
+      });
+      const [one, two] = [await signIn(browser, url), await signIn(browser, url)];
+      for (const page of [one, two]) {
+        await page.getByRole("button", { name: "Approvals (3)" }).click();
+        await page.getByText("memory: 2048 → 4096").first().waitFor();
+        assert.equal(await page.getByRole("button", { name: "Approve call c3" }).count(), 0);
+      }
+      await checkAccess(one, axe);
+      await one.evaluate(() => document.activeElement.blur());
+      await comparePicture(browser, "approvals-light", await one.screenshot(), update);
+      await one.getByRole("button", { name: "Approve call a1" }).click();
+      await one.getByRole("button", { name: "Approvals (2)" }).waitFor();
+      // The other person decides on a call that has gone, or no longer sees it.
+      await two.getByRole("button", { name: "Deny call b2" }).click();
+      await two.getByRole("button", { name: "Approvals (1)" }).waitFor();
+      waiting.length = 0;
+      await one.getByText("No call waits for approval.").waitFor();
+      assert.deepEqual(decisions, [["a1", "approve"], ["b2", "deny"]]);
+      assert.equal(await one.evaluate(() => window.wasAttacked), undefined);
+      assert.deepEqual([...one.errors, ...two.errors], []);
+    });
+  },
+
+  async "a call of an agent is approved on the page by another client"({ browser, binary }) {
+    const changes = [];
+    const entry = (token, more) => ({ token_sha256: createHash("sha256").update(token).digest("hex"), access: "full", ...more });
+    const clients = { agent: entry(TOKEN, { approve: true }), ada: entry(ADA, { approve: true }), guest: entry(GUEST) };
+    await withFakeNode(binary, { guests: 4, changes }, async (url) => {
+      const ask = () => callTool(url, "proxmox_api_call", { method: "DELETE", path: "/nodes/alpha1/qemu/101" }, true);
+      const [ada, own, guest] = [await signIn(browser, url, ADA), await signIn(browser, url), await signIn(browser, url, GUEST)];
+      await ada.getByRole("button", { name: "Approvals (0)" }).click();
+      await guest.getByText("nodes online").first().waitFor();
+      assert.equal(await guest.getByRole("button", { name: /^Approvals/ }).count(), 0);
+      await ask();
+      await own.getByRole("button", { name: "Approvals (1)" }).click();
+      await own.getByText("Your own client asked for this call").waitFor();
+      assert.equal(await own.getByRole("button", { name: /^Approve call/ }).count(), 0);
+      await ada.getByRole("button", { name: /^Deny call/ }).click();
+      await ada.getByText("No call waits for approval.").waitFor();
+      assert.deepEqual(changes, []);
+      await ask();
+      await ask();
+      await ada.getByRole("button", { name: /^Approve call/ }).click();
+      await ada.getByText("Approved by ada").waitFor();
+      assert.deepEqual(changes, []);
+      await ask();
+      assert.equal(changes.length, 1, changes.join());
+      assert.match(changes[0], /^DELETE .*\/qemu\/101/);
+      await ada.getByText("No call waits for approval.").waitFor();
+      assert.deepEqual([...ada.errors, ...own.errors, ...guest.errors], []);
+    }, { cluster: { confirm_by: "operator" }, clients });
+  },
+
+  async "a wrong token is refused and not kept"({ browser, binary }) {
+    await withDemo(binary, async (url) => {
+      const page = await signIn(browser, url, "wrong");
+      await page.getByText("unknown client token").first().waitFor();
+      assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+      assert.ok(await page.getByLabel("Client token").isVisible());
+    });
+  },
+
+  async "two persons at once see their own tabs"({ browser, binary }) {
+    await withDemo(binary, async (url) => {
+      const [one, two] = [await signIn(browser, url), await signIn(browser, url)];
+      await one.getByText("3 of 3 nodes online").first().waitFor();
+      await two.getByText("3 of 3 nodes online").first().waitFor();
+      await one.getByRole("button", { name: "Sign out" }).click();
+      await two.getByRole("button", { name: "Guests", exact: true }).click();
+      await two.getByText("13 of 13 guests").first().waitFor();
+      assert.ok(await one.getByLabel("Client token").isVisible());
+    });
+  },
+
+  async "texts of a cluster never become HTML"({ browser, binary }) {
+    await withFakeNode(binary, { guests: 30, text: HOSTILE }, async (url) => {
+      const page = await signIn(browser, url);
+      await page.getByText("1 of 1 nodes online").first().waitFor();
+      await page.getByRole("button", { name: "Guests", exact: true }).click();
+      await page.getByText("30 of 30 guests").first().waitFor();
+      await page.getByRole("button", { name: /^VM 101 / }).click();
+      await page.getByRole("img", { name: /^CPU, now/ }).waitFor();
+      await page.getByText("Snapshots").first().waitFor();
+      const card = page.getByRole("region", { name: "Options" });
+      await card.getByText(HOSTILE).first().waitFor();
+      await page.getByRole("region", { name: "Snapshots" }).getByText(HOSTILE).first().waitFor();
+      await page.getByRole("button", { name: "Tasks", exact: true }).click();
+      await page.getByRole("table").getByRole("button").filter({ hasText: "<img" }).click();
+      await page.getByRole("log").getByText(HOSTILE).first().waitFor();
+      assert.equal(await page.evaluate(() => window.wasAttacked), undefined);
+      assert.equal(await page.locator("img, iframe, object").count(), 0);
+      assert.equal(await page.locator("script").count(), 1);
+      assert.deepEqual(page.errors, []);
+    });
+  },
+
+  async "a foreign script and a frame are stopped by the policy"({ browser, binary }) {
+    await withDemo(binary, async (url) => {
+      const page = await browser.newPage();
+      const response = await page.goto(url + "/");
+      const policy = response.headers()["content-security-policy"];
+      assert.match(policy, /script-src 'sha256-[^']+';/);
+      assert.match(policy, /frame-ancestors 'none'/);
+      const ran = await page.evaluate(() => {
+        const script = document.createElement("script");
+        try { script.textContent = "window.wasAttacked = 1"; document.body.append(script); } catch { /* Trusted Types. */ }
+        let isStopped = false;
+        try { document.body.innerHTML = "<b>x</b>"; } catch { isStopped = true; }
+        return [window.wasAttacked, isStopped];
+      });
+      assert.deepEqual(ran, [undefined, true]);
+      await withHost(async (host) => {
+        const outer = await browser.newPage();
+        await outer.goto(host + "/");
+        await outer.evaluate((inner) => new Promise((resolve) => {
+          const frame = document.createElement("iframe");
+          frame.id = "framed"; frame.onload = resolve; frame.src = inner;
+          document.body.append(frame);
+        }), url + "/");
+        assert.equal(await outer.frameLocator("#framed").getByLabel("Client token").count(), 0);
+      });
+    });
+  },
+
+  async "the host of MCP Apps renders the view and calls tools for it"({ browser, binary }) {
+    await withHost(async (host) => {
+      await withDemo(binary, async (url) => {
+        for (const [tool, args, expected] of [
+          ["get_cluster_resources", { type: "overview" }, "3 of 3 nodes online"],
+          ["proxmox_api_get", { path: "/nodes/pve1/qemu/102/rrddata", params: { timeframe: "hour" } }, "VM 102 db01"],
+        ]) {
+          const page = await browser.newPage();
+          page.setDefaultTimeout(PATIENCE);
+          await page.goto(host + "/");
+          await page.waitForFunction(() => window.isReady);
+          const shown = await page.evaluate((given) => window.showView(...given), [url, TOKEN, tool, args]);
+          assert.equal(shown.uri, "ui://proxmox/overview");
+          assert.equal(shown.mimeType, "text/html;profile=mcp-app");
+          const view = page.frameLocator("#view");
+          await view.getByText(expected).first().waitFor();
+          assert.equal(await view.getByLabel("Client token").isVisible(), false);
+          assert.equal(await view.locator("html").evaluate((html) => html.style.colorScheme), "dark");
+          const calls = await page.evaluate(() => window.calls);
+          assert.ok(calls.includes("list_clusters") && calls.includes("proxmox_api_get"), calls.join());
+        }
+      }, ["--allowed-origins", host]);
+    });
+  },
+
+  async "the page has no violation of axe"({ browser, binary, axe }) {
+    await withDemo(binary, async (url) => {
+      for (const colorScheme of ["light", "dark"]) {
+        const page = await browser.newPage();
+        await page.emulateMedia({ colorScheme });
+        await page.goto(url + "/");
+        await checkAccess(page, axe);
+        await page.close();
+        const shown = await signIn(browser, url);
+        await shown.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+        await shown.getByText("failed tasks (2)").waitFor();
+        await checkAccess(shown, axe);
+        await openGuest(shown, "VM 100 web01");
+        await checkAccess(shown, axe);
+        await shown.getByRole("button", { name: "All guests" }).click();
+        await checkAccess(shown, axe);
+        await shown.getByRole("button", { name: "Tasks", exact: true }).click();
+        await shown.getByRole("row").filter({ hasText: "job errors" }).getByRole("button").first().click();
+        await shown.locator("#telling").waitFor();
+        await checkAccess(shown, axe);
+        await shown.close();
+      }
+    });
+  },
+
+  async "pictures"({ browser, binary, update }) {
+    await withDemo(binary, async (url) => {
+      for (const [name, colorScheme, size, guest] of [
+        ["overview-light", "light", { width: 1100, height: 800 }],
+        ["overview-dark", "dark", { width: 1100, height: 800 }],
+        ["guest-light", "light", { width: 1100, height: 800 }, "VM 100 web01"],
+        ["guest-phone", "dark", { width: 390, height: 800 }, "VM 100 web01"],
+        ["guests-phone", "light", { width: 390, height: 800 }],
+      ]) {
+        const page = await signIn(browser, url);
+        await page.setViewportSize(size);
+        await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+        await page.getByText("failed tasks (2)").waitFor();
+        if (guest) await openGuest(page, guest);
+        else if (name.startsWith("guests")) await page.getByRole("button", { name: "Guests", exact: true }).click();
+        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+        assert.ok(overflow <= 0, `${name} is ${overflow} pixels too wide`);
+        await page.evaluate(() => document.activeElement.blur());
+        await comparePicture(browser, name, await page.screenshot(), update);
+        await page.close();
+      }
+    });
+  },
+
+  async "measures: first paint with 1,000 guests, and the memory of 20 pages"({ browser, binary }) {
+    await withFakeNode(binary, { guests: 1000 }, async (url, pid) => {
+      const html = await (await fetch(url + "/")).text();
+      assert.ok(html.length <= 80 << 10);
+      const resident = async () => Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${pid}/status`, "utf8"))[1]);
+      const before = await resident();
+      const page = await signIn(browser, url);
+      const started = Date.now();
+      await page.getByText(/of \d+ guests running/).first().waitFor();
+      const first = Date.now() - started;
+      await page.getByText("1000 of 1000 guests running").first().waitFor();
+      const all = Date.now() - started;
+      const paint = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
+      await page.getByRole("button", { name: "Guests", exact: true }).click();
+      await page.getByText("1000 of 1000 guests").first().waitFor();
+      await page.getByRole("button", { name: "Show 200 more" }).click();
+      const pages = [page];
+      while (pages.length < 20) pages.push(await signIn(browser, url));
+      for (const each of pages.slice(1)) await each.getByText("1000 of 1000 guests running").first().waitFor();
+      console.log(`        page ${html.length} bytes, first paint ${Math.round(paint)} ms, first guests ${first} ms, all 1,000 ${all} ms, `
+        + `server ${before} KiB, with 20 pages ${await resident()} KiB`);
+    });
+  },
+};
+
+// Calls a tool as the client of the token. A call that waits for an approval is a result with an error.
+async function callTool(url, name, args, mayFail) {
+  const response = await fetch(url + "/mcp", {
+    method: "POST",
+    headers: { Authorization: `Bearer ${TOKEN}`, "Content-Type": "application/json", Accept: "application/json" },
+    body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params: { name, arguments: args } }),
+  });
+  const answer = await response.json();
+  assert.ok(mayFail || (!answer.result?.isError && !answer.error), JSON.stringify(answer));
+  return answer.result;
+}
