@@ -1,36 +1,13 @@
 //! `GET /approvals` and `POST /approvals`: the calls that wait for a person, and the decisions.
 
+use super::approval_endpoints::{ApprovalRejection, DecisionWord};
 use super::request::{HttpRequest, RouteOutcome};
 use super::response::HttpResponse;
 use super::state::HttpState;
-use crate::mcp::context::Caller;
 use crate::sanitize::escape_invisible::escape_json;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
-
-/// Functions with which the binary supplies the calls that wait.
-pub struct ApprovalEndpoints {
-    /// Returns the calls on which a client may decide.
-    pub list: Box<dyn Fn(&Caller) -> Result<Value, ApprovalRejection> + Send + Sync>,
-    /// Records a decision on the call with this id.
-    pub decide: Box<dyn Fn(&Caller, &str, DecisionWord) -> Result<(), ApprovalRejection> + Send + Sync>,
-}
-
-/// A request about approvals that is rejected.
-pub struct ApprovalRejection {
-    /// 403, 404 or 409.
-    pub status: u16,
-    pub text: String,
-}
-
-/// The word for a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DecisionWord {
-    Approve,
-    Deny,
-}
 
 /// The body of `POST /approvals`.
 #[derive(Deserialize)]

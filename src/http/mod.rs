@@ -16,6 +16,7 @@
 
 mod accept;
 mod admission;
+mod approval_endpoints;
 mod approvals;
 mod auth;
 mod auth_failures;
@@ -57,7 +58,7 @@ mod tls;
 mod tls_accept;
 
 pub use accept::listen;
-pub use approvals::{ApprovalEndpoints, ApprovalRejection, DecisionWord};
+pub use approval_endpoints::{ApprovalEndpoints, ApprovalRejection, DecisionWord};
 pub use certificate::{CertificateError, ServerCertificate};
 pub use guard::AllowListError;
 pub use readiness::{ClusterReadiness, HealthSources, MetricsWriter, ReadinessSource};

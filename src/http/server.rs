@@ -2,7 +2,7 @@
 
 use super::accept;
 use super::admission::Connections;
-use super::approvals::ApprovalEndpoints;
+use super::approval_endpoints::ApprovalEndpoints;
 use super::auth::{Authenticator, PROXY_CURE};
 use super::call_rejection::CallRejection;
 use super::certificate::ServerCertificate;

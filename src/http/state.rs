@@ -1,7 +1,7 @@
 //! The state that all parts of a running server share.
 
 use super::admission::{AdmissionError, Connections};
-use super::approvals::ApprovalEndpoints;
+use super::approval_endpoints::ApprovalEndpoints;
 use super::auth::Authenticator;
 use super::certificate::ServerCertificate;
 use super::guard::HostOriginPolicy;
