@@ -295,7 +295,11 @@ fn every_path_reaches_the_operation_that_dry_run_shows() {
         // If Proxmox reports that the guest is elsewhere, the GET is sent again to the guest's node.
         for again in requests {
             let (was, is) = (read(&path), segments(&again));
-            prop_assert!(again.method == "GET" && method == "GET" && was[4..] == is[4..] && was[0] == is[0]);
+            // The list of jobs tells which of them are disabled.
+            if path.ends_with("/not-backed-up") && again.method == "GET" && is == ["cluster", "backup"] {
+                continue;
+            }
+            prop_assert!(again.method == "GET" && method == "GET" && was.get(4..) == is.get(4..) && was[0] == is[0]);
             prop_assert!(
                 operation("GET", &is).1.is_some() && real.more.iter().any(|m| m.contains("was asked for there")),
                 "{real:?}"

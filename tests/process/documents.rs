@@ -192,7 +192,9 @@ fn proxy_blocks_are_balanced_and_reach_the_default_address() {
 #[test]
 fn readme_commands_work_in_their_order() {
     let readme = blocks().into_iter().filter(|block| block.page == "README.md" && block.language == "sh");
-    let mut steps = readme.flat_map(|block| commands(&block.text)).collect::<Vec<_>>().into_iter();
+    // CI runs the commands of a checkout.
+    let commands = readme.flat_map(|block| commands(&block.text)).filter(|command| !command.starts_with("cargo "));
+    let mut steps = commands.collect::<Vec<_>>().into_iter();
     let mut next = |start: &str| {
         let command = steps.next().expect("a command");
         assert!(command.starts_with(start), "{command}, not {start}");

@@ -27,7 +27,7 @@ const COMMON: &str = "Common options";
     version,
     max_term_width = 100,
     after_help = concat!(
-        "Without a command, serves MCP over HTTP. --help also lists the flags for limits.\n\n",
+        "Without a command, serves MCP over HTTP. --help also lists the flags for limits, approvals and the page.\n\n",
         include_str!("examples/serve.txt")
     ),
     after_long_help = concat!(
@@ -103,6 +103,7 @@ pub struct Cli {
     /// Offer no page for people: neither at GET / nor as a view in clients (MCP Apps)
     #[arg(
         long,
+        hide_short_help = true,
         env = "MCP_NO_PAGE",
         global = true,
         help_heading = COMMON,
@@ -174,19 +175,19 @@ pub struct HttpArgs {
 #[command(next_help_heading = "Approvals")]
 pub struct PersonArgs {
     /// Address at which people reach the page of this server [default: that of a listener on loopback]
-    #[arg(long, env = "MCP_PAGE_URL", value_name = "URL", global = true, value_parser = page_url)]
+    #[arg(long, hide_short_help = true, env = "MCP_PAGE_URL", value_name = "URL", global = true, value_parser = page_url)]
     pub page_url: Option<String>,
 
     /// Loopback address on which a stdio server also serves the page and approvals, to the clients of clusters.json
-    #[arg(long, env = "MCP_PAGE_LISTEN", value_name = "HOST:PORT", global = true, value_parser = listen_address)]
+    #[arg(long, hide_short_help = true, env = "MCP_PAGE_LISTEN", value_name = "HOST:PORT", global = true, value_parser = listen_address)]
     pub page_listen: Option<SocketAddr>,
 
     /// URL that gets a short text when a call waits for a person (the URL may hold a secret: prefer the variable)
-    #[arg(long, env = "MCP_NOTIFY_URL", value_name = "URL", global = true, value_parser = http_url)]
+    #[arg(long, hide_short_help = true, env = "MCP_NOTIFY_URL", value_name = "URL", global = true, value_parser = http_url)]
     pub notify_url: Option<HttpUrl>,
 
     /// Form of the text: ntfy, gotify, slack or json [default: guessed from the URL]
-    #[arg(long, env = "MCP_NOTIFY_FORMAT", value_name = "FORMAT", global = true, value_parser = NotifyFormat::parse)]
+    #[arg(long, hide_short_help = true, env = "MCP_NOTIFY_FORMAT", value_name = "FORMAT", global = true, value_parser = NotifyFormat::parse)]
     pub notify_format: Option<NotifyFormat>,
 }
 
