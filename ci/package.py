@@ -202,7 +202,7 @@ def main():
             kept[VARIABLES] = debian.read(VARIABLES)
             debian.install(second)
             installed = debian.run("dpkg-query", "--show", "--showformat=${Version}", "proxmox-mcp")
-            expect("version after the upgrade", installed, second.split("_")[1])
+            expect("version after the upgrade", installed, os.path.basename(second).split("_")[1])
             check_kept(debian, kept, "upgrade")
             check_installed(debian, version)
             setup(debian, demo, "lab", "--remove")
