@@ -121,13 +121,8 @@ impl<'a> Setup<'a> {
 
     /// Shows the plan, asks, and makes it.
     fn run(mut self, cli: &Cli) -> Result<(), Failure> {
-        print_stdout(&self.describe()?);
-        if self.args.dry_run {
-            print_stdout("Nothing was changed (--dry-run).\n");
+        if !confirm_plan(self.args, &self.describe()?)? {
             return Ok(());
-        }
-        if !self.args.yes && !terminal::confirm("Make these changes?")? {
-            return Err(Failure::Runtime("nothing was changed".into()));
         }
         let (mut done, had_ca) = (Vec::new(), self.ca_path().exists());
         if let Err(failure) = self.make(&mut done) {
@@ -246,6 +241,19 @@ impl<'a> Setup<'a> {
     fn ca_path(&self) -> PathBuf {
         self.file.path.with_file_name(ca_file_name(&self.name))
     }
+}
+
+/// Shows a plan and asks. Returns false for a dry run.
+fn confirm_plan(args: &SetupArgs, plan: &str) -> Result<bool, Failure> {
+    print_stdout(plan);
+    if args.dry_run {
+        print_stdout("Nothing was changed (--dry-run).\n");
+        return Ok(false);
+    }
+    if !args.yes && !terminal::confirm("Make these changes?")? {
+        return Err(Failure::Runtime("nothing was changed".into()));
+    }
+    Ok(true)
 }
 
 fn ca_file_name(cluster: &str) -> String {

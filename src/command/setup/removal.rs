@@ -4,11 +4,10 @@ use super::access::{Step, TokenChange, USER};
 use super::config_file::ConfigFile;
 use super::private_file;
 use super::target::{self, Address, Target};
-use super::{ca_file_name, own_comment};
+use super::{ca_file_name, confirm_plan, own_comment};
 use crate::command::cli::SetupArgs;
 use crate::command::failure::Failure;
-use crate::command::output::{Mark, print_marked, print_stdout};
-use crate::command::terminal;
+use crate::command::output::{Mark, print_marked};
 use proxmox_mcp::sanitize::printable_path;
 use std::fmt::Write;
 use std::fs;
@@ -48,13 +47,8 @@ pub fn run(args: &SetupArgs, file: ConfigFile) -> Result<(), Failure> {
 
 impl Removal<'_> {
     fn run(self) -> Result<(), Failure> {
-        print_stdout(&self.describe()?);
-        if self.args.dry_run {
-            print_stdout("Nothing was changed (--dry-run).\n");
+        if !confirm_plan(self.args, &self.describe()?)? {
             return Ok(());
-        }
-        if !self.args.yes && !terminal::confirm("Make these changes?")? {
-            return Err(Failure::Runtime("nothing was changed".into()));
         }
         for step in &self.steps {
             self.target.admin.take_and_print(step).map_err(target::failure)?;
