@@ -5,6 +5,7 @@
 //! A server on this machine may listen on one address family only, and not the one that the flag names. So both loopback
 //! addresses are asked.
 
+use super::deadline_socket::DeadlineSocket;
 use super::failure::Failure;
 use super::listeners::connect_addresses;
 use super::output::{print_stdout, printable};
@@ -13,7 +14,7 @@ use proxmox_mcp::pve::client::tls::build_client_config;
 use rustls::{ClientConnection, Stream};
 use rustls_pki_types::ServerName;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Time limit of the check. Container engines give it 30 s by default.
@@ -68,7 +69,7 @@ fn status_code(status_line: &str) -> Option<u16> {
 
 /// Returns the first line of the answer to `GET /healthz`.
 fn fetch_status_line(address: SocketAddr, deadline: Instant, tls: bool) -> io::Result<String> {
-    let mut socket = DeadlineStream { socket: TcpStream::connect_timeout(&address, time_left(deadline))?, deadline };
+    let mut socket = DeadlineSocket::connect(address, deadline)?;
     let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     if !tls {
         return request_status_line(&mut socket, &request);
@@ -101,38 +102,6 @@ fn request_status_line(server: &mut dyn ReadWrite, request: &str) -> io::Result<
 
 trait ReadWrite: Read + Write {}
 impl<T: Read + Write> ReadWrite for T {}
-
-/// A socket whose reads and writes end at a deadline.
-struct DeadlineStream {
-    socket: TcpStream,
-    deadline: Instant,
-}
-
-impl Read for DeadlineStream {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if Instant::now() >= self.deadline {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        self.socket.set_read_timeout(Some(time_left(self.deadline)))?;
-        self.socket.read(into)
-    }
-}
-
-impl Write for DeadlineStream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.set_write_timeout(Some(time_left(self.deadline)))?;
-        self.socket.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Returns the time until `deadline`, at least a millisecond: sockets reject a timeout of zero.
-fn time_left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
-}
 
 #[cfg(test)]
 mod tests {

@@ -3,12 +3,13 @@
 //! Every step has a time limit, the answer a size limit, and TLS is verified. No error contains the URL, which may hold a
 //! secret.
 
+use super::deadline_socket::DeadlineSocket;
 use proxmox_mcp::config::TlsVerification;
 use proxmox_mcp::pve::client::tls::{TlsSetupError, build_client_config};
 use rustls::{ClientConnection, StreamOwned};
 use rustls_pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -128,18 +129,18 @@ impl OwnRequest<'_> {
             };
             let name = ServerName::try_from(self.url.host.clone())?;
             let connection = ClientConnection::new(build_client_config(&tls)?, name)?;
-            self.exchange(StreamOwned::new(connection, DeadlineSocket { socket, deadline }), &mut bytes)?;
+            self.exchange(StreamOwned::new(connection, socket), &mut bytes)?;
         } else {
-            self.exchange(DeadlineSocket { socket, deadline }, &mut bytes)?;
+            self.exchange(socket, &mut bytes)?;
         }
         parse_answer(&bytes).ok_or(RequestFailure::NotHttp)
     }
 
-    fn connect(&self, deadline: Instant) -> Result<TcpStream, RequestFailure> {
+    fn connect(&self, deadline: Instant) -> Result<DeadlineSocket, RequestFailure> {
         let addresses = (self.url.host.as_str(), self.url.port).to_socket_addrs();
         let mut failure = RequestFailure::UnknownHost;
         for address in addresses.map_err(|_| RequestFailure::UnknownHost)? {
-            match TcpStream::connect_timeout(&address, time_left(deadline)?) {
+            match DeadlineSocket::connect(address, deadline) {
                 Ok(socket) => return Ok(socket),
                 Err(error) => failure = error.into(),
             }
@@ -178,35 +179,6 @@ fn parse_answer(bytes: &[u8]) -> Option<OwnAnswer> {
     let httparse::Status::Complete(head) = response.parse(bytes).ok()? else { return None };
     let body = String::from_utf8_lossy(&bytes[head..]).into_owned();
     Some(OwnAnswer { status: response.code?, body })
-}
-
-fn time_left(deadline: Instant) -> io::Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
-}
-
-/// A socket whose reads and writes end at a deadline.
-struct DeadlineSocket {
-    socket: TcpStream,
-    deadline: Instant,
-}
-
-impl Read for DeadlineSocket {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.socket.set_read_timeout(Some(time_left(self.deadline)?))?;
-        self.socket.read(bytes)
-    }
-}
-
-impl Write for DeadlineSocket {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.set_write_timeout(Some(time_left(self.deadline)?))?;
-        self.socket.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.socket.flush()
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod client_setup;
 mod cluster_identity;
 mod config;
 mod core_dumps;
+mod deadline_socket;
 mod describe;
 mod failure;
 mod file_stamps;
