@@ -10,6 +10,7 @@ pub mod heartbeat;
 pub mod hint;
 pub mod json_edit;
 pub(crate) mod json_scan;
+pub(crate) mod list_text;
 pub mod memory;
 pub mod secret;
 pub(crate) mod shorten;

@@ -5,6 +5,7 @@ use super::handle::ClusterHandle;
 use super::planned_call::PlannedCall;
 use super::present_state::{ObjectReader, PathGuest};
 use super::undo::{StateBefore, open_params};
+use crate::base::list_text::list_items;
 use crate::pve::Method;
 use crate::pve::guests;
 use crate::pve::knowledge::messages::Meaning;
@@ -93,9 +94,11 @@ impl PlannedCall<'_> {
                 set.push(name.to_owned());
             }
         }
-        let deleted = self.params.iter().filter(|(name, _)| *name == "delete").flat_map(|(_, names)| {
-            names.split([',', ';', ' ', '\t', '\n']).filter(|name| !name.is_empty()).map(str::to_owned)
-        });
+        let deleted = self
+            .params
+            .iter()
+            .filter(|(name, _)| *name == "delete")
+            .flat_map(|(_, names)| list_items(names).map(str::to_owned));
         Some(ChangedObject {
             subject: self.changed_subject(&reader, &before),
             params: open_params(self),

@@ -3,6 +3,7 @@
 use super::handle::ClusterHandle;
 use super::plan_error::PlanError;
 use super::resolve_path::GuestFinder;
+use crate::base::list_text::list_items;
 use crate::base::shorten::shorten;
 use crate::pve::schema::Operation;
 use serde_json::{Map, Value};
@@ -29,9 +30,8 @@ pub(super) fn resolve_guest_names(
             single => std::slice::from_mut(single),
         };
         for item in items {
-            // (PVE: a list is split at commas, semicolons and white space.)
             let Some(text) = item.as_str() else { continue };
-            let parts = || text.split([',', ';', ' ', '\t', '\n']).filter(|part| !part.is_empty());
+            let parts = || list_items(text);
             if parts().all(|part| part.bytes().all(|b| b.is_ascii_digit())) {
                 continue;
             }

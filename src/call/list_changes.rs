@@ -5,15 +5,13 @@ use super::handle::ClusterHandle;
 use super::lookup_error::LookupError;
 use super::plan_error::PlanError;
 use super::planned_call::CallPurpose;
+use crate::base::list_text::list_items;
 use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::schema::Operation;
 use crate::render::object_state::to_text;
 use serde_json::{Map, Value};
-
-/// The separators of Proxmox's lists.
-const SEPARATORS: [char; 4] = [',', ';', ' ', '\n'];
 
 /// The items to add to a list and those to remove from it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -31,7 +29,7 @@ impl ListChange {
             _ => return None,
         };
         let mut change = Self::default();
-        for item in text.split(SEPARATORS).filter(|item| !item.is_empty()) {
+        for item in list_items(&text) {
             match (item.strip_prefix('+'), item.strip_prefix('-')) {
                 (Some(name), _) if !name.is_empty() => change.added.push(name.to_owned()),
                 (_, Some(name)) if !name.is_empty() => change.removed.push(name.to_owned()),
@@ -43,7 +41,7 @@ impl ListChange {
 
     /// Returns a list with the change, in its own order.
     fn apply(&self, now: &str, separator: &str) -> String {
-        let now = now.split(SEPARATORS).filter(|item| !item.is_empty());
+        let now = list_items(now);
         let mut items: Vec<&str> = now.filter(|item| !self.removed.iter().any(|removed| removed == item)).collect();
         for added in &self.added {
             if !items.contains(&added.as_str()) {

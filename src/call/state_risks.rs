@@ -3,6 +3,7 @@
 
 use super::handle::ClusterHandle;
 use super::present_state::ObjectReader;
+use crate::base::list_text::list_items;
 use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
@@ -90,10 +91,6 @@ fn is_on(value: &str, key: &str) -> bool {
     parts.filter(|(given, _)| *given == key).any(|(_, on)| ["1", "on", "yes", "true"].contains(&on))
 }
 
-fn split(list: &str) -> impl Iterator<Item = &str> {
-    list.split([',', ';', ' ', '\t', '\n']).filter(|part| !part.is_empty())
-}
-
 impl ClusterHandle<'_> {
     /// Looks up the state on which a change depends. Returns the parameters that raise its risk, with the reasons.
     pub(super) fn find_state_risks(&self, change: &StateChange<'_>) -> Vec<(String, &'static str)> {
@@ -128,22 +125,20 @@ impl ClusterHandle<'_> {
                     values.map(|(_, value)| value).collect::<Vec<_>>().join(",")
                 };
                 let (users, groups, tokens) = (value("users"), value("groups"), value("tokens"));
-                let Some(access) = AccessState::read(self, &reader) else {
-                    let is_own = split(&tokens).any(|token| token == own_token)
-                        || split(&users).any(|user| user == settings.user)
-                        || split(&groups).next().is_some();
-                    return raise("path", if is_own { TOKEN_GAINS } else { INHERITED_IS_HIDDEN });
-                };
-                let is_own = split(&tokens).any(|token| token == own_token)
-                    || split(&users).any(|user| user == settings.user)
-                    || split(&groups).any(|group| access.is_member(&settings.user, group));
+                let access = AccessState::read(self, &reader);
+                let may_be_member =
+                    |group| access.as_ref().is_none_or(|access| access.is_member(&settings.user, group));
+                let is_own = list_items(&tokens).any(|token| token == own_token)
+                    || list_items(&users).any(|user| user == settings.user)
+                    || list_items(&groups).any(may_be_member);
                 if is_own {
-                    return raise("roles", TOKEN_GAINS);
+                    return raise(if access.is_some() { "roles" } else { "path" }, TOKEN_GAINS);
                 }
+                let Some(access) = access else { return raise("path", INHERITED_IS_HIDDEN) };
                 let grant = Grant { path: &value("path"), roles: &value("roles") };
-                let loses = split(&users).any(|user| access.loses_inherited(&grant, Grantee::User(user)))
-                    || split(&groups).any(|group| access.loses_inherited(&grant, Grantee::Group(group)))
-                    || split(&tokens).any(|token| access.loses_inherited(&grant, Grantee::Token(token)));
+                let loses = list_items(&users).any(|user| access.loses_inherited(&grant, Grantee::User(user)))
+                    || list_items(&groups).any(|group| access.loses_inherited(&grant, Grantee::Group(group)))
+                    || list_items(&tokens).any(|token| access.loses_inherited(&grant, Grantee::Token(token)));
                 if loses { raise("path", INHERITED_IS_LOST) } else { Vec::new() }
             }
         }
@@ -191,7 +186,7 @@ impl AccessState {
     /// Returns whether a user is in a group, or may be in it.
     fn is_member(&self, user: &str, group: &str) -> bool {
         let Some(users) = &self.users else { return true };
-        let is_member = |row: &Map<String, Value>| split(text_of(row, "groups")).any(|one| one == group);
+        let is_member = |row: &Map<String, Value>| list_items(text_of(row, "groups")).any(|one| one == group);
         users.iter().any(|row| text_of(row, "userid") == user && is_member(row))
     }
 
@@ -200,7 +195,7 @@ impl AccessState {
         let Some(users) = &self.users else { return true };
         one == other
             || users.iter().any(|row| {
-                let groups: Vec<&str> = split(text_of(row, "groups")).collect();
+                let groups: Vec<&str> = list_items(text_of(row, "groups")).collect();
                 groups.contains(&one) && groups.contains(&other)
             })
     }
@@ -254,15 +249,15 @@ impl AccessState {
 
     /// Returns whether roles have all privileges of another one.
     fn covers(&self, roles: &str, other: &str) -> bool {
-        if split(roles).any(|role| role == other) || other == "NoAccess" {
+        if list_items(roles).any(|role| role == other) || other == "NoAccess" {
             return true;
         }
         let Some(known) = &self.roles else { return false };
         let privileges = |name: &str| {
             let row = known.iter().find(|row| text_of(row, "roleid") == name);
-            row.map(|row| split(text_of(row, "privs")).map(str::to_owned).collect::<Vec<_>>())
+            row.map(|row| list_items(text_of(row, "privs")).map(str::to_owned).collect::<Vec<_>>())
         };
-        let granted: Vec<String> = split(roles).filter_map(privileges).flatten().collect();
+        let granted: Vec<String> = list_items(roles).filter_map(privileges).flatten().collect();
         privileges(other).is_some_and(|lost| lost.iter().all(|privilege| granted.contains(privilege)))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::planned_call::PlannedCall;
 use super::present_state::ObjectReader;
+use crate::base::list_text::list_items;
 use crate::policy::Risk;
 use crate::pve::Method;
 use crate::pve::guests::GuestKind;
@@ -16,9 +17,6 @@ use crate::render::question::names_an_option;
 use crate::render::undo::UndoCall;
 use crate::sanitize;
 use serde_json::{Map, Value};
-
-/// The separators of Proxmox's lists.
-const LIST_SEPARATORS: [char; 5] = [',', ';', ' ', '\t', '\n'];
 
 /// The state that a change replaces, as far as its undo needs it.
 #[derive(Default)]
@@ -104,8 +102,7 @@ impl PlannedCall<'_> {
         let mut names: Vec<&str> = self.params.names().filter(|name| names_an_option(name)).collect();
         names.sort_unstable();
         names.dedup();
-        let removed: Vec<&str> =
-            self.param("delete").unwrap_or_default().split(LIST_SEPARATORS).filter(|name| !name.is_empty()).collect();
+        let removed: Vec<&str> = list_items(self.param("delete").unwrap_or_default()).collect();
         if ["revert", "moveto", "append"].iter().any(|name| self.has_param(name)) {
             return None;
         }
@@ -256,7 +253,7 @@ impl PlannedCall<'_> {
     fn undo_grant(&self, grants: &[Value]) -> Option<UndoCall> {
         let text = |row: &Value, name: &str| row.get(name).map(to_text).unwrap_or_default();
         let path = self.param("path")?;
-        let items = |name: &str| self.param(name).unwrap_or_default().split(LIST_SEPARATORS).filter(|i| !i.is_empty());
+        let items = |name: &str| list_items(self.param(name).unwrap_or_default());
         let holders = || ["users", "groups", "tokens"].iter().flat_map(|name| items(name));
         let pairs: Vec<(&str, &str)> =
             items("roles").flat_map(|role| holders().map(move |holder| (role, holder))).collect();

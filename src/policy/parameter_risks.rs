@@ -7,7 +7,7 @@
 //! ever raises a risk.
 
 use super::risk::{Risk, RiskKind};
-use super::vmids::split_list;
+use crate::base::list_text::split_list;
 use std::sync::LazyLock;
 
 static TABLE: LazyLock<Vec<ParameterRule>> =

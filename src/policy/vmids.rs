@@ -1,5 +1,7 @@
 //! Guest numbers in paths, names and lists of API calls.
 
+use crate::base::list_text::split_list;
+
 /// Prefixes of a guest's number in the names of its volumes and backups, the id of its HA resource and the paths of its
 /// images (PVE: storage plugins, vzdump, PBS).
 const VMID_PREFIXES: [&str; 16] = [
@@ -61,11 +63,6 @@ fn for_each_vmid_in_folders(item: &str, is_volume: bool, each: &mut dyn FnMut(u3
         let first_folder = folder.rsplit_once(':').map(|(_, last)| last).filter(|last| starts_with_digit(last));
         first_folder.and_then(|first| first.parse().ok()).into_iter().for_each(&mut *each);
     }
-}
-
-/// Splits a list as Proxmox does: at commas, semicolons, white space of any kind and control characters.
-pub(super) fn split_list(list: &str) -> impl DoubleEndedIterator<Item = &str> {
-    list.split(|c: char| matches!(c, ',' | ';') || c.is_whitespace() || c.is_control())
 }
 
 /// Calls `each` for every guest number in a list. The id of a replication job (`100-0`) counts as its guest.

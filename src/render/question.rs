@@ -4,6 +4,7 @@ use super::object_state::{self, GuestState, ObjectState, quote_word, show_cluste
 use super::quoted::{push_quoted, push_value, quote};
 use super::table::push_single_line;
 use super::undo::UndoCall;
+use crate::base::list_text::list_items;
 use crate::policy::{Risk, RiskReason};
 use crate::pve::Method;
 use crate::pve::knowledge::effects::{Fact, OperationEffect, Undo};
@@ -395,7 +396,7 @@ fn find_lost_parts<'o>(old: &'o str, new: &str) -> Vec<&'o str> {
 /// Appends a line for each option that the call unsets.
 fn push_removed_options(text: &mut String, call: &CallDescription<'_>, now: &Map<String, Value>) {
     for (_, names) in call.params.iter().filter(|(name, _)| *name == "delete") {
-        for name in names.split([',', ';', ' ', '\t', '\n']).filter(|name| !name.is_empty()) {
+        for name in list_items(names) {
             text.push_str("  ");
             push_value(text, name);
             match now.get(name) {

@@ -3,6 +3,7 @@
 //! To describe an operation better, add a row to `TABLE` and a case to `tests/golden/questions.rs`. The first row that
 //! fits a call describes it.
 
+use crate::base::list_text::list_items;
 use crate::pve::method::Method;
 use crate::pve::params::ApiParams;
 
@@ -577,11 +578,9 @@ impl Condition {
             Self::Always => true,
             Self::Value(name, value) => any(&|given, is| given == name && is == value),
             Self::Other(name, value) => any(&|given, is| given == name && !is.is_empty() && is != value),
-            // (PVE: a list is split at commas, semicolons and white space.)
-            Self::Item(name, start) => any(&|given, value| {
-                let mut items = value.split([',', ';', ' ', '\t', '\n']);
-                given == name && items.any(|item| item.starts_with(start))
-            }),
+            Self::Item(name, start) => {
+                any(&|given, value| given == name && list_items(value).any(|item| item.starts_with(start)))
+            }
         }
     }
 }
