@@ -3,7 +3,7 @@
 use crate::document::Document;
 use crate::support::node::closed_endpoint;
 use crate::support::policy::open_policy;
-use crate::support::test_tools::product;
+use crate::support::test_tools::{product, start_demo};
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::pve::demo::{Demo, Options, Release};
@@ -13,9 +13,7 @@ use std::time::Duration;
 
 /// Starts a simulated cluster whose tasks take no time.
 pub fn demo() -> Demo {
-    let mut options = Options::default();
-    (options.task_step, options.apidoc) = (Duration::ZERO, Some(APIDOC.into()));
-    Demo::start_with(options).expect("the demo cluster")
+    start_demo(Duration::ZERO)
 }
 
 /// Returns a document without the values that the simulation takes from the clock.

@@ -6,14 +6,12 @@ use crate::support::policy::{
     ALL, RecordingNode, answer_question, client, confirming_policy, modern, open_policy, patterns,
 };
 use crate::support::proxmox::{gzipped_facts, server_error};
-use crate::support::test_tools::product;
+use crate::support::test_tools::{product, start_demo};
 use crate::support::tool::ToolServer;
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::policy::{ClusterPolicy, ConfirmationPolicy};
-use proxmox_mcp::pve::demo::{Demo, Options};
-use proxmox_mcp::pve::schema::facts::APIDOC;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -119,7 +117,7 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
 
 #[test]
 fn questions_about_the_demo() {
-    let demo = start_demo();
+    let demo = start_demo(Duration::ZERO);
     let server = product(vec![ClusterConfig { policy: asking_policy(), ..demo.cluster() }]);
     let mut document = Document::new();
     document.redact(r"\d{4}[-_]\d\d[-_]\d\d([-_ T]\d\d[:_]\d\d[:_]\d\dZ?)?", "DATE");
@@ -143,16 +141,9 @@ fn questions_about_the_demo() {
     document.assert("questions_demo");
 }
 
-/// Starts the simulated cluster, whose tasks end at once.
-fn start_demo() -> Demo {
-    let mut options = Options::default();
-    (options.task_step, options.apidoc) = (Duration::ZERO, Some(APIDOC.into()));
-    Demo::start_with(options).expect("the demo cluster")
-}
-
 #[test]
 fn questions_about_lists() {
-    let demo = start_demo();
+    let demo = start_demo(Duration::ZERO);
     let policy = ClusterPolicy { confirm: ConfirmationPolicy::Destructive, ..open_policy() };
     let server = product(vec![ClusterConfig { policy, ..demo.cluster() }]);
     let mut document = Document::new();

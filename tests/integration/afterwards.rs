@@ -3,22 +3,11 @@
 use crate::support::node::ScriptedReply;
 use crate::support::policy::open_policy;
 use crate::support::proxmox::{gzipped_facts, proxmox_with};
-use crate::support::test_tools::product;
+use crate::support::test_tools::{product, start_open_demo};
 use crate::support::tool::{ToolResult, call};
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
-use proxmox_mcp::pve::demo::{Demo, Options};
-use proxmox_mcp::pve::schema::facts::APIDOC;
 use serde_json::{Value, json};
-use std::time::Duration;
-
-fn start() -> (Demo, McpServer) {
-    let mut options = Options::default();
-    (options.task_step, options.apidoc) = (Duration::ZERO, Some(APIDOC.into()));
-    let demo = Demo::start_with(options).expect("the demo cluster");
-    let server = product(vec![ClusterConfig { policy: open_policy(), ..demo.cluster() }]);
-    (demo, server)
-}
 
 /// Makes a call. `line` is its method and path.
 fn make(server: &McpServer, line: &str, data: Value) -> ToolResult {
@@ -35,7 +24,7 @@ fn wait(server: &McpServer, state: &str) -> String {
 
 #[test]
 fn change_ends_with_the_object_as_it_is() {
-    let (_demo, server) = start();
+    let (_demo, server) = start_open_demo();
     for (line, data, expected) in [
         ("POST /qemu/staging01/status/start", json!({}), "VM 106 \"staging01\" is running on pve2"),
         (
@@ -109,7 +98,7 @@ fn change_without_an_effect_yet_says_why() {
 
 #[test]
 fn guest_is_waited_for_until_it_has_a_state() {
-    let (_demo, server) = start();
+    let (_demo, server) = start_open_demo();
     assert_eq!(wait(&server, "web01 running"), "OK: VM 100 \"web01\" is running on pve1");
     assert_eq!(wait(&server, "106 stopped"), "OK: VM 106 \"staging01\" is stopped on pve2");
     assert_eq!(wait(&server, "web01 unlocked"), "OK: VM 100 \"web01\" is running on pve1");
@@ -126,7 +115,7 @@ fn guest_is_waited_for_until_it_has_a_state() {
 
 #[test]
 fn items_are_added_to_a_list_and_removed_from_it() {
-    let (_demo, server) = start();
+    let (_demo, server) = start_open_demo();
     let tags = |server: &McpServer| {
         call(server, "proxmox_api_get", json!({"path": "/qemu/web01/config", "fields": "tags"})).text
     };
@@ -138,7 +127,7 @@ fn items_are_added_to_a_list_and_removed_from_it() {
 
 #[test]
 fn misleading_answers_are_set_right() {
-    let (_demo, server) = start();
+    let (_demo, server) = start_open_demo();
     let read = |path: &str| call(&server, "proxmox_api_get", json!({"path": path})).all_text();
     assert!(!read("/cluster/backup-info/not-backed-up").contains("disabled"));
     make(&server, "PUT /cluster/backup/backup-nightly", json!({"enabled": false}));

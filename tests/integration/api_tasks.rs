@@ -4,22 +4,13 @@ use crate::support::node::{Node, ScriptedReply};
 use crate::support::proxmox::{SCRIPT, gzipped_facts, proxmox, proxmox_with};
 use crate::support::rpc::{self, ACCEPT, call_with_progress};
 use crate::support::server::TestServer;
-use crate::support::test_tools::product;
+use crate::support::test_tools::{product, start_demo};
 use crate::support::tool::{ToolResult, call};
 use proxmox_mcp::base::secret::Secret;
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
-use proxmox_mcp::pve::demo::{Demo, Options};
-use proxmox_mcp::pve::schema::facts::APIDOC;
 use serde_json::{Value, json};
 use std::time::Duration;
-
-/// Starts a simulated cluster whose tasks take this long per log line.
-fn demo(step: Duration) -> Demo {
-    let mut options = Options::default();
-    (options.task_step, options.apidoc) = (step, Some(APIDOC.into()));
-    Demo::start_with(options).expect("the demo cluster")
-}
 
 fn call_api(server: &McpServer, method: &str, path: &str, data: Value, wait: bool) -> ToolResult {
     call(server, "proxmox_api_call", json!({"path": path, "method": method, "data": data, "wait": wait}))
@@ -29,7 +20,7 @@ fn call_api(server: &McpServer, method: &str, path: &str, data: Value, wait: boo
 
 #[test]
 fn waiting_call_ends_with_its_task() {
-    let demo = demo(Duration::from_millis(1));
+    let demo = start_demo(Duration::from_millis(1));
     let server = product(vec![demo.cluster()]);
     let result = call_api(&server, "POST", "/qemu/staging01/status/start", json!({}), true);
     assert!(!result.failed && result.text.starts_with("OK: qmstart of guest 106 on pve2"), "{result:?}");
@@ -45,7 +36,7 @@ fn waiting_call_ends_with_its_task() {
 
 #[test]
 fn failed_task_is_an_error_with_its_log() {
-    let demo = demo(Duration::from_millis(1));
+    let demo = start_demo(Duration::from_millis(1));
     let server = product(vec![demo.cluster()]);
     let result = call_api(&server, "POST", "/qemu/web01/status/start", json!({}), true);
     assert!(result.failed && result.text.starts_with("FAILED: qmstart of guest 100 on pve1"), "{result:?}");
@@ -59,7 +50,7 @@ fn failed_task_is_an_error_with_its_log() {
 
 #[test]
 fn call_without_wait_returns_the_upid_with_a_hint() {
-    let demo = demo(Duration::from_secs(600));
+    let demo = start_demo(Duration::from_secs(600));
     let server = product(vec![demo.cluster()]);
     let result = call_api(&server, "POST", "/qemu/web01/snapshot", json!({"snapname": "before"}), false);
     let upid: String = serde_json::from_str(&result.text).unwrap();
@@ -69,7 +60,7 @@ fn call_without_wait_returns_the_upid_with_a_hint() {
 
 #[test]
 fn wait_is_ignored_for_an_operation_without_a_task() {
-    let demo = demo(Duration::ZERO);
+    let demo = start_demo(Duration::ZERO);
     let server = product(vec![demo.cluster()]);
     let result = call_api(&server, "PUT", "/qemu/web01/config", json!({"description": "a word", "onboot": true}), true);
     let line = "VM 100 \"web01\" on pve1 now has description \"a word\", onboot 1; nothing waits for a restart";
@@ -81,7 +72,7 @@ fn wait_is_ignored_for_an_operation_without_a_task() {
 
 #[test]
 fn progress_of_a_wait_arrives_over_http_before_its_end() {
-    let demo = demo(Duration::from_millis(120));
+    let demo = start_demo(Duration::from_millis(120));
     let server = TestServer::builder().mcp(product(vec![demo.cluster()])).start();
     let arguments = json!({"path": "/nodes/pve1/vzdump", "method": "POST", "wait": true, "data": {"vmid": "web01", "storage": "nas"}});
     let mut client = server.connect();
@@ -101,7 +92,7 @@ fn progress_of_a_wait_arrives_over_http_before_its_end() {
 
 #[test]
 fn missing_privilege_is_named_with_the_privileges_of_the_token() {
-    let demo = demo(Duration::ZERO);
+    let demo = start_demo(Duration::ZERO);
     let server = product(vec![demo.auditor()]);
     let result = call_api(&server, "POST", "/qemu/web01/status/start", json!({}), false);
     assert!(result.failed, "{result:?}");
@@ -125,7 +116,7 @@ fn missing_privilege_is_named_with_the_privileges_of_the_token() {
 
 #[test]
 fn wrong_secret_is_reported_and_not_shown() {
-    let demo = demo(Duration::ZERO);
+    let demo = start_demo(Duration::ZERO);
     let wrong = "00000000-1111-2222-3333-444444444444";
     let server = product(vec![ClusterConfig { token_secret: Secret::new(wrong.into()), ..demo.cluster() }]);
     for (tool, arguments) in [
@@ -141,7 +132,7 @@ fn wrong_secret_is_reported_and_not_shown() {
 
 #[test]
 fn unknown_node_is_answered_with_the_known_ones() {
-    let demo = demo(Duration::ZERO);
+    let demo = start_demo(Duration::ZERO);
     let real = product(vec![demo.cluster()]);
     let odd = proxmox_with(gzipped_facts(), |request| {
         request.path().contains("/nodes/pve9/").then(|| ScriptedReply::refusal(596, "Broken pipe", ""))
@@ -163,7 +154,7 @@ fn unknown_node_is_answered_with_the_known_ones() {
 
 #[test]
 fn unknown_guest_is_answered_with_similar_ones() {
-    let demo = demo(Duration::ZERO);
+    let demo = start_demo(Duration::ZERO);
     let server = product(vec![demo.cluster()]);
     for path in ["/nodes/pve1/qemu/107/config", "/qemu/107/config", "/nodes/pve1/lxc/107/config"] {
         let result = call(&server, "proxmox_api_get", json!({"path": path}));

@@ -1,22 +1,9 @@
 //! The undo that a plan and the answer of a change offer: sent as it is, it brings the old state back.
 
-use crate::support::policy::open_policy;
-use crate::support::test_tools::product;
+use crate::support::test_tools::start_open_demo;
 use crate::support::tool::{as_json, call};
-use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
-use proxmox_mcp::pve::demo::{Demo, Options};
-use proxmox_mcp::pve::schema::facts::APIDOC;
 use serde_json::{Value, json};
-use std::time::Duration;
-
-fn start() -> (Demo, McpServer) {
-    let mut options = Options::default();
-    (options.task_step, options.apidoc) = (Duration::ZERO, Some(APIDOC.into()));
-    let demo = Demo::start_with(options).expect("the demo cluster");
-    let server = product(vec![ClusterConfig { policy: open_policy(), ..demo.cluster() }]);
-    (demo, server)
-}
 
 /// Returns the arguments of a call. `line` is its method and path.
 fn arguments(line: &str, data: &Value) -> Value {
@@ -89,7 +76,7 @@ fn changes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
 #[test]
 fn undo_brings_the_old_state_back() {
     for (change, data, path, fields) in changes() {
-        let (_demo, server) = start();
+        let (_demo, server) = start_open_demo();
         let before = read(&server, path, fields);
         let mut plan = arguments(change, &data);
         plan["dry_run"] = true.into();
@@ -110,7 +97,7 @@ fn undo_brings_the_old_state_back() {
 
 #[test]
 fn undo_is_refused_after_a_later_change() {
-    let (_demo, server) = start();
+    let (_demo, server) = start_open_demo();
     let change = |data: Value| call(&server, "proxmox_api_call", arguments("PUT /qemu/web01/config", &data));
     let first = change(json!({"memory": 4096}));
     assert!(!change(json!({"memory": 2048})).failed);
@@ -121,7 +108,7 @@ fn undo_is_refused_after_a_later_change() {
 
 #[test]
 fn no_undo_is_offered_where_a_part_is_lost() {
-    let (_demo, server) = start();
+    let (_demo, server) = start_open_demo();
     for (change, data) in [
         ("PUT /qemu/web01/config", json!({"cipassword": "correct horse"})),
         ("PUT /qemu/web01/config", json!({"delete": "scsi0"})),

@@ -7,7 +7,7 @@ use crate::support::policy::{
 };
 use crate::support::process::{ServerProcess, path};
 use crate::support::proxmox::{gzipped_facts, server_error};
-use crate::support::raw::Sse;
+use crate::support::raw::{Client as HttpClient, Sse};
 use crate::support::rpc::{ACCEPT, call, modern_headers, request};
 use crate::support::server::TestServer;
 use crate::support::test_tools::product_for;
@@ -87,6 +87,13 @@ fn accepted_form() -> Value {
 }
 
 // ---- clients without forms
+
+/// Calls as a client of the modern protocol.
+fn post_modern(http: &mut HttpClient, arguments: &Value, more: Value) -> Value {
+    let message = request(1, "tools/call", modern(CALL, arguments, true, more));
+    let headers = format!("{}{}", modern_headers(&message), bearer("ada"));
+    http.post_with("/mcp", &headers, &message).json()
+}
 
 #[test]
 fn code_confirms_its_call_once() {
@@ -360,11 +367,7 @@ fn post_mcp_confirms_by_code_and_by_question() {
     assert_eq!(post(again)["result"]["isError"], true);
 
     let mut http = server.connect();
-    let mut post = |more: Value| {
-        let message = request(1, "tools/call", modern(CALL, &delete(), true, more));
-        let headers = format!("{}{}", modern_headers(&message), bearer("ada"));
-        http.post_with("/mcp", &headers, &message).json()
-    };
+    let mut post = |more: Value| post_modern(&mut http, &delete(), more);
     let asked = post(json!({}));
     assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
     assert_eq!(node.writes(), [""; 0]);
@@ -429,11 +432,7 @@ fn list_is_confirmed_by_one_code_or_one_question_in_every_era() {
 
     // Modern, by a question.
     let mut http = server.connect();
-    let mut post = |more: Value| {
-        let message = request(1, "tools/call", modern(CALL, &delete_and_rename(), true, more));
-        let headers = format!("{}{}", modern_headers(&message), bearer("ada"));
-        http.post_with("/mcp", &headers, &message).json()
-    };
+    let mut post = |more: Value| post_modern(&mut http, &delete_and_rename(), more);
     let asked = post(json!({}));
     assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
     assert_eq!(node.writes(), [""; 0]);

@@ -2,6 +2,7 @@
 //! releases running calls.
 #![allow(dead_code)]
 
+use super::policy::open_policy;
 use super::raw::LONG;
 use super::server::{TestServer, patient_limits};
 use proxmox_mcp::audit::AuditLog;
@@ -16,7 +17,9 @@ use proxmox_mcp::mcp::content::{ResourceContents, ResourceData};
 use proxmox_mcp::mcp::context::CallContext;
 use proxmox_mcp::pve::client::cluster::Cluster;
 use proxmox_mcp::pve::client::manager::ClusterManager;
+use proxmox_mcp::pve::demo::{Demo, Options};
 use proxmox_mcp::pve::schema::SchemaTimings;
+use proxmox_mcp::pve::schema::facts::APIDOC;
 use proxmox_mcp::tools;
 use proxmox_mcp::tools::ToolState;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -292,6 +295,20 @@ impl ManualClock {
     fn now(&self) -> Instant {
         *self.0.lock().unwrap()
     }
+}
+
+/// Starts a simulated cluster with the facts as its description, whose tasks take this long per log line.
+pub fn start_demo(task_step: Duration) -> Demo {
+    let mut options = Options::default();
+    (options.task_step, options.apidoc) = (task_step, Some(APIDOC.into()));
+    Demo::start_with(options).expect("the demo cluster")
+}
+
+/// Starts a simulated cluster whose tasks take no time, and a server that may do everything on it.
+pub fn start_open_demo() -> (Demo, McpServer) {
+    let demo = start_demo(Duration::ZERO);
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..demo.cluster() }]);
+    (demo, server)
 }
 
 /// Returns a server with the product's tools over these clusters.
