@@ -1,6 +1,6 @@
 // A web page that is an MCP client with views: the host of the package ext-apps, in a browser, served from loopback.
 import { readFile } from "node:fs/promises";
-import { createServer } from "node:http";
+import { withLoopback } from "./loopback.mjs";
 import { dirname, join, normalize } from "node:path";
 import { createRequire } from "node:module";
 
@@ -62,7 +62,7 @@ window.isReady = true;
 
 // Runs `use(url)` with the server of the host's page.
 export async function withHost(use) {
-  const server = createServer(async (request, response) => {
+  return withLoopback(async (request, response) => {
     const path = normalize(request.url.split("?")[0]);
     if (path === "/") { response.setHeader("Content-Type", "text/html"); response.end(HOST); return; }
     try {
@@ -73,12 +73,5 @@ export async function withHost(use) {
       response.statusCode = 404;
       response.end();
     }
-  });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  try {
-    return await use(`http://127.0.0.1:${server.address().port}`);
-  } finally {
-    server.closeAllConnections();
-    server.close();
-  }
+  }, use);
 }

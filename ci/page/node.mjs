@@ -1,5 +1,5 @@
 // A fake Proxmox node: as many guests as a test needs, and names that are HTML wherever a node has a text.
-import { createServer } from "node:http";
+import { withLoopback } from "./loopback.mjs";
 
 export const HOSTILE = '<img src=x onerror="window.wasAttacked=1"><script>window.wasAttacked=1</script>';
 const GIB = 2 ** 30;
@@ -44,7 +44,7 @@ function answers(guests, text) {
 // Runs `use(url)` with a node. `changes` gets each request that is no read.
 export async function withNode({ guests, text = "", changes = [] }, use) {
   const known = answers(guests, text);
-  const server = createServer((request, response) => {
+  return withLoopback((request, response) => {
     if (request.method !== "GET") {
       changes.push(`${request.method} ${request.url}`);
       response.setHeader("Content-Type", "application/json;charset=UTF-8");
@@ -62,12 +62,5 @@ export async function withNode({ guests, text = "", changes = [] }, use) {
     response.statusCode = isKnown ? (value === undefined ? 501 : 200) : 401;
     response.setHeader("Content-Type", "application/json;charset=UTF-8");
     response.end(JSON.stringify({ data: value ?? null }));
-  });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  try {
-    return await use(`http://127.0.0.1:${server.address().port}`);
-  } finally {
-    server.closeAllConnections();
-    server.close();
-  }
+  }, use);
 }
