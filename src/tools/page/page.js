@@ -48,11 +48,12 @@ class CallError extends Error {}
 const httpBridge = {
   nextId: 1,
   async request(path, method, body, headers) {
+    const token = sessionStorage.getItem(TOKEN_KEY);
     let response;
     try {
       response = await fetch(new URL(path, location.origin + "/"), {
         method, body, credentials: "omit", cache: "no-store", redirect: "error", referrerPolicy: "no-referrer",
-        headers: { Authorization: "Bearer " + (sessionStorage.getItem(TOKEN_KEY) || ""), Accept: "application/json",
+        headers: { Authorization: "Bearer " + (token || ""), Accept: "application/json",
           ...(body ? { "Content-Type": "application/json" } : {}), ...headers },
       });
     } catch {
@@ -60,7 +61,10 @@ const httpBridge = {
     }
     if (response.status === 401 || response.status === 429) {
       const answer = await response.json().catch(() => ({}));
-      leave(String(answer.error_description || "The server rejected the token."));
+      // Only the first answer tells the reason: later requests have no token, or that of another sign-in.
+      if (token !== null && sessionStorage.getItem(TOKEN_KEY) === token) {
+        leave(String(answer.error_description || "The server rejected the token."));
+      }
       throw new CallError("not signed in");
     }
     return response;
