@@ -276,11 +276,11 @@ fn assess_by_state(
     assessment: &mut RiskAssessment,
 ) -> Result<(), DeniedCall> {
     let Some(template) = operation.template.as_deref().filter(|_| operation.is_known) else { return Ok(()) };
-    let risk = assessment.risk;
-    if let Some(change) = StateChange::from_operation(call.method, template, call.path, call.params)
-        && !risk.is_sensitive()
-    {
-        check_operation(call, Some(template), risk)?;
+    for change in StateChange::from_operation(call.method, template, call.path, call.params) {
+        if assessment.risk.is_sensitive() {
+            break;
+        }
+        check_operation(call, Some(template), assessment.risk)?;
         for (parameter, reason) in call.cluster.find_state_risks(&change) {
             assessment.raise_by_state(&parameter, reason);
         }
