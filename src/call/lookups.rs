@@ -11,7 +11,7 @@ use crate::policy::GuestSelector;
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::client::row_compactor::KeepMember;
 use crate::pve::error::PveError;
-use crate::pve::guests::{Guest, GuestKind};
+use crate::pve::guests::{Guest, GuestKind, GuestList};
 use crate::pve::knowledge::answers::KnownAnswer;
 use crate::pve::knowledge::filtered_lists;
 use crate::pve::knowledge::messages::Meaning;
@@ -58,7 +58,7 @@ impl<'a> ClusterHandle<'a> {
     }
 
     /// Reads the guests of the cluster for a tool. Their texts are not redacted.
-    pub fn read_guests(&self) -> Result<Vec<Guest>, LookupError> {
+    pub fn read_guests(&self) -> Result<GuestList, LookupError> {
         self.fetch_guests(CallPurpose::ToolRead)
     }
 
@@ -226,7 +226,7 @@ impl<'a> ClusterHandle<'a> {
         Ok(authorized.without_confirmation().expect("no policy demands a confirmation for a plain read"))
     }
 
-    fn fetch_guests(&self, purpose: CallPurpose<'static>) -> Result<Vec<Guest>, LookupError> {
+    fn fetch_guests(&self, purpose: CallPurpose<'static>) -> Result<GuestList, LookupError> {
         let mut params = ApiParams::new();
         params.push("type", "vm");
         let read = self.authorize_read(purpose, ApiPath::from_static("/cluster/resources"), params)?;

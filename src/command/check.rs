@@ -327,7 +327,7 @@ fn check_protection(cluster: &Cluster, protect: &[&GuestSelector], token: &Token
     params.push("type", "vm");
     let (path, _) = ApiPath::parse("/cluster/resources").expect("the path is valid");
     let answer = cluster.call(Method::Get, &path, &params, &CancelToken::new());
-    let guests = match answer.and_then(|answer| parse_guests(&answer)) {
+    let guests = match answer.and_then(|answer| parse_guests(answer.data())) {
         Ok(guests) => guests,
         Err(error) => {
             let text = format!("protect: the guests can't be listed, so every guest counts as protected: {error}");

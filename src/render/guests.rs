@@ -35,7 +35,7 @@ pub struct ListedGuest<'a> {
     /// The position of the cluster among those that were asked.
     pub cluster_index: usize,
     pub cluster: &'a str,
-    pub guest: Guest,
+    pub guest: Cow<'a, Guest>,
 }
 
 /// Renders the guests that match every word of `query`, the best first. `queried` is the number of clusters.

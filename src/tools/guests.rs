@@ -44,27 +44,39 @@ fn find_guest(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     });
     let mut failures = ClusterErrors::new();
     let mut all = Vec::new();
-    for (cluster_index, (cluster, answer)) in clusters.iter().zip(answers).enumerate() {
+    for (cluster_index, (cluster, answer)) in clusters.iter().zip(&answers).enumerate() {
         match answer {
-            Ok(mut guests) => {
-                if cluster.needs_redaction() {
-                    guests.iter_mut().for_each(redact_guest);
-                }
+            Ok(guests) => {
+                let needs_redaction = cluster.needs_redaction();
                 let cluster = cluster.name();
-                all.extend(guests.into_iter().map(|guest| ListedGuest { cluster_index, cluster, guest }));
+                all.extend(guests.iter().map(|guest| {
+                    let guest = if needs_redaction { redact_guest(guest) } else { Cow::Borrowed(guest) };
+                    ListedGuest { cluster_index, cluster, guest }
+                }));
             }
-            Err(failure) => failures.push(ClusterFailure { name: cluster.name(), label: cluster.label(), failure }),
+            Err(failure) => {
+                failures.push(ClusterFailure {
+                    name: cluster.name(),
+                    label: cluster.label(),
+                    failure: failure.clone(),
+                });
+            }
         }
     }
     Ok(render_matches(&query, &all, &failures, clusters.len(), call.list_form())?.into())
 }
 
 /// Removes secrets from a guest's texts before the search, which could otherwise be used to guess them.
-fn redact_guest(guest: &mut Guest) {
+fn redact_guest(guest: &Guest) -> Cow<'_, Guest> {
     let Guest { name, node, status, tags, pool, lock, .. } = guest;
-    for text in [name, node, status, tags, pool, lock] {
-        if let Cow::Owned(redacted) = sanitize::redact_text(text) {
-            *text = redacted;
-        }
+    let is_clean = |text: &String| matches!(sanitize::redact_text(text), Cow::Borrowed(_));
+    if [name, node, status, tags, pool, lock].into_iter().all(is_clean) {
+        return Cow::Borrowed(guest);
     }
+    let mut guest = guest.clone();
+    let Guest { name, node, status, tags, pool, lock, .. } = &mut guest;
+    for text in [name, node, status, tags, pool, lock] {
+        *text = sanitize::redact_text(text).into_owned();
+    }
+    Cow::Owned(guest)
 }

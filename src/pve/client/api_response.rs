@@ -8,13 +8,14 @@ use crate::pve::client::retry::{self, AttemptEnd, Decision};
 use crate::pve::client::secret_filter::SecretFilter;
 use crate::pve::client::transport::NodeResponse;
 use crate::pve::error::{EnvelopeError, PveError, UnknownOutcome};
+use crate::pve::guests::{Guest, GuestList, parse_guests};
 use crate::pve::knowledge::messages::{self, Diagnosis, Meaning, MissingPrivilege, classify};
 use crate::pve::knowledge::text::to_one_line;
 use crate::pve::method::Method;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use ureq::http::StatusCode;
 
@@ -27,22 +28,32 @@ const ROW_BYTES: usize = 512;
 /// Parameters named in an error. The largest operation, a VM's config, has about a hundred, families counted once.
 const MAX_PARAMETER_ERRORS: usize = 200;
 
+/// The range of `data` was found in the body.
+const DATA_IN_BODY: &str = "a range of the body";
+
 /// Successful answer of a node: the body as it came, and the position of `data` in it.
 #[derive(Debug)]
 pub struct ApiResponse {
     /// Copied before a change, if several callers have it.
-    body: Arc<String>,
+    body: Arc<AnswerBody>,
     data: Range<usize>,
     has_extra_fields: bool,
     memory: MemoryReservation,
     /// The memory of a body that several callers have.
-    _shared_memory: Option<Arc<MemoryReservation>>,
+    shared_memory: Option<Arc<MemoryReservation>>,
+}
+
+/// Body of an answer, with the guests that are parsed once for all callers that have it.
+#[derive(Clone, Debug)]
+struct AnswerBody {
+    text: String,
+    guests: OnceLock<Result<Arc<[Guest]>, PveError>>,
 }
 
 /// Successful answer of a node to several callers.
 #[derive(Debug)]
 pub(in crate::pve) struct SharedResponse {
-    body: Arc<String>,
+    body: Arc<AnswerBody>,
     data: Range<usize>,
     has_extra_fields: bool,
     memory: Arc<MemoryReservation>,
@@ -55,14 +66,28 @@ impl SharedResponse {
         memory: &CallMemory,
         wait: &MemoryWait<'_>,
     ) -> Result<ApiResponse, MemoryError> {
-        let bytes = answer_memory(self.body.len()).max(rows_memory(&self.body));
+        let text = &self.body.text;
+        let bytes = answer_memory(text.len()).max(rows_memory(text));
         Ok(ApiResponse {
             body: self.body.clone(),
             data: self.data.clone(),
             has_extra_fields: self.has_extra_fields,
             memory: memory.reserve_within(bytes, wait)?,
-            _shared_memory: Some(self.memory.clone()),
+            shared_memory: Some(self.memory.clone()),
         })
+    }
+
+    /// Returns the guests of the list, parsed once for all callers.
+    pub(in crate::pve) fn guests(&self) -> Result<GuestList, PveError> {
+        Ok(GuestList::new(self.body.guests(&self.data)?, Some(self.memory.clone())))
+    }
+}
+
+impl AnswerBody {
+    /// Returns the guests of the list at `data`, which is parsed once.
+    fn guests(&self, data: &Range<usize>) -> Result<Arc<[Guest]>, PveError> {
+        let parse = || parse_guests(self.text.get(data.clone()).expect(DATA_IN_BODY)).map(Arc::from);
+        self.guests.get_or_init(parse).clone()
     }
 }
 
@@ -81,8 +106,8 @@ fn rows_memory(body: &str) -> usize {
 
 impl ApiResponse {
     fn new(body: String, data: Range<usize>, has_extra_fields: bool) -> Self {
-        let memory = MemoryReservation::default();
-        Self { body: Arc::new(body), data, has_extra_fields, memory, _shared_memory: None }
+        let body = Arc::new(AnswerBody { text: body, guests: OnceLock::new() });
+        Self { body, data, has_extra_fields, memory: MemoryReservation::default(), shared_memory: None }
     }
 
     /// Finds `data` in a body. Parts of the body in the error are filtered.
@@ -181,7 +206,7 @@ impl ApiResponse {
     /// Changes the JSON text, which must stay an object with `data`. Otherwise the result is `null`.
     pub fn map_body(self, change: impl FnOnce(String) -> String) -> Self {
         let filter = SecretFilter::new(Secret::new(String::new()));
-        let changed = Self::parse(change(Arc::unwrap_or_clone(self.body)), &filter);
+        let changed = Self::parse(change(Arc::unwrap_or_clone(self.body).text), &filter);
         let changed = changed.unwrap_or_else(|_| Self::new("null".into(), 0..4, false));
         Self { memory: self.memory, ..changed }
     }
@@ -193,7 +218,7 @@ impl ApiResponse {
 
     /// Reserves the memory of a table or a list that is made of the rows.
     pub(in crate::pve) fn reserve_rows(&mut self) -> Result<(), MemoryError> {
-        self.memory.grow_to(rows_memory(&self.body))
+        self.memory.grow_to(rows_memory(&self.body.text))
     }
 
     /// Returns the answer for several callers.
@@ -204,12 +229,17 @@ impl ApiResponse {
 
     /// Returns the JSON text of `data`.
     pub fn data(&self) -> &str {
-        self.body.get(self.data.clone()).expect("the range was found in the body")
+        self.body.text.get(self.data.clone()).expect(DATA_IN_BODY)
+    }
+
+    /// Returns the guests of the list.
+    pub(in crate::pve) fn guests(&self) -> Result<GuestList, PveError> {
+        Ok(GuestList::new(self.body.guests(&self.data)?, self.shared_memory.clone()))
     }
 
     /// Returns the JSON text of the body: an object with `data`.
     pub(in crate::pve) fn body(&self) -> &str {
-        &self.body
+        &self.body.text
     }
 
     /// Returns whether the body has other fields than `data`.
@@ -219,20 +249,20 @@ impl ApiResponse {
 
     /// Returns the JSON text for the caller: `data`, or the whole body if it has other fields (`total`).
     pub fn payload(&self) -> &str {
-        if self.has_extra_fields { &self.body } else { self.data() }
+        if self.has_extra_fields { &self.body.text } else { self.data() }
     }
 
     /// Returns the text of [`ApiResponse::payload`], in the memory of the body unless other callers have it.
     pub fn into_payload(self) -> String {
-        let range = if self.has_extra_fields { 0..self.body.len() } else { self.data };
+        let range = if self.has_extra_fields { 0..self.body.text.len() } else { self.data };
         match Arc::try_unwrap(self.body) {
-            Ok(mut body) => {
+            Ok(AnswerBody { text: mut body, .. }) => {
                 // A parser of UTF-8 found both ends of `data`, so no character is cut.
                 body.truncate(range.end);
                 body.drain(..range.start);
                 body
             }
-            Err(shared) => shared.get(range).expect("the range was found in the body").to_owned(),
+            Err(shared) => shared.text.get(range).expect(DATA_IN_BODY).to_owned(),
         }
     }
 }
@@ -393,9 +423,23 @@ mod tests {
     fn the_payload_is_not_copied() {
         for body in [r#" {"data":["ü", 2]} "#, r#"{"total":7,"data":"x"}"#] {
             let answer = parse(body).unwrap();
-            let memory = answer.body.as_ptr();
+            let memory = answer.body.text.as_ptr();
             let verbatim = answer.into_payload();
             assert_eq!(verbatim.as_ptr(), memory);
+        }
+    }
+
+    #[test]
+    fn guests_are_parsed_once_for_all_callers() {
+        let body = r#"{"data":[{"id":"qemu/100","name":"web01"}]}"#;
+        let shared = parse(body).unwrap().into_shared();
+        let lists = [shared.guests().unwrap(), shared.guests().unwrap()];
+        assert_eq!((lists[0].len(), &*lists[0][0].name), (1, "web01"));
+        assert_eq!(lists[0].as_ptr(), lists[1].as_ptr());
+
+        let shared = parse(r#"{"data":{}}"#).unwrap().into_shared();
+        for _ in 0..2 {
+            assert!(matches!(shared.guests(), Err(PveError::MalformedResponse { .. })));
         }
     }
 

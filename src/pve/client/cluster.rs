@@ -22,6 +22,7 @@ use crate::pve::client::transport::{
 use crate::pve::error::{
     ConnectError, EnvelopeError, FailedAttempt, MalformedCause, NetworkError, PveError, UnknownOutcome,
 };
+use crate::pve::guests::{GuestList, is_guest_member};
 use crate::pve::knowledge::messages::classify;
 use crate::pve::method::Method;
 use crate::pve::params::ApiParams;
@@ -123,17 +124,31 @@ pub enum ClusterOutage {
     RetryDue,
 }
 
+/// Answer of a read that may be shared.
+enum ReadAnswer {
+    Own(ApiResponse),
+    Shared(Arc<Result<SharedResponse, PveError>>),
+}
+
 /// Reader of an answer.
 #[derive(Clone, Copy)]
 struct AnswerReader {
     parse: fn(String, &SecretFilter) -> Result<ApiResponse, EnvelopeError>,
     keep_member: Option<KeepMember>,
+    /// The rows are parsed once for all callers.
+    shares_rows: bool,
     /// Returns the memory that is reserved for an answer of this many bytes.
     answer_memory: fn(usize) -> usize,
 }
 
 impl AnswerReader {
-    const OBJECT: Self = Self { parse: ApiResponse::parse, keep_member: None, answer_memory };
+    const OBJECT: Self = Self { parse: ApiResponse::parse, keep_member: None, shares_rows: false, answer_memory };
+    const GUESTS: Self = Self { shares_rows: true, ..Self::list(is_guest_member) };
+
+    /// Returns the reader of a list of rows with the members of `keep`.
+    const fn list(keep: KeepMember) -> Self {
+        Self { parse: ApiResponse::parse_list, keep_member: Some(keep), shares_rows: false, answer_memory }
+    }
 
     /// Returns the key of reads of a path with this reader.
     fn read_key(self, target: &PathAndQuery) -> ReadKey {
@@ -212,7 +227,7 @@ impl Cluster {
         params: &ApiParams,
         cancel: &CancelToken,
     ) -> Result<ApiResponse, PveError> {
-        self.read_shared(deadline, path, params, AnswerReader::OBJECT, cancel)
+        self.read_response(deadline, path, params, AnswerReader::OBJECT, cancel)
     }
 
     /// Makes a GET call for a list, which ends like that of [`Cluster::get_shared`]. Only the envelope is checked; the
@@ -225,8 +240,43 @@ impl Cluster {
         keep: KeepMember,
         cancel: &CancelToken,
     ) -> Result<ApiResponse, PveError> {
-        let reader = AnswerReader { parse: ApiResponse::parse_list, keep_member: Some(keep), answer_memory };
-        self.read_shared(deadline, path, params, reader, cancel)
+        self.read_response(deadline, path, params, AnswerReader::list(keep), cancel)
+    }
+
+    /// Makes a GET call for a list of guests, which ends like that of [`Cluster::get_shared`].
+    pub fn get_guests(
+        &self,
+        deadline: Instant,
+        path: &ApiPath,
+        params: &ApiParams,
+        cancel: &CancelToken,
+    ) -> Result<GuestList, PveError> {
+        match self.read_shared(deadline, path, params, AnswerReader::GUESTS, cancel)? {
+            ReadAnswer::Own(response) => response.guests(),
+            ReadAnswer::Shared(result) => result.as_ref().as_ref().map_err(Clone::clone)?.guests(),
+        }
+    }
+
+    /// Makes a GET call for an answer of the caller's own.
+    fn read_response(
+        &self,
+        deadline: Instant,
+        path: &ApiPath,
+        params: &ApiParams,
+        reader: AnswerReader,
+        cancel: &CancelToken,
+    ) -> Result<ApiResponse, PveError> {
+        let start = Instant::now();
+        let shared = match self.read_shared(deadline, path, params, reader, cancel)? {
+            ReadAnswer::Own(response) => return Ok(response),
+            ReadAnswer::Shared(result) => result,
+        };
+        let wait = MemoryWait { deadline, is_cancelled: &|| cancel.is_cancelled() };
+        let response = shared.as_ref().as_ref().map_err(Clone::clone)?.to_response(cancel.memory(), &wait);
+        response.or_else(|error| {
+            let error = if cancel.is_cancelled() { PveError::Cancelled } else { no_memory(error) };
+            self.log_result(start, Method::Get, path, Err(error))
+        })
     }
 
     fn read_shared(
@@ -236,10 +286,13 @@ impl Cluster {
         params: &ApiParams,
         reader: AnswerReader,
         cancel: &CancelToken,
-    ) -> Result<ApiResponse, PveError> {
+    ) -> Result<ReadAnswer, PveError> {
         let start = Instant::now();
         let limit = CallTimeLimit::until(deadline, start, self.settings.timeout);
-        let send_alone = || self.log_result(start, Method::Get, path, self.read(path, params, limit, cancel, reader));
+        let send_alone = || {
+            let result = self.read(path, params, limit, cancel, reader);
+            self.log_result(start, Method::Get, path, result).map(ReadAnswer::Own)
+        };
         if limit.deadline < start + MIN_SHARED_TIME {
             return send_alone();
         }
@@ -253,7 +306,7 @@ impl Cluster {
                 let result = self.send_read(&request, limit, cancel);
                 // The next read may begin.
                 drop(alone);
-                return self.log_result(start, Method::Get, path, result.and_then(reserve_rows));
+                return self.log_result(start, Method::Get, path, result.and_then(reserve_rows)).map(ReadAnswer::Own);
             }
             JoinedRead::Shared { ticket, sender } => (ticket, sender),
         };
@@ -268,32 +321,22 @@ impl Cluster {
                 return send_alone();
             }
         }
-        let result = match ticket.wait() {
-            Ok(_) if !cancel.may_send() => Err(PveError::NotPermitted),
+        let error = match ticket.wait() {
+            Ok(_) if !cancel.may_send() => PveError::NotPermitted,
             Ok(result) => match &*result {
-                Ok(response) => {
-                    let wait = MemoryWait { deadline: limit.deadline, is_cancelled: &|| cancel.is_cancelled() };
-                    response.to_response(cancel.memory(), &wait).map_err(|error| match cancel.is_cancelled() {
-                        true => PveError::Cancelled,
-                        false => no_memory(error),
-                    })
-                }
                 // The memory of another client was in use.
                 Err(PveError::MalformedResponse { cause: MalformedCause::NoMemory(_), .. }) => return send_alone(),
-                // The request has a line in the log.
-                Err(error) => return Err(error.clone()),
+                // An error has a line in the log.
+                _ => return Ok(ReadAnswer::Shared(result)),
             },
             Err(ReadWaitError::Failed) => return send_alone(),
-            Err(ReadWaitError::Cancelled) => Err(PveError::Cancelled),
-            Err(ReadWaitError::NotBegun) => Err(PveError::Busy { limit: self.semaphore.limit() }),
+            Err(ReadWaitError::Cancelled) => PveError::Cancelled,
+            Err(ReadWaitError::NotBegun) => PveError::Busy { limit: self.semaphore.limit() },
             Err(ReadWaitError::NotAnswered) => {
-                Err(PveError::TimedOut { node: "the node asked".into(), timeout: limit.total })
+                PveError::TimedOut { node: "the node asked".into(), timeout: limit.total }
             }
         };
-        match result {
-            Ok(response) => Ok(response),
-            error => self.log_result(start, Method::Get, path, error),
-        }
+        self.log_result(start, Method::Get, path, Err(error)).map(ReadAnswer::Own)
     }
 }
 
@@ -339,6 +382,7 @@ impl ClusterCore {
         let cancel = cancel.with_send_check(Arc::new(sender.send_check()));
         let result = self.send_read(request, CallTimeLimit { deadline, total }, &cancel);
         drop(permit);
+        let result = if request.reader.shares_rows { result.and_then(reserve_rows) } else { result };
         let result = self.log_result(start, Method::Get, &request.path, result);
         sender.end(result.map(ApiResponse::into_shared), |callers| {
             self.metrics.record_shared_reads(callers.saturating_sub(1));
