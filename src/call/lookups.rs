@@ -7,6 +7,7 @@ use super::lookup_error::LookupError;
 use super::planned_call::{CallPurpose, PlannedCall};
 use super::shared_object::{Members, SharedObject};
 use crate::base::json_scan::{find_member, find_string, walk};
+use crate::policy::GuestSelector;
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::client::row_compactor::KeepMember;
 use crate::pve::error::PveError;
@@ -17,12 +18,16 @@ use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::token_privileges::TokenPrivileges;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// More than any cluster has. It bounds the memory of a hostile answer.
 const MAX_NODES: usize = 1_000;
+
+/// The most protected guests whose configs are read for one call.
+const MAX_PROTECTED_READS: usize = 32;
 
 /// Name in the config of a guest.
 pub(super) enum ConfiguredName {
@@ -158,6 +163,9 @@ impl<'a> ClusterHandle<'a> {
 
     /// Looks up the guests that a shared object has now. An object that can't be read may have any guest.
     pub(super) fn look_up_members(&self, object: &SharedObject) -> Members {
+        if let SharedObject::IsoImage(volume) = object {
+            return self.find_protected_users(volume).map_or(Members::AnyGuest, Members::Listed);
+        }
         let Some((segments, list)) = object.member_list() else {
             return if *object == SharedObject::None { Members::Listed(Vec::new()) } else { Members::AnyGuest };
         };
@@ -167,6 +175,38 @@ impl<'a> ClusterHandle<'a> {
             Some(Members::from_list(find_member(read.send_read().ok()?.data(), list)))
         };
         read().unwrap_or(Members::AnyGuest)
+    }
+
+    /// Looks up the protected guests whose configs name a volume. Returns `None` if not all of them can be read.
+    fn find_protected_users(&self, volume: &str) -> Option<Vec<u32>> {
+        let policy = self.policy();
+        let guests = self.look_up_guests().ok()?;
+        let shows = |pool: Option<&str>| {
+            self.look_up_token_privileges()
+                .is_ok_and(|token| token.shows_all_guests() && pool.is_none_or(|pool| token.shows_pool(pool)))
+        };
+        let sees_all = policy.protect().all(|selector| match selector {
+            GuestSelector::Vmid(vmid) => guests.iter().any(|guest| guest.vmid == *vmid),
+            GuestSelector::Pool(pool) => shows(Some(pool)),
+            GuestSelector::Tag(_) => shows(None),
+        });
+        if !sees_all {
+            return None;
+        }
+        let protected: Vec<&Guest> = guests.iter().filter(|guest| self.is_protected(guest)).collect();
+        if protected.len() > MAX_PROTECTED_READS {
+            return None;
+        }
+        let mut users = Vec::new();
+        for guest in protected {
+            let path = guest_config_path(&guest.node, guest.kind, guest.vmid)?;
+            let read = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new()).ok()?;
+            let config: Map<String, Value> = serde_json::from_str(read.send_read().ok()?.data()).ok()?;
+            if config.values().any(|value| value.as_str().is_some_and(|text| text.contains(volume))) {
+                users.push(guest.vmid);
+            }
+        }
+        Some(users)
     }
 
     /// Looks up a path.

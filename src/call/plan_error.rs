@@ -59,6 +59,8 @@ pub enum PlanError {
     TooManyParameters { count: usize, limit: usize },
     #[error("the parameters have {bytes} bytes, more than any node accepts: give {limit} at most")]
     ParametersTooLarge { bytes: usize, limit: usize },
+    #[error("`{parameter}` is longer than the audit log can record whole: give {limit} bytes at most")]
+    CommandTooLong { parameter: String, limit: usize },
     #[error(transparent)]
     UnknownPath(UnknownPath),
     #[error(transparent)]
