@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::output::{Mark, Progress, print_marked, print_stdout, printable};
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::base::hint::{Hint, render_error};
-use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile};
+use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile, load_state_keys};
 use proxmox_mcp::policy::{
     AccessLevel, Confirmer, EffectivePolicy, GuestSelector, OperationPattern, Permissions, Risk,
 };
@@ -62,6 +62,10 @@ fn run_loaded(cli: &Cli, clusters: &ClustersFile, name: &str) -> Result<(), Fail
     }
     if load_certificate(cli)?.is_some() {
         print_marked(Mark::Fine, "TLS: the certificate and its key match");
+    }
+    if let Some(file) = &cli.state_key_file {
+        load_state_keys(file).map_err(Failure::usage)?;
+        print_marked(Mark::Fine, "replicas: the keys of --state-key-file can be read");
     }
     let (progress, answered) = (&Progress::start(), &AtomicUsize::new(0));
     let show = |count: usize| progress.show(&format!("checked {count} of {total} clusters …"));

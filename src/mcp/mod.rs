@@ -21,7 +21,6 @@ mod params;
 pub mod protocol;
 mod running_calls;
 mod sealed_state;
-mod sealing_key;
 mod server;
 mod server_state;
 mod started_task;

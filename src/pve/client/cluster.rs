@@ -436,8 +436,24 @@ impl ClusterCore {
     ) -> Result<ApiResponse, PveError> {
         let start = Instant::now();
         let result = self.send(method, path, params, self.time_limit(start), cancel);
-        let result = if method == Method::Get { result.and_then(reserve_rows) } else { result };
+        let result = match method {
+            Method::Get => result.and_then(reserve_rows),
+            _ => {
+                self.forget_changed(path);
+                result
+            }
+        };
         self.log_result(start, method, path, result)
+    }
+
+    /// Forgets what a change of this path may have made wrong.
+    fn forget_changed(&self, path: &ApiPath) {
+        let segments: Vec<_> = path.segments().collect();
+        match segments.iter().map(AsRef::as_ref).collect::<Vec<&str>>()[..] {
+            ["access", ..] => self.token_privileges.forget(),
+            ["nodes", _, "time"] => self.utc_offset.forget(),
+            _ => {}
+        }
     }
 
     /// Makes a GET call that ends at `deadline` or at the cluster's own time limit, whichever is earlier.
