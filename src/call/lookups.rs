@@ -14,14 +14,13 @@ use crate::pve::error::PveError;
 use crate::pve::guests::{Guest, GuestKind, GuestList};
 use crate::pve::knowledge::answers::KnownAnswer;
 use crate::pve::knowledge::filtered_lists;
-use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::token_privileges::TokenPrivileges;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// More than any cluster has. It bounds the memory of a hostile answer.
 const MAX_NODES: usize = 1_000;
@@ -29,12 +28,17 @@ const MAX_NODES: usize = 1_000;
 /// The most protected guests whose configs are read for one call.
 const MAX_PROTECTED_READS: usize = 32;
 
+/// The time for the name of a guest. (PVE: a node that is off is given up after three seconds.)
+const NAME_TIME: Duration = Duration::from_secs(8);
+
 /// Name in the config of a guest.
 pub(super) enum ConfiguredName {
     Name(String),
     Nameless,
     /// The answer is not a config.
     Unknown,
+    /// No node can have the name that the list gives the guest's node.
+    NoNode,
 }
 
 impl<'a> ClusterHandle<'a> {
@@ -109,18 +113,13 @@ impl<'a> ClusterHandle<'a> {
         Ok(true)
     }
 
-    /// Looks up the name of a guest in its config.
+    /// Looks up the name of a guest in its config, within the time that a look-up beside others has.
     pub(super) fn look_up_guest_name(&self, guest: &Guest) -> Result<ConfiguredName, LookupError> {
         let Some(path) = guest_config_path(&guest.node, guest.kind, guest.vmid) else {
-            return Ok(ConfiguredName::Unknown);
+            return Ok(ConfiguredName::NoNode);
         };
         let read = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new())?;
-        let response = match read.send_read() {
-            Ok(response) => response,
-            // No real node lacks this operation.
-            Err(error) if error.meaning() == Meaning::UnknownOperation => return Ok(ConfiguredName::Unknown),
-            Err(error) => return Err(error.into()),
-        };
+        let response = read.send_read_until(self.read_deadline()?.min(Instant::now() + NAME_TIME))?;
         Ok(match find_string(response.data(), guest.kind.name_option()).map(Cow::into_owned) {
             Some(name) if !name.is_empty() => ConfiguredName::Name(name),
             // (PVE: every config has a digest.)

@@ -220,7 +220,7 @@ fn check_operation_call(
         PlanError::InvalidParameters { problems, other_methods }
     };
     parameter_check::unwrap_values(&operation, &mut data).map_err(|problems| reject(problems, &data))?;
-    resolve_guest_names(cluster, &operation, &mut data)?;
+    resolve_guest_names(cluster, &operation, &mut data, method != Method::Get)?;
     apply_list_changes(cluster, &operation, path, &mut data)?;
     let mut notes = correct_values(&operation, &mut data)?;
     if method != Method::Get && !schema.is_live() {

@@ -160,7 +160,8 @@ fn select_guest<'g>(
                 Ok(number) => find_nearest_numbers(number, guests),
                 Err(_) => find_similar(query, sort_words(guests.iter().map(|g| g.name.as_str())).into_iter()),
             };
-            Err(FindGuestError::Unknown { query: to_one_line(query, 64), suggestions, total: guests.len() })
+            let query = to_one_line(query, 64);
+            Err(FindGuestError::Unknown { query, suggestions, total: guests.len(), nameless: Vec::new() })
         }
         several => Err(FindGuestError::Ambiguous {
             name: to_one_line(query, 64),
@@ -249,9 +250,12 @@ pub fn find_similar<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Vec
 pub enum FindGuestError {
     #[error("{} guests are called `{name}`: {}", candidates.len(), DisplayCandidates(candidates))]
     Ambiguous { name: String, candidates: Vec<GuestCandidate> },
-    #[error("there is no guest `{query}`{}", match total {
+    #[error("there is no guest `{query}`{}{}", match total {
         0 => ": the API token sees no guest at all".to_owned(),
         total => format!(" among the {total} that the API token sees"),
+    }, match nameless.as_slice() {
+        [] => String::new(),
+        guests => format!(", as far as their names are known. Not known are those of {}", DisplayCandidates(guests)),
     })]
     Unknown {
         query: String,
@@ -259,6 +263,8 @@ pub enum FindGuestError {
         suggestions: Vec<String>,
         /// The number of guests that the token sees.
         total: usize,
+        /// Guests without a name in the list, whose config can't be read.
+        nameless: Vec<GuestCandidate>,
     },
 }
 
@@ -268,6 +274,9 @@ impl Hint for FindGuestError {
             FindGuestError::Ambiguous { .. } => Some("give the number of the one you mean".into()),
             FindGuestError::Unknown { total: 0, .. } => {
                 Some("it needs VM.Audit on /vms (GET /access/permissions shows its privileges)".into())
+            }
+            FindGuestError::Unknown { nameless, .. } if !nameless.is_empty() => {
+                Some("their node may be off: give the number of the guest that you mean".into())
             }
             FindGuestError::Unknown { suggestions, .. } if suggestions.is_empty() => None,
             FindGuestError::Unknown { suggestions, .. } => {
@@ -446,9 +455,13 @@ impl Guest {
         ApiPath::parse(&format!("/nodes/{node}/{}", self.id())).ok().map(|(path, _)| path)
     }
 
-    /// Returns whether the list does not know the name yet. (PVE: a VM without one is listed as `VM 100`.)
+    /// Returns whether the list does not know the name yet. (PVE: a guest without one is listed as `VM 100` or `CT200`.)
     pub fn lacks_name(&self) -> bool {
-        self.name.is_empty() || self.status == "unknown" || self.name == format!("VM {}", self.vmid)
+        let placeholder = match self.kind {
+            GuestKind::Qemu => format!("VM {}", self.vmid),
+            GuestKind::Lxc => format!("CT{}", self.vmid),
+        };
+        self.name.is_empty() || self.status == "unknown" || self.name == placeholder
     }
 
     /// Returns the tags one by one.
@@ -491,6 +504,11 @@ impl<'g> GuestSearchTexts<'g> {
     /// Returns the tags and the pool.
     fn iter_labels(&self) -> impl Iterator<Item = &str> {
         split_tags(&self.tags).chain([&*self.pool])
+    }
+
+    /// Returns the rank of the guest for several words, all of which must match.
+    pub fn rank_all(&self, words: &[&str]) -> Option<u32> {
+        words.iter().map(|word| self.rank(word)).sum()
     }
 
     /// Returns the rank of the guest for a word in lower case, 0 being the best, or `None` without a match.

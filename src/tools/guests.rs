@@ -6,7 +6,7 @@ use super::parameters::{CLUSTER_OR_ALL, required};
 use crate::call::{ClusterHandle, fan_out};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
-use crate::pve::guests::Guest;
+use crate::pve::guests::{self, Guest, GuestSearchTexts};
 use crate::render::cluster_errors::{ClusterErrors, ClusterFailure};
 use crate::render::guests::{ListedGuest, render_matches};
 use crate::sanitize;
@@ -40,7 +40,12 @@ fn find_guest(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     }
     let clusters = call.scope.select_all(call.args.text("cluster"))?;
     let answers = fan_out(&clusters, clusters.len(), |cluster: &ClusterHandle<'_>| {
-        cluster.read_guests().map_err(|error| read_failed(cluster, &error))
+        let mut guests = cluster.read_guests().map_err(|error| read_failed(cluster, &error))?;
+        // The list has some names late.
+        if guests.iter().any(Guest::lacks_name) && !has_match(&guests, &query) {
+            cluster.fill_missing_names(&mut guests);
+        }
+        Ok(guests)
     });
     let mut failures = ClusterErrors::new();
     let mut all = Vec::new();
@@ -64,6 +69,12 @@ fn find_guest(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
         }
     }
     Ok(render_matches(&query, &all, &failures, clusters.len(), call.list_form())?.into())
+}
+
+/// Returns whether a guest matches every word of the query.
+fn has_match(guests: &[Guest], query: &str) -> bool {
+    let words = guests::sort_words(query.split_whitespace());
+    guests.iter().any(|guest| GuestSearchTexts::new(guest).rank_all(&words).is_some())
 }
 
 /// Removes secrets from a guest's texts before the search, which could otherwise be used to guess them.

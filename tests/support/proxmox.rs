@@ -93,6 +93,12 @@ fn answer(script: &ScriptedReply, rows: &Value, request: &Request) -> ScriptedRe
         {
             return ScriptedReply::data(&row.to_string());
         }
+        // The name alone: without a digest it is no config that shows the place of the guest.
+        if let ("GET", [kind, vmid, "config"]) = (request.method.as_str(), rest)
+            && let Some(row) = find_row(rows, kind, vmid)
+        {
+            return ScriptedReply::data(&json!({"name": row["name"], "hostname": row["name"]}).to_string());
+        }
     }
     ScriptedReply::data("\"fine\"")
 }

@@ -17,7 +17,6 @@ use serde_json::Value;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use ureq::http::StatusCode;
 
 /// Long enough for every message of Proxmox, short enough for a model's context.
 const MAX_MESSAGE_CHARS: usize = 1_000;
@@ -187,9 +186,15 @@ impl ApiResponse {
         if body.trim_ascii_start().starts_with(b"{") && ErrorEnvelope::parse(body).is_json {
             return None;
         }
-        let text = str::from_utf8(body).ok().filter(|text| !text.contains('\0'));
-        let data = match text {
-            Some(text) => filter.redact_body(text.to_owned()),
+        // A text may have bytes of another encoding, as a task log of a guest's output does.
+        let text = match str::from_utf8(body) {
+            Ok(text) => Some(text.to_owned()),
+            Err(_) if kind.starts_with("text/") => Some(String::from_utf8_lossy(body).into_owned()),
+            Err(_) => None,
+        };
+        let data = match text.filter(|text| !text.contains('\0')) {
+            Some(text) if text.is_empty() => "an empty file".to_owned(),
+            Some(text) => filter.redact_body(text),
             None => format!("a file of {} bytes ({}), which is not shown", body.len(), to_one_line(kind, 80)),
         };
         let data = Value::String(data).to_string();
@@ -281,6 +286,8 @@ pub(in crate::pve) struct SentCall<'a> {
     pub(in crate::pve) call: String,
     pub(in crate::pve) user: &'a str,
     pub(in crate::pve) token_id: &'a str,
+    /// The cluster accepted the token since the start.
+    pub(in crate::pve) was_accepted: bool,
     /// The time from the request to the end of the answer.
     pub(in crate::pve) elapsed: Duration,
 }
@@ -304,7 +311,7 @@ pub(in crate::pve) fn parse_error_response(
     let phrase = clean(reason);
     let (message, is_hidden) = match envelope.message().map(|text| clean(&text)) {
         Some(message) => (message, false),
-        None if is_generic_phrase(status, &phrase) => {
+        None if answer_origin::is_generic_phrase(status, &phrase) => {
             let body_text = match answer_origin::is_web_page(body) {
                 true => answer_origin::find_title(body).map(|title| clean(&title)).unwrap_or_default(),
                 false if envelope.is_json => String::new(),
@@ -320,6 +327,7 @@ pub(in crate::pve) fn parse_error_response(
     let is_change = sent.method != Method::Get;
     let mut diagnosis = match response.origin() {
         AnswerOrigin::Proxy => messages::proxy_diagnosis(),
+        AnswerOrigin::ProxyRejection if status >= 400 => messages::proxy_rejection_diagnosis(status),
         _ if is_hidden => messages::hidden_message_diagnosis(status, body.is_empty()),
         _ => classify(status, &message),
     };
@@ -328,7 +336,7 @@ pub(in crate::pve) fn parse_error_response(
     }
     if (300..400).contains(&status) && !headers.location.is_empty() {
         let message = format!("{message} to {}", clean(&headers.location)).trim().to_owned();
-        return PveError::Failed { status, message, call: sent.call, diagnosis, is_refused_change: false };
+        return PveError::Failed { status, message, call: sent.call, diagnosis, is_refused_change: is_change };
     }
     let settles_unknown =
         is_change && retry::settle(sent.method, AttemptEnd::PeerLost) == Decision::ReportUnknownOutcome;
@@ -339,19 +347,21 @@ pub(in crate::pve) fn parse_error_response(
         _ if diagnosis.meaning == Meaning::HiddenError && is_change => {
             PveError::OutcomeUnknown { call: sent.call, cause: UnknownOutcome::HiddenError { status } }
         }
-        401 if diagnosis.meaning != Meaning::SickNode => PveError::Unauthorized {
+        401 if !matches!(diagnosis.meaning, Meaning::SickNode | Meaning::ProxyRejected) => PveError::Unauthorized {
             has_no_ticket: diagnosis.meaning == Meaning::HeaderLost,
+            was_accepted: sent.was_accepted,
+            is_refused_change: is_change,
             message,
             user: sent.user.to_owned(),
             token_id: sent.token_id.to_owned(),
         },
-        403 => PveError::Forbidden {
+        403 if diagnosis.meaning != Meaning::ProxyRejected => PveError::Forbidden {
             missing_privilege: MissingPrivilege::parse(&message),
             message,
             diagnosis,
             is_refused_change: is_change,
         },
-        596..=599 if settles_unknown => {
+        596..=599 if settles_unknown && !diagnosis.meaning.shows_nothing_was_done() => {
             let timed_out = diagnosis.meaning == Meaning::NodeTimedOut;
             PveError::OutcomeUnknown { call: sent.call, cause: UnknownOutcome::PeerLost { status, message, timed_out } }
         }
@@ -375,15 +385,6 @@ pub(in crate::pve) fn parse_error_response(
             PveError::ParametersRejected { diagnosis: known.unwrap_or(plain), parameters, is_refused_change: is_change }
         }
     }
-}
-
-/// Returns whether a reason phrase is that of the status itself, so that it says nothing of the cause.
-fn is_generic_phrase(status: u16, phrase: &str) -> bool {
-    phrase.is_empty()
-        || StatusCode::from_u16(status)
-            .ok()
-            .and_then(|status| status.canonical_reason())
-            .is_some_and(|canonical| canonical.eq_ignore_ascii_case(phrase))
 }
 
 /// Returns the text of a JSON string, or `None` for another value.
@@ -497,7 +498,7 @@ mod tests {
             headers,
             elapsed,
         };
-        let sent = SentCall { method, call, user: "root@pam", token_id: "mcp", elapsed };
+        let sent = SentCall { method, call, user: "root@pam", token_id: "mcp", was_accepted: false, elapsed };
         parse_error_response(&response, sent, &no_filter())
     }
 

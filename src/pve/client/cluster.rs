@@ -59,6 +59,9 @@ const MAX_IDLE_CONNECTIONS: usize = 256;
 /// The maximum time for which a shared read waits for a place. Its callers leave before.
 const MAX_PERMIT_WAIT: Duration = Duration::from_secs(3_600);
 
+/// The most guests that are kept as recently changed.
+const MAX_CHANGED_GUESTS: usize = 16;
+
 /// Least time of a read that waits for others. A shorter one would have too little left for its own request.
 const MIN_SHARED_TIME: Duration = Duration::from_secs(3);
 
@@ -80,8 +83,12 @@ pub struct ClusterCore {
     metrics: ClusterMetrics,
     /// The cluster accepted the token in the last answer that tells.
     token_accepted: AtomicBool,
+    /// The cluster accepted the token since the start.
+    token_was_accepted: AtomicBool,
     token_privileges: RecentValue<Arc<TokenPrivileges>>,
     node_names: RecentValue<Arc<[String]>>,
+    /// The numbers of guests whose config was changed, the newest last.
+    changed_guests: RecentValue<Arc<[u32]>>,
     /// The offset of the nodes' zone from UTC in seconds.
     utc_offset: RecentValue<i32>,
     members: ClusterMembers,
@@ -352,8 +359,10 @@ impl ClusterCore {
             schema_cache: SchemaCache::default(),
             metrics: ClusterMetrics::new(transport.node_count()),
             token_accepted: AtomicBool::new(false),
+            token_was_accepted: AtomicBool::new(false),
             token_privileges: RecentValue::default(),
             node_names: RecentValue::default(),
+            changed_guests: RecentValue::default(),
             utc_offset: RecentValue::default(),
             members: ClusterMembers::default(),
             settings,
@@ -515,6 +524,20 @@ impl ClusterCore {
     /// Keeps the names of a list of nodes for a minute.
     pub fn keep_node_names(&self, names: Arc<[String]>) {
         self.node_names.keep(names);
+    }
+
+    /// Returns the guests whose config was changed a short time ago. The list of guests may have their old names.
+    pub fn recently_changed_guests(&self) -> Arc<[u32]> {
+        self.changed_guests.get().unwrap_or_default()
+    }
+
+    /// Keeps the number of a guest whose config was changed, for a minute.
+    pub fn keep_changed_guest(&self, vmid: u32) {
+        let known = self.recently_changed_guests();
+        let others = known.iter().copied().filter(|known| *known != vmid);
+        let mut guests: Vec<u32> = others.chain([vmid]).collect();
+        guests.drain(..guests.len().saturating_sub(MAX_CHANGED_GUESTS));
+        self.changed_guests.keep(guests.into());
     }
 
     /// Returns the offset of the nodes' zone from UTC, if it was read a short time ago.
@@ -754,7 +777,7 @@ impl ClusterCore {
                         }
                         _ => self.record_result(choice, response.relevant_error(), hung),
                     }
-                    self.record_token_check(response.status);
+                    self.record_token_check(response.status, end);
                     return Ok((choice.node, response));
                 }
                 Err(error) => {
@@ -779,9 +802,11 @@ impl ClusterCore {
         self.members.check(node, nodes.as_ref().map(ApiResponse::data))
     }
 
-    fn record_token_check(&self, status: u16) {
-        if (200..300).contains(&status) || status == 401 {
-            self.token_accepted.store(status != 401, Ordering::Relaxed);
+    fn record_token_check(&self, status: u16, end: AttemptEnd) {
+        let is_accepted = (200..300).contains(&status);
+        if end != AttemptEnd::ProxyAnswered && (is_accepted || status == 401) {
+            self.token_accepted.store(is_accepted, Ordering::Relaxed);
+            self.token_was_accepted.fetch_or(is_accepted, Ordering::Relaxed);
         }
     }
 
@@ -853,6 +878,7 @@ impl ClusterCore {
                 call: format_call(request.method, request.path),
                 user: &self.settings.user,
                 token_id: &self.settings.token_id,
+                was_accepted: self.token_was_accepted.load(Ordering::Relaxed),
                 elapsed: response.elapsed,
             };
             return Err(api_response::parse_error_response(&response, call, filter));
