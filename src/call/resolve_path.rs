@@ -12,6 +12,7 @@ use crate::pve::guests::{self, FindGuestError, Guest, GuestCandidate, GuestIndex
 use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::task::Upid;
 use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -208,13 +209,9 @@ impl<'h> MissingNames<'h> {
 }
 
 impl ClusterHandle<'_> {
-    /// Reads the names of guests of which the list has none yet, or perhaps an old one.
-    pub fn fill_missing_names(&self, guests: &mut [Guest]) {
-        let names: Vec<(u32, String)> =
-            ReadNames::read(self, guests).named.into_iter().map(|(guest, name)| (guest.vmid, name)).collect();
-        for (vmid, name) in names {
-            guests.iter_mut().filter(|guest| guest.vmid == vmid).for_each(|guest| guest.name.clone_from(&name));
-        }
+    /// Reads the names of guests, by number, of which the list has none yet, or perhaps an old one.
+    pub fn read_missing_names(&self, guests: &[Guest]) -> HashMap<u32, String> {
+        ReadNames::read(self, guests).named.into_iter().map(|(guest, name)| (guest.vmid, name)).collect()
     }
 }
 
