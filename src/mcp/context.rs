@@ -59,6 +59,8 @@ pub struct TransportContext<'a> {
 /// Facts that a tool records about its call, from any of its threads.
 #[derive(Default)]
 pub struct CallAttributes {
+    /// Target and operation are kept although no log has them.
+    is_kept: bool,
     denied: AtomicBool,
     outcome: OnceLock<CallOutcome>,
     waiting: AtomicBool,
@@ -78,6 +80,16 @@ struct LoggedOperation {
 }
 
 impl CallAttributes {
+    /// Creates the facts of a call that the list of recent calls keeps.
+    pub(super) fn kept() -> Self {
+        Self { is_kept: true, ..Self::default() }
+    }
+
+    /// Returns whether target and operation are of use.
+    fn are_wanted(&self) -> bool {
+        self.is_kept || log::log_enabled!(target: LOG_TARGET, Level::Warn)
+    }
+
     /// Records that the policy denied something.
     pub fn mark_denied(&self) {
         self.denied.store(true, Relaxed);
@@ -107,15 +119,15 @@ impl CallAttributes {
 
     /// Records the system that the call concerns, by its name in the configuration.
     pub fn set_target(&self, target: &str) {
-        if log::log_enabled!(target: LOG_TARGET, Level::Warn) && self.target.get_or_init(|| target.into()) != target {
+        if self.are_wanted() && self.target.get_or_init(|| target.into()) != target {
             self.several_targets.store(true, Relaxed);
         }
     }
 
-    /// Records what the call does, as `key="value"` words. `describe` runs only if the line is logged. The first one
-    /// counts, and a change counts more than a read.
+    /// Records what the call does, as `key="value"` words. `describe` runs only if they are of use. The first one counts,
+    /// and a change counts more than a read.
     pub fn set_operation(&self, is_change: bool, describe: impl FnOnce() -> String) {
-        if !log::log_enabled!(target: LOG_TARGET, Level::Warn) {
+        if !self.are_wanted() {
             return;
         }
         let mut operation = self.operation.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,10 +150,19 @@ impl CallAttributes {
     }
 
     pub(super) fn target_label(&self) -> &str {
-        match self.several_targets.load(Relaxed) {
+        match self.has_several_targets() {
             true => "several",
-            false => self.target.get().map_or("-", String::as_str),
+            false => self.target().unwrap_or("-"),
         }
+    }
+
+    /// Returns the first system that the call concerns.
+    pub(super) fn target(&self) -> Option<&str> {
+        self.target.get().map(String::as_str)
+    }
+
+    pub(super) fn has_several_targets(&self) -> bool {
+        self.several_targets.load(Relaxed)
     }
 }
 

@@ -423,6 +423,27 @@ fn command_lists_and_decides() {
 }
 
 #[test]
+fn last_calls_are_shown_to_approvers_without_values() {
+    let node = start_node();
+    let server = start(&node);
+    let arguments = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE", "data": {"purge": true}});
+    ask_legacy(&server, arguments);
+    let get = |token: &str| server.connect().ask("GET /calls", &bearer(token));
+    assert_eq!((get("pmcp_dan-dan-dan-dan-dan").status, get("pmcp_not-a-token-of-any").status), (403, 401));
+    let reply = get(BOB);
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let shown = &reply.json()["clients"][0];
+    let call = &shown["calls"][0];
+    assert_eq!(
+        (&shown["client"], &call["tool"], &call["cluster"], &call["transport"]),
+        (&json!("ada"), &json!(CALL), &json!("prod"), &json!("http"))
+    );
+    assert!(call["operation"].as_str().expect("a text").contains("DELETE /nodes/pve1/qemu/100"), "{call}");
+    assert_eq!(call["outcome"], "asked", "{call}");
+    assert!(!reply.body.contains("purge"), "{}", reply.body);
+}
+
+#[test]
 fn stdio_call_is_approved_on_the_page_listener() {
     let node = start_node();
     let folder = tempfile::tempdir().expect("a folder");
