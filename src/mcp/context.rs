@@ -166,6 +166,15 @@ impl CallAttributes {
     }
 }
 
+/// The way in which a call has an address opened for the client's user (Elicitation, URL mode).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UrlElicitation {
+    /// The answer requests an input, and the client repeats the call with it (2026-07-28).
+    Input,
+    /// The answer is [`RpcError::UrlElicitationRequired`], and the client repeats the call (2025-11-25).
+    Error,
+}
+
 /// One call, as the tool that runs it sees it.
 pub struct CallContext<'a> {
     pub caller: &'a Caller,
@@ -185,6 +194,8 @@ pub struct CallContext<'a> {
     pub(super) min_log_level: Option<usize>,
     /// Capabilities that the client declared with this request (2026-07-28). `None` in the legacy era.
     pub(super) capabilities: Option<Value>,
+    /// `None` if the client can't open an address for its user.
+    pub url_elicitation: Option<UrlElicitation>,
     /// True if the client or the operator asks for results as JSON beside the text.
     pub wants_structured: bool,
     pub(super) input_responses: Map<String, Value>,
@@ -256,12 +267,6 @@ impl CallContext<'_> {
         let elicitation =
             self.capabilities.as_ref().and_then(|declared| declared.get("elicitation")).and_then(Value::as_object);
         elicitation.is_some_and(|modes| modes.is_empty() || modes.contains_key("form"))
-    }
-
-    /// Returns true if the client can open an address for the user (2025-11-25, Elicitation, URL mode).
-    pub fn can_open_url(&self) -> bool {
-        let elicitation = self.capabilities.as_ref().and_then(|declared| declared.get("elicitation"));
-        elicitation.is_some_and(|modes| modes.get("url").is_some_and(Value::is_object))
     }
 
     /// Returns the client's answer to the question with this key.

@@ -372,6 +372,70 @@ fn client_that_opens_addresses_gets_the_page() {
     assert_eq!(deletes(&node), 1);
 }
 
+/// Asks for the deletion, approves it, and asks again. Returns both answers.
+fn ask_until_approved(server: &HttpEndpoint, mut ask: impl FnMut() -> Value) -> (Value, Value) {
+    let first = ask();
+    assert_eq!(decide(server, BOB, &only_id(server), "approve"), 200, "{first}");
+    (first, ask())
+}
+
+#[test]
+fn legacy_client_that_opens_addresses_gets_the_page() {
+    let node = start_node();
+    let server = start(&node);
+    let page = format!("http://{}/#approvals", server.address);
+    let initialize = |capabilities: Value| {
+        let info = json!({"name": "t", "version": "1"});
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": info});
+        request(0, "initialize", params)
+    };
+    let opens = initialize(json!({"elicitation": {"form": {}, "url": {}}}));
+    let endpoint = &server.endpoint;
+    let post = |session: &str, body: &str| {
+        let headers = format!("{ACCEPT}{}{session}", bearer(ADA));
+        endpoint.connect().post_with("/mcp", &headers, body)
+    };
+    let session_of = |reply: &Reply| {
+        let id = reply.head.lines().find_map(|line| line.strip_prefix("Mcp-Session-Id: "));
+        id.map(|id| format!("Mcp-Session-Id: {}\r\n", id.trim()))
+    };
+    assert_eq!(session_of(&post("", &initialize(json!({"elicitation": {}})))), None);
+    let session = session_of(&post("", &opens)).expect("a session id");
+    let sse = |asks: &[&str]| {
+        let mut events = Sse::open_with(server.connect(), &bearer(ADA));
+        let path = events.path.clone();
+        asks.iter()
+            .map(|body| {
+                assert_eq!(server.connect().post_with(&path, &bearer(ADA), body).status, 202);
+                serde_json::from_str(&events.message()).expect("JSON")
+            })
+            .collect::<Vec<Value>>()
+    };
+    let delete = call(1, CALL, delete());
+    let http = ask_until_approved(&server, || post(&session, &delete).json());
+    let over_sse = ask_until_approved(&server, || sse(&[&opens, &delete]).remove(1));
+    for (first, done) in [http, over_sse] {
+        let elicitation = &first["error"]["data"]["elicitations"][0];
+        assert_eq!((&first["error"]["code"], &elicitation["mode"]), (&json!(-32042), &json!("url")), "{first}");
+        assert_eq!(elicitation["url"], page);
+        assert!(elicitation["message"].as_str().expect("a plan").contains("Request: DELETE"), "{elicitation}");
+        assert_eq!(elicitation["elicitationId"].as_str().map(str::len), Some(8));
+        assert!(result_text(&done).contains("UPID:"), "{done}");
+    }
+    assert_eq!(deletes(&node), 2);
+    // The client says that its user has been on the page. Its call still waits, and is not sent.
+    assert_eq!(post(&session, &delete).json()["error"]["code"], -32042);
+    thread::scope(|scope| {
+        let again = scope.spawn(|| post(&session, &delete).json());
+        let id = only_id(&server);
+        assert_eq!(deletes(&node), 2);
+        assert_eq!(decide(&server, BOB, &id, "approve"), 200);
+        let done = again.join().expect("an answer");
+        assert!(result_text(&done).contains("UPID:"), "{done}");
+    });
+    assert!(post("", &delete).json()["error"].is_null(), "a client without the session id gets a text");
+}
+
 #[test]
 fn person_is_notified_without_values() {
     let node = start_node();
