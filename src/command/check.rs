@@ -9,7 +9,7 @@ use super::output::{Mark, Progress, print_marked, print_stdout, printable};
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::base::hint::{Hint, render_error};
 use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile};
-use proxmox_mcp::policy::GuestSelector;
+use proxmox_mcp::policy::{Confirmer, GuestSelector};
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::Cluster;
 use proxmox_mcp::pve::client::manager::ClusterManager;
@@ -186,8 +186,31 @@ fn check(cluster: &Cluster, cli: &Cli, clients: &[Client]) -> Result<CheckReport
     let may_use = |client: &&Client| client.clusters.as_ref().is_none_or(|names| names.contains(&settings.name));
     let of_clients = clients.iter().filter(may_use).flat_map(|client| &client.rules.protect);
     let protect: Vec<&GuestSelector> = policy.protect.iter().chain(of_clients).collect();
+    details.extend(check_approvers(settings, clients));
     details.extend(check_protection(cluster, &protect, &TokenPrivileges::from_data(&answer.to_string())));
     Ok(CheckReport { summary, details })
+}
+
+/// Warns of the clients whose calls no other client can approve. Such calls are refused.
+fn check_approvers(settings: &ClusterConfig, clients: &[Client]) -> Vec<CheckDetail> {
+    let may_use = |client: &&Client| client.clusters.as_ref().is_none_or(|names| names.contains(&settings.name));
+    let needs_operator =
+        |client: &&Client| settings.policy.confirm_by.max(client.rules.confirm_by) == Confirmer::Operator;
+    let has_approver =
+        |client: &&Client| clients.iter().filter(may_use).any(|other| other.approve && other.name != client.name);
+    let lacking = |client: &&Client| may_use(client) && needs_operator(client) && !has_approver(client);
+    let mut names: Vec<&str> = clients.iter().filter(lacking).map(|client| client.name.as_str()).collect();
+    if clients.is_empty() && settings.policy.confirm_by == Confirmer::Operator {
+        names.push("any");
+    }
+    if names.is_empty() {
+        return Vec::new();
+    }
+    vec![CheckDetail::warning(format!(
+        "confirm_by: calls of client {} are refused if they have to be confirmed, since no other client may approve them. \
+         hint: give a client of this cluster \"approve\": true",
+        names.join(", ")
+    ))]
 }
 
 /// Checks each address of a cluster by itself. Every one must be a node of the same cluster.

@@ -18,6 +18,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpListener;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -484,6 +485,46 @@ fn command_lists_and_decides() {
     assert_eq!(deletes(&node), 1);
     assert_eq!(run("", &[]).0, Some(2));
     assert_eq!(run("pmcp_not-a-token-of-any", &[]).0, Some(1));
+}
+
+#[test]
+fn command_sends_no_token_in_clear_text() {
+    let run = |url: &str, flags: &[&str]| {
+        let mut command = Command::new(binary());
+        command.env_clear().env("MCP_APPROVER_TOKEN", BOB).args(["approvals", "--url", url]).args(flags);
+        let output = command.output().expect("run");
+        (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
+    };
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    for host in ["192.0.2.1:9", "mcp.example", "127.0.0.1.example", "[2001:db8::1]:9", "0.0.0.0:9"] {
+        let (code, text) = run(&format!("http://{host}/"), &[]);
+        assert!(code == Some(2) && text.contains("--insecure-http"), "{host}: {text}");
+    }
+    for host in ["127.0.0.1", "localhost"] {
+        let (code, text) = run(&format!("http://{host}:{free}/"), &[]);
+        assert!(code == Some(1) && text.contains("cannot reach the server"), "{host}: {text}");
+    }
+    let (code, text) = run("http://no-such-host.invalid/", &["--insecure-http"]);
+    assert!(code == Some(1) && text.contains("cannot reach the server"), "{text}");
+}
+
+#[test]
+fn check_warns_of_calls_that_no_client_can_approve() {
+    let node = start_node();
+    let check = |clients: &[&str]| {
+        let mut config = config(&node);
+        config["clients"].as_object_mut().expect("clients").retain(|name, _| clients.contains(&name.as_str()));
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("clusters.json");
+        fs::write(&file, config.to_string()).expect("write");
+        let output = Command::new(binary()).env_clear().arg("check").arg("--config").arg(&file).output().expect("run");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    assert!(!check(&["ada", "bob", "dan"]).contains("confirm_by: calls"));
+    let text = check(&["bob", "dan"]);
+    assert!(text.contains("confirm_by: calls of client bob are refused"), "{text}");
+    let text = check(&["dan"]);
+    assert!(text.contains("confirm_by: calls of client dan are refused"), "{text}");
 }
 
 #[test]
