@@ -1,9 +1,7 @@
 // The checks of the page, each with a browser of its own.
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFile } from "node:fs/promises";
+import { clientEntry, withApprovalDemo, withConfig } from "./approval_demo.mjs";
 import { withHost } from "./host.mjs";
 import { CLUSTER, HOSTILE, withNode } from "./node.mjs";
 import { comparePicture } from "./pictures.mjs";
@@ -11,24 +9,24 @@ import { withServer } from "./server.mjs";
 
 const TOKEN = "page-0123456789abcdef0123456789abcdef";
 const ADA = "ada-0123456789abcdef0123456789abcdef0";
+const BOB = "bob-0123456789abcdef0123456789abcdef0";
 const GUEST = "guest-0123456789abcdef0123456789abcdef";
+const DELETE = { method: "DELETE", path: "/nodes/alpha1/qemu/101" };
 // How long a check waits for something to appear, on a busy machine.
 const PATIENCE = 30_000;
 
 const withDemo = (binary, use, args = []) => withServer(binary, ["--demo", ...args], { MCP_AUTH_TOKEN: TOKEN }, use);
 
-// Runs `use(url)` with a server of one fake node. `clients` are entries of clusters.json by name.
-async function withFakeNode(binary, node, use, { cluster = {}, clients } = {}) {
-  await withNode(node, async (nodeUrl) => {
-    const folder = await mkdtemp(join(tmpdir(), "proxmox-mcp-page-"));
-    try {
-      const config = join(folder, "clusters.json");
-      await writeFile(config, JSON.stringify({ clusters: { fake: { ...CLUSTER(nodeUrl), ...cluster } }, clients }), { mode: 0o600 });
-      await withServer(binary, ["--config", config], clients ? {} : { MCP_AUTH_TOKEN: TOKEN }, use);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
-  });
+// Clients that may approve, and one that may not. The agent is the client of TOKEN.
+const CLIENTS = {
+  agent: clientEntry(TOKEN, { approve: true }), ada: clientEntry(ADA, { approve: true, access: "read" }),
+  bob: clientEntry(BOB, { approve: true, access: "read" }), guest: clientEntry(GUEST),
+};
+
+// Runs `use(url, pid)` with a server of one fake node. `clients` are entries of clusters.json by name.
+async function withFakeNode(binary, node, use, { cluster = {}, clients = { tester: clientEntry(TOKEN) } } = {}) {
+  await withNode(node, (nodeUrl) =>
+    withConfig(binary, { clusters: { fake: { ...CLUSTER(nodeUrl), ...cluster } }, clients }, use));
 }
 
 // Opens the page in a new tab and signs in. Every error of the tab fails the check.
@@ -39,7 +37,7 @@ async function signIn(browser, url, token = TOKEN) {
   page.on("pageerror", (error) => page.errors.push(String(error)));
   page.on("console", (message) => {
     // A client that may not approve is told so by a 403, which the browser counts as an error.
-    const isExpected = message.location().url.endsWith("/approvals");
+    const isExpected = /\/(approvals|calls)$/.test(message.location().url);
     if (message.type() === "error" && !isExpected) page.errors.push(message.text() + " " + message.location().url);
   });
   page.requests = [];
@@ -116,62 +114,22 @@ export const CHECKS = {
     });
   },
 
-  async "a call is approved and denied once, with its plan as text"({ browser, binary, axe, update }) {
-    await withDemo(binary, async (url) => {
-      const waiting = ["a1", "b2", "c3"].map((id, n) => ({ id, client: "agent", transport: "http", cluster: "demo", own: n === 2,
-        operations: ["DELETE /nodes/pve2/qemu/106"], plan: `DELETE /nodes/pve2/qemu/106\nmemory: 2048 → 4096\n${HOSTILE}`,
-        approved_by: null, expires_in_seconds: 600 }));
-      const decisions = [];
-      await browser.route("**/approvals", async (route) => {
-        assert.equal(await route.request().headerValue("authorization"), `Bearer ${TOKEN}`);
-        if (route.request().method() === "GET") return route.fulfill({ json: { approvals: waiting } });
-        const { id, decision } = route.request().postDataJSON();
-        const found = waiting.findIndex((each) => each.id === id);
-        if (found < 0) return route.fulfill({ status: 404, body: "no call waits under this id" });
-        decisions.push([id, decision]);
-        waiting.splice(found, 1);
-        return route.fulfill({ json: { id, state: "decided" } });
-      });
-      const [one, two] = [await signIn(browser, url), await signIn(browser, url)];
-      for (const page of [one, two]) {
-        await page.getByRole("button", { name: "Approvals (3)" }).click();
-        await page.getByText("memory: 2048 → 4096").first().waitFor();
-        assert.equal(await page.getByRole("button", { name: "Approve call c3" }).count(), 0);
-      }
-      await checkAccess(one, axe);
-      await one.evaluate(() => document.activeElement.blur());
-      await comparePicture(browser, "approvals-light", await one.screenshot(), update);
-      await one.getByRole("button", { name: "Approve call a1" }).click();
-      await one.getByRole("button", { name: "Approvals (2)" }).waitFor();
-      // The other person decides on a call that has gone, or no longer sees it.
-      await two.getByRole("button", { name: "Deny call b2" }).click();
-      await two.getByRole("button", { name: "Approvals (1)" }).waitFor();
-      waiting.length = 0;
-      await one.getByText("No call waits for approval.").waitFor();
-      assert.deepEqual(decisions, [["a1", "approve"], ["b2", "deny"]]);
-      assert.equal(await one.evaluate(() => window.wasAttacked), undefined);
-      assert.deepEqual([...one.errors, ...two.errors], []);
-    });
-  },
-
-  async "a call of an agent is approved on the page by another client"({ browser, binary }) {
+  async "a call of an agent is denied and approved on the page by another client"({ browser, binary }) {
     const changes = [];
-    const entry = (token, more) => ({ token_sha256: createHash("sha256").update(token).digest("hex"), access: "full", ...more });
-    const clients = { agent: entry(TOKEN, { approve: true }), ada: entry(ADA, { approve: true }), guest: entry(GUEST) };
     await withFakeNode(binary, { guests: 4, changes }, async (url) => {
-      const ask = () => callTool(url, "proxmox_api_call", { method: "DELETE", path: "/nodes/alpha1/qemu/101" }, true);
       const [ada, own, guest] = [await signIn(browser, url, ADA), await signIn(browser, url), await signIn(browser, url, GUEST)];
       await ada.getByRole("button", { name: "Approvals (0)" }).click();
       await guest.getByText("nodes online").first().waitFor();
       assert.equal(await guest.getByRole("button", { name: /^Approvals/ }).count(), 0);
+      const ask = () => callTool(url, "proxmox_api_call", DELETE, true);
       await ask();
       await own.getByRole("button", { name: "Approvals (1)" }).click();
       await own.getByText("Your own client asked for this call").waitFor();
       assert.equal(await own.getByRole("button", { name: /^Approve call/ }).count(), 0);
       await ada.getByRole("button", { name: /^Deny call/ }).click();
       await ada.getByText("No call waits for approval.").waitFor();
+      assert.match((await ask()).content[0].text, /a person denied it/);
       assert.deepEqual(changes, []);
-      await ask();
       await ask();
       await ada.getByRole("button", { name: /^Approve call/ }).click();
       await ada.getByText("Approved by ada").waitFor();
@@ -180,8 +138,119 @@ export const CHECKS = {
       assert.equal(changes.length, 1, changes.join());
       assert.match(changes[0], /^DELETE .*\/qemu\/101/);
       await ada.getByText("No call waits for approval.").waitFor();
+      await ada.getByText(/^agent: \d/).click();
+      const calls = ada.getByRole("region", { name: "Last calls of each client" });
+      await calls.getByText(/proxmox_api_call on fake over http, asked/).first().waitFor();
+      await calls.getByText(/DELETE \/nodes\/alpha1\/qemu\/101/).first().waitFor();
       assert.deepEqual([...ada.errors, ...own.errors, ...guest.errors], []);
-    }, { cluster: { confirm_by: "operator" }, clients });
+    }, { cluster: { confirm_by: "operator" }, clients: CLIENTS });
+  },
+
+  async "two persons decide at once, with the keyboard and on a phone"({ browser, binary, axe, update }) {
+    await withApprovalDemo(binary, CLIENTS, async (url) => {
+      const ask = (args, wait) => callTool(url, "proxmox_api_call", { ...args, ...(wait ? { wait } : {}) }, true);
+      await ask({ method: "DELETE", path: "/nodes/pve2/qemu/106" });
+      await ask({ method: "POST", path: "/nodes/pve1/qemu/100/status/stop" });
+      const [ada, bob] = [await signIn(browser, url, ADA), await signIn(browser, url, BOB)];
+      await bob.setViewportSize({ width: 390, height: 800 });
+      await bob.emulateMedia({ colorScheme: "dark" });
+      await ada.getByRole("button", { name: "Approvals (2)" }).focus();
+      await ada.keyboard.press("Enter");
+      await bob.getByRole("button", { name: "Approvals (2)" }).click();
+      for (const page of [ada, bob]) {
+        await page.getByText('Delete VM 106 "staging01"').waitFor();
+        await page.getByText(/^expires in 14 min/).first().waitFor();
+        await page.getByText(/^agent: 2, the last/).waitFor();
+        assert.equal(await page.title(), "(2) Proxmox VE");
+        await checkAccess(page, axe);
+        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+        assert.ok(overflow <= 0, `${overflow} pixels too wide`);
+      }
+      for (const [page, name] of [[ada, "approvals-light"], [bob, "approvals-phone"]]) {
+        await page.evaluate(() => document.activeElement.blur());
+        await comparePicture(browser, name, await page.screenshot(), update);
+      }
+      const waiting = ask({ method: "DELETE", path: "/nodes/pve2/qemu/106" }, true);
+      const first = (page, label) => page.getByRole("region", { name: /^Call / }).first().getByRole("button", { name: label });
+      const decisions = { approved: 0, denied: 0 };
+      for (const page of [ada, bob]) page.on("response", async (response) => {
+        if (response.request().method() === "POST" && response.url().endsWith("/approvals") && response.ok()) {
+          decisions[(await response.json()).state]++;
+        }
+      });
+      await first(ada, "Approve").focus();
+      await Promise.all([ada.keyboard.press("Enter"), first(bob, "Deny").click()]);
+      const { text } = (await waiting).content[0];
+      await ada.getByRole("button", { name: "Approvals (1)" }).waitFor();
+      assert.equal(decisions.approved + decisions.denied, 1, JSON.stringify(decisions));
+      assert.match(text, decisions.approved ? /qmdestroy|UPID/ : /a person denied it/);
+      // Each person has one more call, which stays in its place.
+      await bob.getByText("It no longer waits").first().waitFor();
+      await bob.getByRole("button", { name: /^Deny call/ }).last().click();
+      await ada.getByText("No call waits for approval.").waitFor();
+      await ada.keyboard.press("Tab");
+      assert.deepEqual([...ada.errors, ...bob.errors], []);
+    });
+  },
+
+  async "a call expires by the server's clock, not by that of the browser"({ browser, binary }) {
+    await withDemo(binary, async (url) => {
+      // No real call expires while a test waits. The browser is a year ahead.
+      await browser.addInitScript(() => { const now = Date.now; Date.now = () => now() + 365 * 864e5; });
+      const waiting = [{ id: "a1", client: "agent", transport: "http", cluster: "demo", own: false, approved_by: null,
+        operations: ["DELETE /nodes/pve2/qemu/106"], plan: "Delete VM 106", age_seconds: 897, expires_in_seconds: 3 }];
+      let isAnswered = true;
+      await browser.route("**/approvals", (route) => (isAnswered ? route.fulfill({ json: { approvals: waiting } }) : route.abort()));
+      await browser.route("**/calls", (route) => route.fulfill({ json: { clients: [] } }));
+      const page = await signIn(browser, url);
+      await page.getByRole("button", { name: "Approvals (1)" }).click();
+      await page.getByText(/^expires in 0 min [123] s/).waitFor();
+      assert.ok(await page.getByRole("button", { name: "Approve call a1" }).isEnabled());
+      isAnswered = false;
+      await page.getByText("expired", { exact: true }).waitFor();
+      assert.ok(await page.getByRole("button", { name: "Approve call a1" }).isDisabled());
+      assert.ok(await page.getByRole("button", { name: "Deny call a1" }).isDisabled());
+      await page.getByText("approvals: the server does not answer").waitFor();
+    });
+  },
+
+  async "a client that loses the right no longer sees approvals"({ browser, binary }) {
+    await withDemo(binary, async (url) => {
+      let status = 200;
+      await browser.route("**/approvals", (route) => route.fulfill(status === 200
+        ? { json: { approvals: [] } } : { status, body: "this client may not approve calls" }));
+      const page = await signIn(browser, url);
+      await page.getByRole("button", { name: "Approvals (0)" }).click();
+      await page.getByText("No call waits for approval.").waitFor();
+      status = 403;
+      await page.getByRole("heading", { name: "Overview" }).waitFor();
+      assert.equal(await page.getByRole("button", { name: /^Approvals/ }).count(), 0);
+    });
+  },
+
+  async "a node that hangs, forbids or answers HTML is named, and hides no approval"({ browser, binary }) {
+    for (const [sickness, words] of [["hangs", /fake: resources: .*(answer|time|unreachable)/i],
+      ["forbids", /fake: resources: .*(Permission check failed|Sys\.Audit)/], ["answers HTML", /fake: resources: .*(HTML|not JSON|not Proxmox|proxy)/i]]) {
+      const control = {};
+      await withFakeNode(binary, { guests: 4, control }, async (url) => {
+        await callTool(url, "proxmox_api_call", DELETE, true);
+        const before = await signIn(browser, url, ADA);
+        await before.getByText("4 of 4 guests running").first().waitFor();
+        control.sickness = sickness;
+        const page = await signIn(browser, url, ADA);
+        await page.getByRole("button", { name: "Approvals (1)" }).click();
+        await page.getByRole("button", { name: /^Approve call/ }).waitFor();
+        await page.getByRole("button", { name: "Overview" }).click();
+        await page.getByText(words).first().waitFor();
+        await page.getByText("can't be read").first().waitFor();
+        assert.equal(await page.getByText("0 of 0 nodes").count(), 0);
+        await before.getByText(/4 of 4 guests running, as of/).first().waitFor();
+        control.sickness = undefined;
+        await page.getByText("4 of 4 guests running").first().waitFor();
+        await page.close();
+        await before.close();
+      }, { cluster: { confirm_by: "operator", timeout_seconds: 2 }, clients: CLIENTS });
+    }
   },
 
   async "a wrong token is refused and not kept"({ browser, binary }) {
@@ -224,6 +293,68 @@ export const CHECKS = {
       assert.equal(await page.locator("img, iframe, object").count(), 0);
       assert.equal(await page.locator("script").count(), 1);
       assert.deepEqual(page.errors, []);
+    });
+  },
+
+  async "characters that fake another text are shown as such"({ browser, binary }) {
+    await withFakeNode(binary, { guests: 4, text: "safe\u202Eevil\u200B" }, async (url) => {
+      const page = await signIn(browser, url, ADA);
+      await callTool(url, "proxmox_api_call", DELETE, true);
+      await page.getByRole("button", { name: "Guests", exact: true }).click();
+      await page.getByText("4 of 4 guests").first().waitFor();
+      await page.getByRole("button", { name: "VM 101 safe\\u202eevil\\u200b1" }).waitFor();
+      await page.getByRole("button", { name: "Approvals (1)" }).click();
+      await page.getByText('VM 101 "safe\\u202eevil\\u200b"').first().waitFor();
+      assert.ok(!/[\u202a-\u202e\u200b]/.test(await page.locator("body").innerText()));
+    }, { cluster: { confirm_by: "operator" }, clients: CLIENTS });
+  },
+
+  async "the view survives a host that sends odd messages"({ browser, binary }) {
+    await withDemo(binary, async (url) => {
+      const html = await (await fetch(url + "/")).text();
+      await withHost(async (host) => {
+        const page = await browser.newPage();
+        page.setDefaultTimeout(PATIENCE);
+        const errors = [];
+        page.on("pageerror", (error) => errors.push(String(error)));
+        await page.goto(host + "/");
+        await page.evaluate((document_) => {
+          const frame = document.getElementById("view");
+          const text = (value) => ({ content: [{ type: "text", text: JSON.stringify(value) }] });
+          const odd = [undefined, null, 0, "", "x", [], [null], {}, true];
+          const post = (message) => frame.contentWindow.postMessage(message, "*");
+          window.isOdd = true;
+          window.addEventListener("message", ({ source, data }) => {
+            if (source !== frame.contentWindow || !data.method || data.id === undefined) return;
+            if (data.method === "ui/initialize") {
+              for (const each of odd) for (const method of [undefined, null, 1, "ping", "ui/notifications/tool-input",
+                "ui/notifications/host-context-changed", "ui/notifications/tool-result", "x"]) {
+                post(each);
+                post({ jsonrpc: "2.0", method, id: each, params: each, result: each, error: each });
+                post({ jsonrpc: "2.0", method, params: { arguments: each, theme: each } });
+              }
+              post({ jsonrpc: "2.0", method: "ui/notifications/tool-input", params: { arguments: { path: "/qemu/%zz/rrddata" } } });
+              post({ jsonrpc: "2.0", id: data.id, result: { hostContext: null } });
+            } else if (window.isOdd) {
+              window.answers = (window.answers || 0) + 1;
+              const each = odd[window.answers % odd.length];
+              post({ jsonrpc: "2.0", id: data.id, ...(window.answers % 2 ? { error: each || {} }
+                : { result: { content: each, structuredContent: each, isError: each } }) });
+            } else if (data.params.name === "list_clusters") {
+              post({ jsonrpc: "2.0", id: data.id, result: { structuredContent: { columns: ["name"], rows: [["<b>odd</b>"]] } } });
+            } else {
+              post({ jsonrpc: "2.0", id: data.id, result: text([{ type: "node", id: "n", node: "<img src=x>", status: "online" }, null]) });
+            }
+          });
+          frame.srcdoc = document_;
+        }, html);
+        const view = page.frameLocator("#view");
+        await view.getByText(/clusters: /).first().waitFor();
+        await page.evaluate(() => { window.isOdd = false; });
+        await view.getByText("<b>odd</b>").first().waitFor();
+        assert.equal(await view.locator("img, b").count(), 0);
+        assert.deepEqual(errors, []);
+      });
     });
   },
 

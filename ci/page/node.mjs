@@ -41,10 +41,28 @@ function answers(guests, text) {
   };
 }
 
-// Runs `use(url)` with a node. `changes` gets each request that is no read.
-export async function withNode({ guests, text = "", changes = [] }, use) {
+// The ways in which a node does not answer as it should.
+const SICK = {
+  hangs: () => {},
+  forbids: (response) => {
+    response.writeHead(403, "Permission check failed (/, Sys.Audit)", { "Content-Type": "application/json;charset=UTF-8" });
+    response.end('{"data":null}');
+  },
+  "answers HTML": (response) => {
+    response.writeHead(200, { "Content-Type": "text/html" });
+    response.end("<!DOCTYPE html><html><body><h1>Welcome to the proxy</h1></body></html>");
+  },
+};
+
+// Runs `use(url)` with a node. `changes` gets each request that is no read. While `control.sickness` is a word of SICK, every
+// answer is like that.
+export async function withNode({ guests, text = "", changes = [], control = {} }, use) {
   const known = answers(guests, text);
   return withLoopback((request, response) => {
+    if (control.sickness) {
+      SICK[control.sickness](response);
+      return;
+    }
     if (request.method !== "GET") {
       changes.push(`${request.method} ${request.url}`);
       response.setHeader("Content-Type", "application/json;charset=UTF-8");

@@ -5,7 +5,7 @@
 //! the same call of the same client, as long as the text about it is still the same.
 
 use super::rights::{RightsSnapshot, RightsStore};
-use crate::audit::{AuditDecision, AuditEvent, AuditLog, AuditRecord};
+use crate::audit::{AuditDecision, AuditEvent, AuditLog, AuditRecord, AuditWriteError};
 use crate::base::hint::Hint;
 use crate::base::trace::CallId;
 use crate::config::Client;
@@ -21,9 +21,9 @@ use std::time::Duration;
 pub const DECISION_TIME: Duration = Duration::from_secs(900);
 /// The time in which an approved call is made.
 pub const APPROVAL_LIFETIME: Duration = Duration::from_secs(300);
-/// The most calls of one client that wait. No person reads more within minutes.
+/// The most calls of one client in the list. No person reads more within minutes. A denied one makes room.
 const MAX_CALLS_PER_CLIENT: usize = 16;
-/// The most calls that wait. Each has a text of some KiB.
+/// The most calls in the list. Each has a text of some KiB.
 const MAX_CALLS: usize = 256;
 /// The tool of a decision in the audit log.
 const AUDIT_TOOL: &str = "approvals";
@@ -53,7 +53,7 @@ pub(super) struct WaitingOperation {
 pub(super) enum ApprovalStep {
     Approved { by: String, id: String, after: Duration },
     Denied,
-    Pending { pending: PendingApproval, is_new: bool },
+    Pending(PendingApproval),
 }
 
 /// A call that waits for a person, as its caller sees it.
@@ -64,6 +64,8 @@ pub struct PendingApproval {
     pub plan: String,
     /// The address of the page where a person approves it, if the server knows one.
     pub page: Option<String>,
+    /// The call was not in the list before.
+    pub is_new: bool,
 }
 
 /// A call that waits for a person, as the person sees it.
@@ -109,7 +111,7 @@ pub enum ApprovalDecision {
 }
 
 /// The reason why a client can't list or decide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ApprovalError {
     #[error("this client may not approve calls")]
     NotApprover,
@@ -119,6 +121,8 @@ pub enum ApprovalError {
     Unknown,
     #[error("the call is decided already")]
     Decided,
+    #[error("the approval does not count, since it can't be recorded: {0}")]
+    NotRecorded(AuditWriteError),
 }
 
 impl Hint for ApprovalError {
@@ -127,6 +131,7 @@ impl Hint for ApprovalError {
             Self::NotApprover => "the operator gives a client \"approve\": true in clusters.json",
             Self::OwnCall => "use the token of another client with \"approve\": true",
             Self::Unknown | Self::Decided => "list the calls again",
+            Self::NotRecorded(_) => "decide again once the operator has mended the audit log",
         }))
     }
 }
@@ -153,6 +158,7 @@ pub struct Approvals {
     counts: [AtomicU64; ApprovalEvent::ALL.len()],
 }
 
+#[derive(Clone)]
 struct WaitingCall {
     id: String,
     client: Arc<Client>,
@@ -161,14 +167,21 @@ struct WaitingCall {
     operations: Vec<WaitingOperation>,
     plan: String,
     transport: &'static str,
-    call_id: CallId,
+    /// Id of the call in the audit log.
+    call_id: String,
     /// In milliseconds of the clock of confirmation codes.
     requested: u64,
     decision: Option<Decided>,
 }
 
+#[derive(Clone)]
 enum Decided {
-    Approved { by: Arc<Client>, at: u64 },
+    /// The decision counts once its line is in the audit log.
+    Recording,
+    Approved {
+        by: Arc<Client>,
+        at: u64,
+    },
     Denied,
 }
 
@@ -205,7 +218,9 @@ impl WaitingCall {
     fn expires(&self) -> u64 {
         match self.decision {
             Some(Decided::Approved { at, .. }) => at + millis(APPROVAL_LIFETIME),
-            _ => self.requested + millis(DECISION_TIME),
+            // The write of the line has a limit.
+            Some(Decided::Recording) => u64::MAX,
+            None | Some(Decided::Denied) => self.requested + millis(DECISION_TIME),
         }
     }
 
@@ -226,9 +241,46 @@ impl WaitingCall {
         self.operations.iter().map(|operation| operation.text.clone()).collect()
     }
 
-    fn pending(&self, page: Option<&String>) -> PendingApproval {
+    fn pending(&self, page: Option<&String>, is_new: bool) -> PendingApproval {
         let page = page.map(|page| format!("{page}#approvals"));
-        PendingApproval { id: self.id.clone(), plan: self.plan.clone(), page }
+        PendingApproval { id: self.id.clone(), plan: self.plan.clone(), page, is_new }
+    }
+
+    /// Returns the audit record of one of its operations.
+    fn audit_record<'a>(
+        &'a self,
+        operation: &'a WaitingOperation,
+        client: &'a str,
+        decision: AuditDecision,
+        reason: &'a str,
+    ) -> AuditRecord<'a> {
+        AuditRecord {
+            event: AuditEvent::Approval,
+            id: &self.call_id,
+            trace: None,
+            client,
+            address: None,
+            transport: self.transport,
+            tool: AUDIT_TOOL,
+            cluster: &self.cluster,
+            operation: &operation.text,
+            guest: Some(operation.guest.as_str()).filter(|guest| !guest.is_empty()),
+            arguments: &[],
+            decision,
+            reason: Some(reason),
+            upid: None,
+            outcome: None,
+            duration: None,
+        }
+    }
+
+    /// Returns whether no decision on it counts yet.
+    fn is_waiting(&self) -> bool {
+        matches!(self.decision, None | Some(Decided::Recording))
+    }
+
+    fn is_denied(&self) -> bool {
+        matches!(self.decision, Some(Decided::Denied))
     }
 }
 
@@ -245,6 +297,15 @@ fn may_approve(rights: &RightsSnapshot, client: &Arc<Client>, cluster: &str) -> 
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Forgets the oldest denied call of those counted if there are `max` of them. Returns whether another one fits.
+fn make_room(calls: &mut Vec<WaitingCall>, max: usize, is_counted: impl Fn(&WaitingCall) -> bool) -> bool {
+    if calls.iter().filter(|call| is_counted(call)).count() < max {
+        return true;
+    }
+    let denied = calls.iter().position(|call| call.is_denied() && is_counted(call));
+    denied.inspect(|at| drop(calls.remove(*at))).is_some()
 }
 
 /// A call that left the list by itself, to be recorded once the list is unlocked.
@@ -289,7 +350,7 @@ impl Approvals {
                 None
             }
             Some(at) => Some(match &calls[at].decision {
-                None => ApprovalStep::Pending { pending: calls[at].pending(self.page.get()), is_new: false },
+                None | Some(Decided::Recording) => ApprovalStep::Pending(calls[at].pending(self.page.get(), false)),
                 Some(Decided::Denied) => {
                     calls.remove(at);
                     ApprovalStep::Denied
@@ -319,8 +380,8 @@ impl Approvals {
         if !others.any(|other| may_approve(&rights, other, cluster)) {
             return Err(CannotWait::NoApprover);
         }
-        let own = calls.iter().filter(|call| call.is_of(client)).count();
-        if own >= MAX_CALLS_PER_CLIENT || calls.len() >= MAX_CALLS {
+        let has_room = make_room(calls, MAX_CALLS_PER_CLIENT, |call| call.is_of(client));
+        if !has_room || !make_room(calls, MAX_CALLS, |_| true) {
             return Err(CannotWait::TooMany);
         }
         let id = self.create_id(calls).ok_or(CannotWait::NoRandomBytes)?;
@@ -332,7 +393,7 @@ impl Approvals {
             operations,
             plan,
             transport,
-            call_id,
+            call_id: call_id.to_string(),
             requested: now,
             decision: None,
         };
@@ -344,7 +405,7 @@ impl Approvals {
             call.operations().join(", "),
             call.cluster
         );
-        let pending = call.pending(self.page.get());
+        let pending = call.pending(self.page.get(), true);
         if let Some(notify) = self.notice_sink.get() {
             notify(ApprovalNotice {
                 id: call.id.clone(),
@@ -355,7 +416,7 @@ impl Approvals {
             });
         }
         calls.push(call);
-        Ok(ApprovalStep::Pending { pending, is_new: true })
+        Ok(ApprovalStep::Pending(pending))
     }
 
     /// Returns an id that no call of the list has. It is no secret.
@@ -385,7 +446,7 @@ impl Approvals {
     /// Returns whether a call still waits for a decision.
     pub(super) fn is_waiting(&self, id: &str, now: u64) -> bool {
         let (calls, removed) = self.lock(now);
-        let is_waiting = calls.iter().any(|call| call.id == id && call.decision.is_none());
+        let is_waiting = calls.iter().any(|call| call.id == id && call.is_waiting());
         drop(calls);
         self.record_removed(&removed);
         is_waiting
@@ -394,6 +455,15 @@ impl Approvals {
     /// Removes the calls that expired or lost their rights.
     pub(super) fn prune(&self, now: u64) {
         let (calls, removed) = self.lock(now);
+        drop(calls);
+        self.record_removed(&removed);
+    }
+
+    /// Removes every call, because the server stops.
+    pub(super) fn withdraw_all(&self, now: u64) {
+        let (mut calls, mut removed) = self.lock(now);
+        let withdraw = |call| Removed { call, event: ApprovalEvent::Withdrawn, reason: "the server stops" };
+        removed.extend(calls.drain(..).map(withdraw));
         drop(calls);
         self.record_removed(&removed);
     }
@@ -417,9 +487,7 @@ impl Approvals {
             expires_in: Duration::from_millis(call.expires().saturating_sub(now)),
             is_own: call.is_of(client),
         };
-        let visible = |call: &&WaitingCall| {
-            !matches!(call.decision, Some(Decided::Denied)) && may_approve(&rights, client, &call.cluster)
-        };
+        let visible = |call: &&WaitingCall| !call.is_denied() && may_approve(&rights, client, &call.cluster);
         let views = calls.iter().filter(visible).map(view).collect();
         drop(calls);
         self.record_removed(&removed);
@@ -429,7 +497,7 @@ impl Approvals {
         }
     }
 
-    /// Records the decision of a person on a call.
+    /// Records the decision of a person on a call. The call goes through once the decision is in the audit log.
     pub(super) fn decide(
         &self,
         approver: &Approver<'_>,
@@ -437,9 +505,40 @@ impl Approvals {
         decision: ApprovalDecision,
         now: u64,
     ) -> Result<(), ApprovalError> {
+        let call = self.begin_decision(approver, id, now)?;
+        let recorded = self.write_decision(&call, approver, decision);
+        let (mut calls, removed) = self.lock(now);
+        // A reload or the client may have withdrawn the call in the meantime.
+        let decided = calls.iter_mut().find(|call| call.id == id).ok_or(ApprovalError::Unknown);
+        let decided = decided.and_then(|call| match (decision, recorded) {
+            (ApprovalDecision::Approve, Err(error)) => {
+                call.decision = None;
+                Err(ApprovalError::NotRecorded(error))
+            }
+            (ApprovalDecision::Approve, Ok(())) => {
+                call.decision = Some(Decided::Approved { by: approver.client.clone(), at: now });
+                Ok(ApprovalEvent::Approved)
+            }
+            // Nothing is sent, so a denial does not depend on the record. The audit log reports the failure.
+            (ApprovalDecision::Deny, _) => {
+                call.decision = Some(Decided::Denied);
+                Ok(ApprovalEvent::Denied)
+            }
+        });
+        drop(calls);
+        self.record_removed(&removed);
+        let event = decided?;
+        self.count(event);
+        let (by, asker) = (&approver.client.name, &call.client.name);
+        log::info!("approval {id} of client {asker} {} by client {by}", event.name());
+        Ok(())
+    }
+
+    /// Keeps other decisions off a call while this one is recorded. Returns the call.
+    fn begin_decision(&self, approver: &Approver<'_>, id: &str, now: u64) -> Result<WaitingCall, ApprovalError> {
         let (mut calls, removed) = self.lock(now);
         let rights = self.rights.current();
-        let decided = (|| {
+        let begun = (|| {
             if !rights.find_client(approver.client).is_some_and(|present| present.approve) {
                 return Err(ApprovalError::NotApprover);
             }
@@ -453,17 +552,12 @@ impl Approvals {
             if call.decision.is_some() {
                 return Err(ApprovalError::Decided);
             }
-            call.decision = Some(match decision {
-                ApprovalDecision::Approve => Decided::Approved { by: approver.client.clone(), at: now },
-                ApprovalDecision::Deny => Decided::Denied,
-            });
-            // Recorded before another thread can send the call.
-            self.record_decision(call, approver, decision);
-            Ok(())
+            call.decision = Some(Decided::Recording);
+            Ok(call.clone())
         })();
         drop(calls);
         self.record_removed(&removed);
-        decided
+        begun
     }
 
     /// Writes the metrics.
@@ -474,7 +568,7 @@ impl Approvals {
             metrics::write_sample(out, NAME, &[("event", event.name())], count.load(Relaxed));
         }
         let waiting = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = waiting.iter().filter(|call| call.decision.is_none()).count() as u64;
+        let waiting = waiting.iter().filter(|call| call.is_waiting()).count() as u64;
         let help = "Calls that wait for the approval of a person.";
         metrics::write_gauge(out, "proxmox_mcp_approvals_waiting", help, waiting);
     }
@@ -501,7 +595,7 @@ impl Approvals {
 
     fn record_removed(&self, removed: &[Removed]) {
         for Removed { call, event, reason } in removed {
-            if matches!(call.decision, Some(Decided::Denied)) {
+            if call.is_denied() {
                 continue;
             }
             self.count(*event);
@@ -511,53 +605,29 @@ impl Approvals {
                 _ => AuditDecision::Withdrawn,
             };
             let reason = format!("approval {}: {reason}", call.id);
-            self.write_records(call, &call.client.name, None, call.transport, decision, &reason);
+            for operation in &call.operations {
+                let record = call.audit_record(operation, &call.client.name, decision, &reason);
+                // Nothing is sent, so no caller has to wait for the record.
+                self.audit.write_later(&record);
+            }
         }
     }
 
-    fn record_decision(&self, call: &WaitingCall, approver: &Approver<'_>, decision: ApprovalDecision) {
-        let (event, audited) = match decision {
-            ApprovalDecision::Approve => (ApprovalEvent::Approved, AuditDecision::Approved),
-            ApprovalDecision::Deny => (ApprovalEvent::Denied, AuditDecision::Declined),
-        };
-        self.count(event);
-        let (by, asker) = (&approver.client.name, &call.client.name);
-        log::info!("approval {} of client {asker} {} by client {by}", call.id, event.name());
-        let reason = format!("approval {}: asked by client {asker}", call.id);
-        self.write_records(call, by, approver.address, approver.transport, audited, &reason);
-    }
-
-    fn write_records(
+    fn write_decision(
         &self,
         call: &WaitingCall,
-        client: &str,
-        address: Option<IpAddr>,
-        transport: &str,
-        decision: AuditDecision,
-        reason: &str,
-    ) {
-        for operation in &call.operations {
-            let record = AuditRecord {
-                event: AuditEvent::Approval,
-                id: &call.call_id.to_string(),
-                trace: None,
-                client,
-                address,
-                transport,
-                tool: AUDIT_TOOL,
-                cluster: &call.cluster,
-                operation: &operation.text,
-                guest: Some(operation.guest.as_str()).filter(|guest| !guest.is_empty()),
-                arguments: &[],
-                decision,
-                reason: Some(reason),
-                upid: None,
-                outcome: None,
-                duration: None,
-            };
-            // Nothing is sent, so nothing depends on the record. The audit log reports the failure.
-            let _ = self.audit.write(&record);
-        }
+        approver: &Approver<'_>,
+        decision: ApprovalDecision,
+    ) -> Result<(), AuditWriteError> {
+        let audited = match decision {
+            ApprovalDecision::Approve => AuditDecision::Approved,
+            ApprovalDecision::Deny => AuditDecision::Declined,
+        };
+        let reason = format!("approval {}: asked by client {}", call.id, call.client.name);
+        call.operations.iter().try_for_each(|operation| {
+            let record = call.audit_record(operation, &approver.client.name, audited, &reason);
+            self.audit.write(&AuditRecord { address: approver.address, transport: approver.transport, ..record })
+        })
     }
 
     fn count(&self, event: ApprovalEvent) {

@@ -278,8 +278,8 @@ fn confirm_by_operator<'a>(
             let reason = format!("client {by} approved it (approval {id}), {} ms ago", after.as_millis());
             Ok(calls.into_iter().map(|call| call.into_confirmed(Confirmer::Operator, &reason)).collect())
         }
-        Ok(ApprovalStep::Pending { pending, is_new }) => {
-            if is_new {
+        Ok(ApprovalStep::Pending(pending)) => {
+            if pending.is_new {
                 calls.iter().for_each(|call| call.planned().audited().record_approval_request(&pending.id));
             }
             Err(ConfirmationError::ApprovalPending(Box::new(pending)))

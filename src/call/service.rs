@@ -83,6 +83,11 @@ impl CallService {
         self.approvals.prune(self.confirmation_codes.elapsed_millis());
     }
 
+    /// Removes all approvals, because the server stops, and records each.
+    pub fn withdraw_approvals(&self) {
+        self.approvals.withdraw_all(self.confirmation_codes.elapsed_millis());
+    }
+
     /// Runs one tool call in its scope, with the present rights of its client. `origin.client` says only which client it
     /// is.
     pub fn run<T>(&self, origin: &CallOrigin<'_>, run: impl FnOnce(CallScope<'_>) -> T) -> Result<T, RemovedClient> {

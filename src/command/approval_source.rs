@@ -31,6 +31,7 @@ fn reject(error: ApprovalError) -> ApprovalRejection {
         ApprovalError::NotApprover | ApprovalError::OwnCall => 403,
         ApprovalError::Unknown => 404,
         ApprovalError::Decided => 409,
+        ApprovalError::NotRecorded(_) => 503,
     };
     ApprovalRejection { status, text: render_error(&error) }
 }

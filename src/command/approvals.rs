@@ -2,33 +2,49 @@
 
 use super::cli::{ApprovalsAction, ApprovalsArgs};
 use super::failure::Failure;
-use super::http_client::{HttpUrl, OwnAnswer, OwnRequest};
 use super::output::{Mark, print_stdout, printable};
+use super::web_request::{WebAnswer, WebRequest, with_target};
 use proxmox_mcp::base::secret::Secret;
+use proxmox_mcp::config::is_loopback_host;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::Path;
 use std::{env, fs};
+use ureq::http::uri::Scheme;
+use ureq::http::{Method, Uri};
 
 /// The variable with the token of the person who decides.
 const TOKEN_VARIABLE: &str = "MCP_APPROVER_TOKEN";
 
 /// Runs the command against the server at `default_url`, or at `--url`.
 pub fn run(args: &ApprovalsArgs, default_url: &str) -> Result<(), Failure> {
-    let mut url = match &args.url {
+    let url = match &args.url {
+        Some(url) if is_exposed(url) && !args.insecure_http => {
+            return Err(Failure::Usage(
+                "--url would send the token in clear text: http:// is for loopback addresses only. hint: use https://, or \
+                 --insecure-http on a trusted network"
+                    .into(),
+            ));
+        }
         Some(url) => url.clone(),
-        None => HttpUrl::parse(default_url).expect("the address of a listener is a URL"),
+        None => default_url.parse().expect("the address of a listener is a URL"),
     };
-    let base = url.target.split('?').next().expect("a split has a first part").trim_end_matches('/');
-    url.target = format!("{}/approvals", base.strip_suffix("/mcp").unwrap_or(base));
+    let base = url.path().trim_end_matches('/');
+    let url = with_target(&url, &format!("{}/approvals", base.strip_suffix("/mcp").unwrap_or(base)));
     let server = ApprovalServer { url, token: read_token(args)?, authorities: read_authorities(args)? };
     match &args.action {
         None | Some(ApprovalsAction::List) => server.print_list(),
         Some(ApprovalsAction::Approve { id }) => server.decide(id, "approve"),
         Some(ApprovalsAction::Deny { id }) => server.decide(id, "deny"),
     }
+}
+
+/// Returns whether others on the network can read what is sent to a URL.
+fn is_exposed(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    url.scheme() != Some(&Scheme::HTTPS) && !is_loopback_host(host)
 }
 
 fn read_token(args: &ApprovalsArgs) -> Result<Secret, Failure> {
@@ -61,14 +77,14 @@ fn read_authorities(args: &ApprovalsArgs) -> Result<Vec<CertificateDer<'static>>
 
 /// A running server.
 struct ApprovalServer {
-    url: HttpUrl,
+    url: Uri,
     token: Secret,
     authorities: Vec<CertificateDer<'static>>,
 }
 
 impl ApprovalServer {
     fn print_list(&self) -> Result<(), Failure> {
-        let answer = self.request("GET", "")?;
+        let answer = self.request(Method::GET, None)?;
         let answer: Value = serde_json::from_str(&answer.body)
             .map_err(|_| Failure::Runtime("cannot read the approvals: the answer is not JSON".into()))?;
         let rows = answer["approvals"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -97,16 +113,16 @@ impl ApprovalServer {
     }
 
     fn decide(&self, id: &str, decision: &str) -> Result<(), Failure> {
-        self.request("POST", &json!({"id": id, "decision": decision}).to_string())?;
+        self.request(Method::POST, Some(json!({"id": id, "decision": decision}).to_string()))?;
         let done = if decision == "approve" { "approved" } else { "denied" };
         print_stdout(&format!("{} {done} {}\n", Mark::Fine, printable(id)));
         Ok(())
     }
 
-    fn request(&self, method: &'static str, body: &str) -> Result<OwnAnswer, Failure> {
+    fn request(&self, method: Method, body: Option<String>) -> Result<WebAnswer, Failure> {
         let bearer = format!("Bearer {}", self.token.expose());
-        let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
-        let request = OwnRequest { method, url: &self.url, headers: &headers, body, authorities: &self.authorities };
+        let (url, authorities) = (&self.url, self.authorities.as_slice());
+        let request = WebRequest { method, url, authorization: Some(&bearer), body, authorities };
         let answer = request.send().map_err(|error| {
             Failure::Runtime(format!("cannot reach the server: {error}. hint: --url names it, --ca-file its authority"))
         })?;

@@ -17,7 +17,6 @@ mod file_stamps;
 mod generate;
 mod health;
 mod health_sources;
-mod http_client;
 mod keeper;
 mod listeners;
 mod log_queue;
@@ -33,6 +32,7 @@ mod stdio;
 mod systemd;
 mod terminal;
 mod token;
+mod web_request;
 
 use cli::{AuditAction, Cli, Command, ParseOutcome};
 use failure::Failure;

@@ -3,11 +3,12 @@
 //! The URL may hold a secret, so no log line has it. The text has no value of a parameter.
 
 use super::failure::Failure;
-use super::http_client::{HttpUrl, OwnRequest};
+use super::web_request::{WebRequest, with_target};
 use proxmox_mcp::call::{ApprovalNotice, NoticeSink};
 use serde_json::json;
 use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
 use std::thread;
+use ureq::http::{Method, Uri};
 
 /// The most notices that wait. Further ones are dropped with a warning.
 const MAX_QUEUED: usize = 32;
@@ -36,9 +37,9 @@ impl NotifyFormat {
     }
 
     /// Returns the form of the service at a URL.
-    fn guess(url: &HttpUrl) -> Self {
-        let host = url.host.to_ascii_lowercase();
-        let path = url.target.split('?').next().expect("a split has a first part");
+    fn guess(url: &Uri) -> Self {
+        let host = url.host().unwrap_or_default().to_ascii_lowercase();
+        let path = url.path();
         if host.contains("ntfy") {
             Self::Ntfy
         } else if host.contains("gotify") || path == "/message" {
@@ -51,7 +52,7 @@ impl NotifyFormat {
     }
 
     /// Returns the body of the request and where it goes. ntfy accepts JSON at its root only, with the topic in it.
-    fn encode(self, notice: &ApprovalNotice, url: &HttpUrl) -> (HttpUrl, String) {
+    fn encode(self, notice: &ApprovalNotice, url: &Uri) -> (Uri, String) {
         let ApprovalNotice { id, client, cluster, operations, page } = notice;
         let title = format!("Approval {id}: {client} on {cluster}");
         let mut text = operations.iter().take(MAX_OPERATIONS).cloned().collect::<Vec<_>>().join("\n");
@@ -63,10 +64,9 @@ impl NotifyFormat {
         let mut target = url.clone();
         let body = match self {
             Self::Ntfy => {
-                let (path, query) =
-                    url.target.split_once('?').map_or((url.target.as_str(), None), |(p, q)| (p, Some(q)));
-                let (root, topic) = path.trim_end_matches('/').rsplit_once('/').unwrap_or(("", ""));
-                target.target = query.map_or_else(|| format!("{root}/"), |query| format!("{root}/?{query}"));
+                let (root, topic) = url.path().trim_end_matches('/').rsplit_once('/').unwrap_or_default();
+                let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+                target = with_target(url, &format!("{root}/{query}"));
                 let mut body = json!({"topic": topic, "title": title, "message": text, "tags": ["raised_hand"]});
                 if let Some(page) = page {
                     body["click"] = page.as_str().into();
@@ -94,7 +94,7 @@ impl NotifyFormat {
 }
 
 /// Starts the thread that sends notices, and returns the way to it.
-pub fn start_notifier(url: &HttpUrl, format: Option<NotifyFormat>) -> Result<NoticeSink, Failure> {
+pub fn start_notifier(url: &Uri, format: Option<NotifyFormat>) -> Result<NoticeSink, Failure> {
     let (sender, receiver) = sync_channel(MAX_QUEUED);
     let (url, format) = (url.clone(), format.unwrap_or_else(|| NotifyFormat::guess(url)));
     let thread = thread::Builder::new().name("notify".into());
@@ -109,11 +109,11 @@ pub fn start_notifier(url: &HttpUrl, format: Option<NotifyFormat>) -> Result<Not
     }))
 }
 
-fn send_notices(notices: &Receiver<ApprovalNotice>, url: &HttpUrl, format: NotifyFormat) {
+fn send_notices(notices: &Receiver<ApprovalNotice>, url: &Uri, format: NotifyFormat) {
     for notice in notices {
         let (url, body) = format.encode(&notice, url);
-        let headers = [("Content-Type", "application/json")];
-        let request = OwnRequest { method: "POST", url: &url, headers: &headers, body: &body, authorities: &[] };
+        let (authorization, body) = (None, Some(body));
+        let request = WebRequest { method: Method::POST, url: &url, authorization, body, authorities: &[] };
         match request.send() {
             Ok(answer) if (200..300).contains(&answer.status) => {
                 log::debug!("notified about approval {}", notice.id);
@@ -148,8 +148,8 @@ mod tests {
         }
     }
 
-    fn encode(url: &str, page: Option<&str>) -> (NotifyFormat, HttpUrl, Value) {
-        let url = HttpUrl::parse(url).expect("a URL");
+    fn encode(url: &str, page: Option<&str>) -> (NotifyFormat, Uri, Value) {
+        let url = url.parse().expect("a URL");
         let format = NotifyFormat::guess(&url);
         let (target, body) = format.encode(&notice(page), &url);
         (format, target, serde_json::from_str(&body).expect("JSON"))
@@ -158,10 +158,13 @@ mod tests {
     #[test]
     fn each_service_gets_its_form() {
         let (format, url, body) = encode("https://ntfy.sh/my-topic", Some("https://mcp/#approvals"));
-        assert_eq!((format, url.target.as_str()), (NotifyFormat::Ntfy, "/"));
+        assert_eq!((format, url.path_and_query().expect("a path").as_str()), (NotifyFormat::Ntfy, "/"));
         assert_eq!((&body["topic"], &body["click"]), (&json!("my-topic"), &json!("https://mcp/#approvals")));
         let (format, url, body) = encode("https://push.example/message?token=x", None);
-        assert_eq!((format, url.target.as_str()), (NotifyFormat::Gotify, "/message?token=x"));
+        assert_eq!(
+            (format, url.path_and_query().expect("a path").as_str()),
+            (NotifyFormat::Gotify, "/message?token=x")
+        );
         let command = "DELETE /nodes/pve1/qemu/100\nproxmox-mcp approvals approve 00c0ffee";
         assert_eq!(body["message"], command);
         let (format, _, body) = encode("https://hooks.slack.com/services/T/B/x", None);

@@ -68,6 +68,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let banner = StartupBanner::new(cli.http.scheme(), &listeners, &loaded.clusters, &clients, demo);
     print_stdout_later(banner.format(cli.log_format));
     systemd::notify("READY=1");
-    channel.run(reloader, keeper, &audit, || server.run());
+    channel.run(reloader, keeper, &audit, || {
+        server.run();
+        tools.call_service().withdraw_approvals();
+    });
     Ok(())
 }

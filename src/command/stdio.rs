@@ -52,6 +52,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
             result = session.run();
             handle.inspect(HttpHandle::stop);
         });
+        tools.call_service().withdraw_approvals();
     });
     result.map_err(|error| Failure::Runtime(format!("cannot start the thread that reads stdin: {error}")))
 }

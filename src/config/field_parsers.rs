@@ -87,7 +87,7 @@ pub fn parse_endpoint(text: &str) -> Result<Endpoint, EndpointError> {
     if !path.is_empty() {
         return Err(EndpointError::TrailingPath(endpoint));
     }
-    if !https && !is_loopback(&endpoint.host) {
+    if !https && !is_loopback_host(&endpoint.host) {
         return Err(EndpointError::PlaintextRemote(endpoint));
     }
     Ok(endpoint)
@@ -138,7 +138,8 @@ fn parse_port(text: &str) -> Result<u16, EndpointError> {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Returns whether a host, without brackets, is this machine.
+pub fn is_loopback_host(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
         || host.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback())

@@ -23,7 +23,9 @@ pub use crate::sanitize::TOKEN_PREFIX;
 pub use client::{Client, ClientTokenError};
 pub use cluster::{ClusterConfig, Endpoint, Fingerprint, TlsVerification};
 pub use errors::ConfigErrors;
-pub use field_parsers::{EndpointError, FingerprintError, is_valid_name, parse_endpoint, parse_fingerprint};
+pub use field_parsers::{
+    EndpointError, FingerprintError, is_loopback_host, is_valid_name, parse_endpoint, parse_fingerprint,
+};
 pub use files::FileError;
 pub use key_pair::{KeyPair, KeyPairError};
 pub use limits::Limits;

@@ -20,7 +20,7 @@ pub struct ApprovalEndpoints {
 
 /// A request about approvals that is rejected.
 pub struct ApprovalRejection {
-    /// 403, 404 or 409.
+    /// 403, 404, 409 or 503.
     pub status: u16,
     pub text: String,
 }

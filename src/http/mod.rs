@@ -43,6 +43,7 @@ mod proxy_sign;
 mod quota;
 mod readiness;
 pub(crate) mod receive;
+mod recent_calls;
 mod request;
 pub(crate) mod request_error;
 mod response;

@@ -5,7 +5,7 @@ use super::oauth_probe::{self, is_oauth_path};
 use super::request::{HttpRequest, RouteOutcome};
 use super::response::HttpResponse;
 use super::state::HttpState;
-use super::{approvals, health, metrics, page, sse, streamable};
+use super::{approvals, health, metrics, page, recent_calls, sse, streamable};
 use std::sync::Arc;
 use tiny_http::Method;
 
@@ -35,7 +35,7 @@ const MCP_ROLES: &[ListenerRole] = &[ListenerRole::Mcp, ListenerRole::McpAndMetr
 const METRICS_ROLES: &[ListenerRole] = &[ListenerRole::McpAndMetrics, ListenerRole::Metrics];
 const ALL_ROLES: &[ListenerRole] = &[ListenerRole::Mcp, ListenerRole::McpAndMetrics, ListenerRole::Metrics];
 
-static ROUTES: [Route; 9] = [
+static ROUTES: [Route; 10] = [
     Route {
         method: Method::Post,
         path: "/mcp",
@@ -70,6 +70,13 @@ static ROUTES: [Route; 9] = [
         access: RouteAccess::Token,
         roles: MCP_ROLES,
         handler: approvals::handle_decision,
+    },
+    Route {
+        method: Method::Get,
+        path: "/calls",
+        access: RouteAccess::Token,
+        roles: MCP_ROLES,
+        handler: recent_calls::handle_list,
     },
     Route {
         method: Method::Get,
@@ -223,6 +230,7 @@ mod tests {
             (ListenerRole::McpAndMetrics, "/messages", true),
             (ListenerRole::McpAndMetrics, "/metrics", true),
             (ListenerRole::McpAndMetrics, "/approvals", true),
+            (ListenerRole::McpAndMetrics, "/calls", true),
             (ListenerRole::McpAndMetrics, "/healthz", false),
             (ListenerRole::McpAndMetrics, "/", false),
             (ListenerRole::McpAndMetrics, "/.well-known/x", false),
@@ -250,7 +258,7 @@ mod tests {
         for (role, paths) in [
             (
                 ListenerRole::Mcp,
-                &["/mcp", "/sse", "/messages", "/approvals", "/approvals", "/healthz", "/readyz", "/"][..],
+                &["/mcp", "/sse", "/messages", "/approvals", "/approvals", "/calls", "/healthz", "/readyz", "/"][..],
             ),
             (ListenerRole::Metrics, &["/healthz", "/readyz", "/metrics"]),
             (ListenerRole::McpAndMetrics, &PATHS),

@@ -1,9 +1,9 @@
 //! Streamable HTTP: one endpoint, `POST /mcp`, for both eras of the protocol (2025-03-26 to 2026-07-28).
 //!
-//! There are no sessions, so any replica can answer any request. A legacy client that shows views gets a session id all
-//! the same, which only says so. A request runs on its connection's thread and its
-//! response is one JSON document. If the call sends a notification first (progress, log messages) or takes longer than
-//! `stream_delay`, the response becomes an event stream, which ends with the connection.
+//! There are no sessions, so any replica can answer any request. A legacy client that shows views or opens addresses gets
+//! a session id all the same, which only says so. A request runs on its connection's thread and its response is one JSON
+//! document. If the call sends a notification first (progress, log messages) or takes longer than `stream_delay`, the
+//! response becomes an event stream, which ends with the connection.
 
 use super::call_rejection::CallRejection;
 use super::cors::response_headers;
@@ -71,9 +71,9 @@ fn handle_call(
     let caller = &request.caller;
     let era = if params.claimed_version().is_some() { ProtocolEra::Modern } else { ProtocolEra::Legacy };
     let session = InFlightCalls::new();
-    let has_view_session =
-        request.header("mcp-session-id").is_some_and(|id| id.starts_with(VIEW_SESSION_PREFIX.as_bytes()));
-    session.set_has_ui(has_view_session);
+    let known = SessionWords::parse(request.header("mcp-session-id").unwrap_or_default());
+    session.set_has_ui(known.has_ui);
+    session.set_can_open_url(known.can_open_url);
     let calls = (era == ProtocolEra::Legacy).then_some(&session);
     if !message.may_take_long() {
         let cancel = CancelToken::new().with_memory(request.memory.clone());
@@ -83,8 +83,8 @@ fn handle_call(
             None => RouteOutcome::Sent,
         };
         return match outcome {
-            RouteOutcome::Response(response) if session.has_ui() && !has_view_session => {
-                response.with_header("Mcp-Session-Id", new_view_session_id()).into()
+            RouteOutcome::Response(response) if SessionWords::of(&session) != known => {
+                response.with_header("Mcp-Session-Id", SessionWords::of(&session).new_id()).into()
             }
             outcome => outcome,
         };
@@ -124,16 +124,36 @@ fn handle_call(
     }
 }
 
-/// Start of the session ids of clients that show views.
-const VIEW_SESSION_PREFIX: &str = "views-";
+/// The words of a session id (2025-11-25, Session Management). The server keeps no session: the client repeats the id,
+/// and its words tell what the client said in `initialize`. They grant nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SessionWords {
+    has_ui: bool,
+    can_open_url: bool,
+}
 
-/// Returns a session id (2025-11-25, Session Management) for a client that shows views. The server keeps no session: the
-/// client repeats the id, and its start tells what the client said in `initialize`.
-fn new_view_session_id() -> String {
-    let mut random = [0; 16];
-    // The id grants nothing, so one without random bytes does no harm.
-    let _ = SystemRandom::new().fill(&mut random);
-    format!("{VIEW_SESSION_PREFIX}{:032x}", u128::from_be_bytes(random))
+impl SessionWords {
+    const UI: &str = "views";
+    const URL: &str = "urls";
+
+    fn of(session: &InFlightCalls) -> Self {
+        Self { has_ui: session.has_ui(), can_open_url: session.can_open_url() }
+    }
+
+    fn parse(id: &[u8]) -> Self {
+        let has = |word: &str| id.split(|b| *b == b'-').any(|part| part == word.as_bytes());
+        Self { has_ui: has(Self::UI), can_open_url: has(Self::URL) }
+    }
+
+    fn new_id(self) -> String {
+        let mut random = [0; 16];
+        // The id grants nothing, so one without random bytes does no harm.
+        let _ = SystemRandom::new().fill(&mut random);
+        let words = [(self.has_ui, Self::UI), (self.can_open_url, Self::URL)];
+        let mut id: String = words.iter().filter(|(has, _)| *has).map(|(_, word)| format!("{word}-")).collect();
+        id.push_str(&format!("{:032x}", u128::from_be_bytes(random)));
+        id
+    }
 }
 
 /// Returns the reason of a cancellation by the end of the connection. In the older eras a lost connection does not cancel

@@ -3,6 +3,7 @@
 
 use super::catalog::ToolEffect;
 use super::context::{CallAttributes, Caller, LOG_TARGET};
+use super::recent_calls::RecentCall;
 use super::server_state::ServerState;
 use crate::base::trace::{CallId, TraceParent};
 use crate::metrics::CallOutcome;
@@ -41,12 +42,14 @@ impl<'a> CallSpan<'a> {
     ) -> Self {
         let is_timed =
             method.is_some() && (server.metrics.is_enabled() || log::log_enabled!(target: LOG_TARGET, Level::Warn));
-        if method == Some(TOOL_CALL) {
+        let is_tool_call = method == Some(TOOL_CALL);
+        if is_tool_call {
             server.metrics.start_call();
         }
+        let is_kept = is_tool_call && server.keeps_recent_calls();
         Self {
             id: server.next_id(),
-            attributes: CallAttributes::default(),
+            attributes: if is_kept { CallAttributes::kept() } else { CallAttributes::default() },
             trace: trace.or(caller.trace),
             tool_index: Cell::new(None),
             failed: Cell::new(false),
@@ -82,10 +85,28 @@ impl<'a> CallSpan<'a> {
             let metrics = &self.server.metrics;
             let metrics_duration = duration.filter(|_| metrics.is_enabled());
             metrics.end_call(metrics_index(self.tool_index.get()), &self.caller.client.name, outcome, metrics_duration);
+            if self.server.keeps_recent_calls() {
+                self.keep(method, outcome);
+            }
         }
         if let Some(duration) = duration {
             self.log(method, outcome, duration);
         }
+    }
+
+    /// Adds the call to the list of recent calls.
+    fn keep(&self, method: &'static str, outcome: CallOutcome) {
+        let call = RecentCall {
+            ended: Instant::now(),
+            is_read: self.is_read_only(),
+            tool: logged_tool(self.server, method, self.tool_index.get()),
+            cluster: self.attributes.target().map(str::to_owned),
+            has_more_clusters: self.attributes.has_several_targets(),
+            operation: self.attributes.operation_words().trim_start().to_owned(),
+            outcome: outcome.name(),
+            transport: self.caller.transport,
+        };
+        self.server.recent_calls.record(&self.caller.client.name, call);
     }
 
     fn log(&self, method: &'static str, outcome: CallOutcome, duration: Duration) {

@@ -59,6 +59,8 @@ pub struct TransportContext<'a> {
 /// Facts that a tool records about its call, from any of its threads.
 #[derive(Default)]
 pub struct CallAttributes {
+    /// Target and operation are kept although no log has them.
+    is_kept: bool,
     denied: AtomicBool,
     outcome: OnceLock<CallOutcome>,
     waiting: AtomicBool,
@@ -78,6 +80,16 @@ struct LoggedOperation {
 }
 
 impl CallAttributes {
+    /// Creates the facts of a call that the list of recent calls keeps.
+    pub(super) fn kept() -> Self {
+        Self { is_kept: true, ..Self::default() }
+    }
+
+    /// Returns whether target and operation are of use.
+    fn are_wanted(&self) -> bool {
+        self.is_kept || log::log_enabled!(target: LOG_TARGET, Level::Warn)
+    }
+
     /// Records that the policy denied something.
     pub fn mark_denied(&self) {
         self.denied.store(true, Relaxed);
@@ -107,15 +119,15 @@ impl CallAttributes {
 
     /// Records the system that the call concerns, by its name in the configuration.
     pub fn set_target(&self, target: &str) {
-        if log::log_enabled!(target: LOG_TARGET, Level::Warn) && self.target.get_or_init(|| target.into()) != target {
+        if self.are_wanted() && self.target.get_or_init(|| target.into()) != target {
             self.several_targets.store(true, Relaxed);
         }
     }
 
-    /// Records what the call does, as `key="value"` words. `describe` runs only if the line is logged. The first one
-    /// counts, and a change counts more than a read.
+    /// Records what the call does, as `key="value"` words. `describe` runs only if they are of use. The first one counts,
+    /// and a change counts more than a read.
     pub fn set_operation(&self, is_change: bool, describe: impl FnOnce() -> String) {
-        if !log::log_enabled!(target: LOG_TARGET, Level::Warn) {
+        if !self.are_wanted() {
             return;
         }
         let mut operation = self.operation.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,11 +150,29 @@ impl CallAttributes {
     }
 
     pub(super) fn target_label(&self) -> &str {
-        match self.several_targets.load(Relaxed) {
+        match self.has_several_targets() {
             true => "several",
-            false => self.target.get().map_or("-", String::as_str),
+            false => self.target().unwrap_or("-"),
         }
     }
+
+    /// Returns the first system that the call concerns.
+    pub(super) fn target(&self) -> Option<&str> {
+        self.target.get().map(String::as_str)
+    }
+
+    pub(super) fn has_several_targets(&self) -> bool {
+        self.several_targets.load(Relaxed)
+    }
+}
+
+/// The way in which a call has an address opened for the client's user (Elicitation, URL mode).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UrlElicitation {
+    /// The answer requests an input, and the client repeats the call with it (2026-07-28).
+    Input,
+    /// The answer is [`RpcError::UrlElicitationRequired`], and the client repeats the call (2025-11-25).
+    Error,
 }
 
 /// One call, as the tool that runs it sees it.
@@ -164,6 +194,8 @@ pub struct CallContext<'a> {
     pub(super) min_log_level: Option<usize>,
     /// Capabilities that the client declared with this request (2026-07-28). `None` in the legacy era.
     pub(super) capabilities: Option<Value>,
+    /// `None` if the client can't open an address for its user.
+    pub url_elicitation: Option<UrlElicitation>,
     /// True if the client or the operator asks for results as JSON beside the text.
     pub wants_structured: bool,
     pub(super) input_responses: Map<String, Value>,
@@ -235,12 +267,6 @@ impl CallContext<'_> {
         let elicitation =
             self.capabilities.as_ref().and_then(|declared| declared.get("elicitation")).and_then(Value::as_object);
         elicitation.is_some_and(|modes| modes.is_empty() || modes.contains_key("form"))
-    }
-
-    /// Returns true if the client can open an address for the user (2025-11-25, Elicitation, URL mode).
-    pub fn can_open_url(&self) -> bool {
-        let elicitation = self.capabilities.as_ref().and_then(|declared| declared.get("elicitation"));
-        elicitation.is_some_and(|modes| modes.get("url").is_some_and(Value::is_object))
     }
 
     /// Returns the client's answer to the question with this key.

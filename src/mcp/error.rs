@@ -30,6 +30,8 @@ pub const QUEUE_TIMEOUT_MESSAGE: &str =
     "call not begun: it waited too long, because as many calls run as may. hint: repeat the call in a few seconds";
 /// The resource does not exist. 2026-07-28 uses [`INVALID_PARAMS`] instead.
 pub const RESOURCE_NOT_FOUND: i32 = -32002;
+/// The client has to open an address for its user first (2025-11-25).
+pub const URL_ELICITATION_REQUIRED: i32 = -32042;
 /// A header contradicts the body (2026-07-28, Streamable HTTP).
 pub const HEADER_MISMATCH: i32 = -32020;
 /// The request needs a capability that the client did not declare (2026-07-28).
@@ -155,10 +157,22 @@ pub enum RpcError {
     HeaderMismatch { header: &'static str, value: Option<String>, body: String },
     #[error("the call has to ask the user first: this protocol version does not support questions")]
     InputNotSupported,
+    /// The client opens `url` for its user, and repeats the call (2025-11-25, Elicitation).
+    #[error("{}", .0.message)]
+    UrlElicitationRequired(Box<RequiredUrl>),
     #[error("{0}")]
     HandlerFailed(String),
     #[error("internal error: the call ended early, and the changes it made until then remain")]
     Panicked,
+}
+
+/// An address that a client has to open for its user.
+#[derive(Debug)]
+pub struct RequiredUrl {
+    pub id: String,
+    pub url: String,
+    /// Says why.
+    pub message: String,
 }
 
 impl RpcError {
@@ -166,6 +180,7 @@ impl RpcError {
         match self {
             Self::UnknownMethod { .. } => METHOD_NOT_FOUND,
             Self::UnknownResource { era: ProtocolEra::Legacy, .. } => RESOURCE_NOT_FOUND,
+            Self::UrlElicitationRequired(_) => URL_ELICITATION_REQUIRED,
             Self::HeaderMismatch { .. } => HEADER_MISMATCH,
             Self::MissingCapability(_) | Self::MissingExtension(_) => MISSING_CAPABILITY,
             Self::UnsupportedVersion(_) => UNSUPPORTED_VERSION,
@@ -182,6 +197,10 @@ impl RpcError {
             Self::MissingCapability(name) => Some(json!({"requiredCapabilities": {*name: {}}})),
             Self::MissingExtension(name) => Some(json!({"requiredCapabilities": {"extensions": {*name: {}}}})),
             Self::UnsupportedVersion(requested) => Some(json!({"supported": MODERN_VERSIONS, "requested": requested})),
+            Self::UrlElicitationRequired(required) => {
+                let RequiredUrl { id, url, message } = &**required;
+                Some(json!({"elicitations": [{"mode": "url", "elicitationId": id, "url": url, "message": message}]}))
+            }
             _ => None,
         }
     }

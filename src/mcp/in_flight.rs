@@ -13,6 +13,7 @@ pub struct InFlightCalls {
     state: Mutex<InFlightState>,
     min_log_level: AtomicUsize,
     has_ui: AtomicBool,
+    can_open_url: AtomicBool,
 }
 
 #[derive(Default)]
@@ -105,6 +106,15 @@ impl InFlightCalls {
 
     pub fn set_has_ui(&self, has_ui: bool) {
         self.has_ui.store(has_ui, Ordering::Relaxed);
+    }
+
+    /// Returns true if the session's client can open an address for its user (initialize, 2025-11-25).
+    pub fn can_open_url(&self) -> bool {
+        self.can_open_url.load(Ordering::Relaxed)
+    }
+
+    pub fn set_can_open_url(&self, can_open_url: bool) {
+        self.can_open_url.store(can_open_url, Ordering::Relaxed);
     }
 
     pub fn len(&self) -> usize {

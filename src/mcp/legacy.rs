@@ -17,8 +17,9 @@ pub(super) fn dispatch(request_context: &RequestContext<'_>) -> Result<Vec<u8>, 
             if let Some(calls) = transport.calls {
                 let declared = params.capabilities.filter(|raw| raw.starts_with('{'));
                 let memory = transport.cancel.memory();
-                calls
-                    .set_has_ui(methods::declares_ui(&methods::parse_object(declared, "capabilities", memory)?.into()));
+                let declared = methods::parse_object(declared, "capabilities", memory)?.into();
+                calls.set_has_ui(methods::declares_ui(&declared));
+                calls.set_can_open_url(methods::declares_url(&declared));
             }
             return initialize(server, request, params);
         }

@@ -7,7 +7,7 @@ use super::catalog::{
     Tool, ToolError, ToolInput, ToolOutput,
 };
 use super::content::Content;
-use super::context::{CallContext, TransportContext};
+use super::context::{CallContext, TransportContext, UrlElicitation};
 use super::error::RpcError;
 use super::in_flight::InFlightCalls;
 use super::json_string::push_json_string;
@@ -329,6 +329,13 @@ pub(super) fn build_call_context<'a>(
         last_progress: Cell::new(f64::NEG_INFINITY),
         logger: server.catalog.server.name,
         min_log_level: min_log_level.filter(|_| server.catalog.logging),
+        url_elicitation: match era {
+            ProtocolEra::Modern if capabilities.as_ref().is_some_and(declares_url) => Some(UrlElicitation::Input),
+            ProtocolEra::Legacy if transport.calls.is_some_and(InFlightCalls::can_open_url) => {
+                Some(UrlElicitation::Error)
+            }
+            _ => None,
+        },
         capabilities,
         wants_structured,
         input_responses: parse_object(params.input_responses, "inputResponses", memory)?,
@@ -407,6 +414,11 @@ fn session_shows_views(request_context: &RequestContext<'_>) -> bool {
 /// is for such a view, and the text for the model.
 pub(super) fn declares_ui(capabilities: &Value) -> bool {
     capabilities["extensions"]["io.modelcontextprotocol/ui"].is_object()
+}
+
+/// Returns true if the capabilities of a client say that it opens an address for its user (2025-11-25, Elicitation).
+pub(super) fn declares_url(capabilities: &Value) -> bool {
+    capabilities["elicitation"]["url"].is_object()
 }
 
 /// Parses the JSON text of an object, within the memory of its request. An absent one is empty.

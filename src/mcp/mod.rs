@@ -19,6 +19,7 @@ mod methods;
 pub mod modern;
 mod params;
 pub mod protocol;
+pub mod recent_calls;
 mod running_calls;
 mod sealed_state;
 mod server;

@@ -9,6 +9,7 @@ use super::message::{RpcNotification, RpcRequest};
 use super::methods::RequestContext;
 use super::params::RequestParams;
 use super::protocol::ProtocolEra;
+use super::recent_calls::ClientCalls;
 use super::server_state::ServerState;
 use super::{legacy, modern};
 use crate::base::sealing_keys::SealingKeys;
@@ -64,6 +65,11 @@ impl McpServer {
 
     pub fn page(&self) -> Option<&Page> {
         self.state.catalog.page.as_ref()
+    }
+
+    /// Returns the last tool calls of each client, or `None` if they are not kept.
+    pub fn recent_calls(&self, now: Instant) -> Option<Vec<ClientCalls>> {
+        self.state.keeps_recent_calls().then(|| self.state.recent_calls.list(now))
     }
 
     pub fn metrics(&self) -> &Arc<Metrics> {

@@ -2,6 +2,7 @@
 
 use super::catalog::{Catalog, Page, Prompt, ResourceTemplate, ServerInfo, Tool};
 use super::protocol::ProtocolEra;
+use super::recent_calls::RecentCalls;
 use super::running_calls::RunningCalls;
 use super::sealed_state::StateSealer;
 use super::task_id::TaskIdSealer;
@@ -48,6 +49,7 @@ pub(super) struct ServerState {
     pub parameter_names: Vec<&'static str>,
     pub metrics: Arc<Metrics>,
     pub running_calls: RunningCalls,
+    pub recent_calls: RecentCalls,
     /// Duration from which a call counts as slow.
     pub slow_call: Duration,
     /// True if every client gets the JSON of results.
@@ -110,6 +112,7 @@ impl ServerState {
             metrics: Arc::new(Metrics::new(catalog.tools.iter().map(|tool| tool.name).collect())),
             sends_structured: false,
             running_calls: RunningCalls::default(),
+            recent_calls: RecentCalls::default(),
             slow_call: Limits::default().slow_call,
             call_id_key: format!("{name}/callId"),
             complete_tail: encode_tail("", &server_info),
@@ -127,6 +130,11 @@ impl ServerState {
     /// Replaces the secrets of what clients keep.
     pub fn set_sealing_keys(&mut self, keys: &SealingKeys) {
         (self.sealer, self.task_ids) = (StateSealer::new(keys), TaskIdSealer::new(keys));
+    }
+
+    /// Returns whether the last calls of each client are kept. Only the page shows them.
+    pub fn keeps_recent_calls(&self) -> bool {
+        self.catalog.page.is_some()
     }
 
     pub fn next_id(&self) -> CallId {

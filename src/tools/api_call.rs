@@ -15,7 +15,8 @@ use crate::call::{
 };
 use crate::mcp::arguments::{ParameterKind, ToolParameter};
 use crate::mcp::catalog::{InputMethod, InputRequest, InputRequired, ToolEffect, ToolError, ToolOutput};
-use crate::mcp::context::CallContext;
+use crate::mcp::context::{CallContext, UrlElicitation};
+use crate::mcp::message::{RequiredUrl, RpcError};
 use crate::pve::Method;
 use crate::pve::path::ApiPath;
 use crate::pve::task::Upid;
@@ -108,21 +109,37 @@ impl<E: Into<ToolError>> From<E> for CallStop {
 /// Returns whether the call waits for the decision of a person: if its caller asked for it, or after the client has
 /// opened the page for its user.
 fn waits_for_approval(call: &ToolCall<'_>, pending: &PendingApproval) -> bool {
-    let has_asked = matches!(call.context.unseal_state(), Ok(Some(_)));
-    has_asked || call.args.flag("wait") && approval_page(call.context, pending).is_none()
+    match approval_page(call.context, pending) {
+        Some((mode, _)) => has_opened_page(call.context, pending, mode),
+        None => call.args.flag("wait"),
+    }
 }
 
-/// Returns the address that the client can open for its user.
-fn approval_page<'p>(context: &CallContext<'_>, pending: &'p PendingApproval) -> Option<&'p str> {
-    pending.page.as_deref().filter(|_| context.can_open_url())
+/// Returns the address that the client can open for its user, and the way in which it does.
+fn approval_page<'p>(context: &CallContext<'_>, pending: &'p PendingApproval) -> Option<(UrlElicitation, &'p str)> {
+    Some((context.url_elicitation?, pending.page.as_deref()?))
+}
+
+/// Returns whether the client has got the address of the page before. Its word that the user went there is no approval.
+fn has_opened_page(context: &CallContext<'_>, pending: &PendingApproval, mode: UrlElicitation) -> bool {
+    match mode {
+        UrlElicitation::Input => matches!(context.unseal_state(), Ok(Some(_))),
+        UrlElicitation::Error => !pending.is_new,
+    }
 }
 
 /// Returns the answer to a call that waits for a person.
 fn ask_for_approval(call: &ToolCall<'_>, pending: PendingApproval) -> ToolError {
     call.context.attributes.record_confirmation(ConfirmationStep::Requested);
-    let has_asked = matches!(call.context.unseal_state(), Ok(Some(_)));
-    if let Some(page) = approval_page(call.context, &pending).filter(|_| !has_asked) {
-        return QuestionMode::Url(page).ask(&pending.plan, pending.id.clone());
+    match approval_page(call.context, &pending) {
+        Some((mode, _)) if has_opened_page(call.context, &pending, mode) => {}
+        Some((UrlElicitation::Input, page)) => return QuestionMode::Url(page).ask(&pending.plan, pending.id.clone()),
+        Some((UrlElicitation::Error, page)) => {
+            let url = page.to_owned();
+            let required = RequiredUrl { id: pending.id, url, message: pending.plan };
+            return RpcError::UrlElicitationRequired(Box::new(required)).into();
+        }
+        None => {}
     }
     let minutes = DECISION_TIME.as_secs() / 60;
     ToolError::Failed(describe_approval(&pending.id, &pending.plan, pending.page.as_deref(), minutes))
@@ -223,7 +240,7 @@ fn confirm<'a>(
 
 /// Returns the state of the dialog with the client's user.
 fn read_dialog(context: &CallContext<'_>) -> Result<UserDialog, ToolError> {
-    if !context.can_show_form() && !context.can_open_url() {
+    if !context.can_show_form() && context.url_elicitation.is_none() {
         return Ok(UserDialog::Unavailable);
     }
     let Some(state) = context.unseal_state()? else {

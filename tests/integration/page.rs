@@ -2,9 +2,10 @@
 
 use crate::support::rpc::{call, modern_with, request};
 use crate::support::server::{TestServer, caller};
-use crate::support::test_tools::{product, tool_state};
+use crate::support::test_tools::{product, product_for, tool_state};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use proxmox_mcp::config::{Client, ClusterConfig};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::pve::demo::Demo;
 use proxmox_mcp::tools;
@@ -162,4 +163,52 @@ fn session_id_of_a_legacy_client_says_that_it_shows_views() {
         let answer = ask(&call(1, "proxmox_api_get", arguments.clone()), "other");
         assert_eq!(answer["result"]["_meta"], Value::Null, "{arguments}");
     }
+}
+
+#[test]
+fn last_calls_are_shown_on_the_clusters_of_the_approver() {
+    let demo = Demo::start().expect("the demo cluster");
+    let approver = |name: &str, clusters: Option<&[&str]>| Client { approve: true, ..caller(name, clusters) };
+    let clients = vec![
+        caller("agent", None),
+        approver("ada", None),
+        approver("bob", Some(&["other"])),
+        approver("eve", Some(&["demo"])),
+    ];
+    let clusters = vec![demo.cluster(), ClusterConfig { name: "other".into(), ..demo.cluster() }];
+    let server = TestServer::builder().mcp(product_for(clusters, &clients)).clients(clients).start();
+    let ask = |tool: &str, arguments: Value| {
+        let headers = "Authorization: Bearer agent\r\nAccept: application/json\r\n";
+        assert_eq!(server.connect().post_with("/mcp", headers, &call(1, tool, arguments)).status, 200);
+    };
+    ask("list_clusters", json!({}));
+    ask("proxmox_api_get", json!({"cluster": "demo", "path": "/version", "fields": "secret-word"}));
+    ask("get_cluster_resources", json!({"type": "overview"}));
+    let shown = |token: &str| {
+        let reply = server.get("/calls", token);
+        assert!(!reply.body.contains("secret-word"), "{}", reply.body);
+        let tools = reply.json()["clients"]
+            .as_array()
+            .expect("clients")
+            .iter()
+            .flat_map(|client| {
+                assert_eq!(client["client"], "agent");
+                client["calls"].as_array().expect("calls").iter().map(|call| call["tool"].clone()).collect::<Vec<_>>()
+            })
+            .collect::<Vec<_>>();
+        tools
+    };
+    assert_eq!(shown("ada"), ["get_cluster_resources", "proxmox_api_get", "list_clusters"]);
+    assert_eq!(shown("eve"), ["proxmox_api_get"]);
+    assert_eq!(shown("bob"), [""; 0]);
+}
+
+#[test]
+fn server_without_the_page_keeps_no_calls() {
+    let demo = Demo::start().expect("the demo cluster");
+    let clients = vec![Client { approve: true, ..caller("ada", None) }];
+    let mut catalog = tools::catalog(&tool_state(vec![demo.cluster()], 0));
+    catalog.page = None;
+    let server = TestServer::builder().mcp(McpServer::new(catalog).expect("a server")).clients(clients).start();
+    assert_eq!(server.get("/calls", "ada").status, 404);
 }

@@ -18,6 +18,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpListener;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,6 +44,8 @@ fn start_node() -> Node {
             ScriptedReply::data(&format!(r#"{{"vmid":100,"name":"{HOSTILE}","status":"stopped"}}"#))
         }
         "/nodes/pve1/qemu/100/config" => ScriptedReply::data(r#"{"digest":"d","memory":"2048"}"#),
+        "/version" => ScriptedReply::data(r#"{"version":"9.1.2","release":"9.1"}"#),
+        "/access/permissions" => ScriptedReply::data(r#"{"/":{"VM.Audit":1}}"#),
         path if path.ends_with("/status") => ScriptedReply::data(r#"{"status":"stopped","exitstatus":"OK"}"#),
         _ => ScriptedReply::data(r#"[{"node":"pve1","status":"online"}]"#),
     })
@@ -250,6 +253,61 @@ fn calls_of_one_client_that_wait_are_bounded() {
 }
 
 #[test]
+fn denied_calls_make_room_for_others() {
+    let node = start_node();
+    let server = start(&node);
+    for name in 0..20 {
+        let path = format!("/nodes/pve1/qemu/100/snapshot/s{name}");
+        let asked = server.call(ADA, CALL, json!({"path": path, "method": "DELETE"}));
+        assert!(result_text(&asked).contains("Not sent yet"), "{name}: {asked}");
+        assert_eq!(decide(&server, BOB, &only_id(&server), "deny"), 200);
+    }
+    assert_eq!(deletes(&node), 0);
+}
+
+#[test]
+fn approval_counts_only_if_it_is_in_the_audit_log() {
+    let node = start_node();
+    let server = start(&node);
+    ask_legacy(&server, delete());
+    let id = only_id(&server);
+    server.fill_disk(true);
+    assert_eq!(decide(&server, BOB, &id, "approve"), 503);
+    assert!(result_text(&ask_legacy(&server, delete())).contains(&id), "the call still waits");
+    server.fill_disk(false);
+    assert_eq!(deletes(&node), 0);
+    assert_eq!(decide(&server, BOB, &id, "approve"), 200);
+    assert!(result_text(&ask_legacy(&server, delete())).contains("UPID:"));
+    let lines = server.lines();
+    let place = |event: &str, decision: &str| {
+        lines.iter().position(|line| line["event"] == event && line["decision"] == decision).expect(event)
+    };
+    assert!(place("asked", "asked") < place("approval", "approved"));
+    assert!(place("approval", "approved") < place("begin", "confirmed"));
+    server.verify_audit_log();
+}
+
+#[test]
+fn stop_withdraws_and_answers_the_call_that_waits() {
+    let node = start_node();
+    let mut server = start(&node);
+    let endpoint = server.endpoint.clone();
+    let call = thread::spawn(move || {
+        let mut arguments = delete();
+        arguments["wait"] = true.into();
+        ask_legacy(&endpoint, arguments)
+    });
+    eventually("the call waits", || !waiting(&server).is_empty());
+    server.process.signal(Signal::TERM);
+    let answer = call.join().expect("an answer");
+    assert!(answer["result"]["isError"] == true || answer["error"].is_object(), "{answer}");
+    assert!(server.process.wait_for_exit().success());
+    assert_eq!(deletes(&node), 0);
+    let withdrawn = server.lines().into_iter().find(|line| line["decision"] == "withdrawn").expect("a line");
+    assert!(withdrawn["why"].as_str().expect("a reason").ends_with("the server stops"), "{withdrawn}");
+}
+
+#[test]
 fn reload_without_the_approver_or_the_asker_withdraws() {
     let node = start_node();
     let server = start(&node);
@@ -277,8 +335,8 @@ fn reload_without_the_approver_or_the_asker_withdraws() {
     reload(&without_ada);
     assert_eq!(waiting(&server), [Value::Null; 0]);
     assert_eq!(deletes(&node), 0);
-    let withdrawn = server.lines().iter().filter(|line| line["decision"] == "withdrawn").count();
-    assert_eq!(withdrawn, 2);
+    let withdrawn = || server.lines().iter().filter(|line| line["decision"] == "withdrawn").count();
+    eventually("both are recorded", || withdrawn() == 2);
 }
 
 #[test]
@@ -313,6 +371,70 @@ fn client_that_opens_addresses_gets_the_page() {
     let done = ask_modern(&server, url, answer("accept", &asked["result"]["requestState"]));
     assert!(result_text(&done).contains("UPID:"), "{done}");
     assert_eq!(deletes(&node), 1);
+}
+
+/// Asks for the deletion, approves it, and asks again. Returns both answers.
+fn ask_until_approved(server: &HttpEndpoint, mut ask: impl FnMut() -> Value) -> (Value, Value) {
+    let first = ask();
+    assert_eq!(decide(server, BOB, &only_id(server), "approve"), 200, "{first}");
+    (first, ask())
+}
+
+#[test]
+fn legacy_client_that_opens_addresses_gets_the_page() {
+    let node = start_node();
+    let server = start(&node);
+    let page = format!("http://{}/#approvals", server.address);
+    let initialize = |capabilities: Value| {
+        let info = json!({"name": "t", "version": "1"});
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": info});
+        request(0, "initialize", params)
+    };
+    let opens = initialize(json!({"elicitation": {"form": {}, "url": {}}}));
+    let endpoint = &server.endpoint;
+    let post = |session: &str, body: &str| {
+        let headers = format!("{ACCEPT}{}{session}", bearer(ADA));
+        endpoint.connect().post_with("/mcp", &headers, body)
+    };
+    let session_of = |reply: &Reply| {
+        let id = reply.head.lines().find_map(|line| line.strip_prefix("Mcp-Session-Id: "));
+        id.map(|id| format!("Mcp-Session-Id: {}\r\n", id.trim()))
+    };
+    assert_eq!(session_of(&post("", &initialize(json!({"elicitation": {}})))), None);
+    let session = session_of(&post("", &opens)).expect("a session id");
+    let sse = |asks: &[&str]| {
+        let mut events = Sse::open_with(server.connect(), &bearer(ADA));
+        let path = events.path.clone();
+        asks.iter()
+            .map(|body| {
+                assert_eq!(server.connect().post_with(&path, &bearer(ADA), body).status, 202);
+                serde_json::from_str(&events.message()).expect("JSON")
+            })
+            .collect::<Vec<Value>>()
+    };
+    let delete = call(1, CALL, delete());
+    let http = ask_until_approved(&server, || post(&session, &delete).json());
+    let over_sse = ask_until_approved(&server, || sse(&[&opens, &delete]).remove(1));
+    for (first, done) in [http, over_sse] {
+        let elicitation = &first["error"]["data"]["elicitations"][0];
+        assert_eq!((&first["error"]["code"], &elicitation["mode"]), (&json!(-32042), &json!("url")), "{first}");
+        assert_eq!(elicitation["url"], page);
+        assert!(elicitation["message"].as_str().expect("a plan").contains("Request: DELETE"), "{elicitation}");
+        assert_eq!(elicitation["elicitationId"].as_str().map(str::len), Some(8));
+        assert!(result_text(&done).contains("UPID:"), "{done}");
+    }
+    assert_eq!(deletes(&node), 2);
+    // The client says that its user has been on the page. Its call still waits, and is not sent.
+    assert_eq!(post(&session, &delete).json()["error"]["code"], -32042);
+    thread::scope(|scope| {
+        let again = scope.spawn(|| post(&session, &delete).json());
+        let id = only_id(&server);
+        assert_eq!(deletes(&node), 2);
+        assert_eq!(decide(&server, BOB, &id, "approve"), 200);
+        let done = again.join().expect("an answer");
+        assert!(result_text(&done).contains("UPID:"), "{done}");
+    });
+    assert!(post("", &delete).json()["error"].is_null(), "a client without the session id gets a text");
 }
 
 #[test]
@@ -363,6 +485,67 @@ fn command_lists_and_decides() {
     assert_eq!(deletes(&node), 1);
     assert_eq!(run("", &[]).0, Some(2));
     assert_eq!(run("pmcp_not-a-token-of-any", &[]).0, Some(1));
+}
+
+#[test]
+fn command_sends_no_token_in_clear_text() {
+    let run = |url: &str, flags: &[&str]| {
+        let mut command = Command::new(binary());
+        command.env_clear().env("MCP_APPROVER_TOKEN", BOB).args(["approvals", "--url", url]).args(flags);
+        let output = command.output().expect("run");
+        (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
+    };
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    for host in ["192.0.2.1:9", "mcp.example", "127.0.0.1.example", "[2001:db8::1]:9", "0.0.0.0:9"] {
+        let (code, text) = run(&format!("http://{host}/"), &[]);
+        assert!(code == Some(2) && text.contains("--insecure-http"), "{host}: {text}");
+    }
+    for host in ["127.0.0.1", "localhost"] {
+        let (code, text) = run(&format!("http://{host}:{free}/"), &[]);
+        assert!(code == Some(1) && text.contains("cannot reach the server"), "{host}: {text}");
+    }
+    let (code, text) = run("http://no-such-host.invalid/", &["--insecure-http"]);
+    assert!(code == Some(1) && text.contains("cannot reach the server"), "{text}");
+}
+
+#[test]
+fn check_warns_of_calls_that_no_client_can_approve() {
+    let node = start_node();
+    let check = |clients: &[&str]| {
+        let mut config = config(&node);
+        config["clients"].as_object_mut().expect("clients").retain(|name, _| clients.contains(&name.as_str()));
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("clusters.json");
+        fs::write(&file, config.to_string()).expect("write");
+        let output = Command::new(binary()).env_clear().arg("check").arg("--config").arg(&file).output().expect("run");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    assert!(!check(&["ada", "bob", "dan"]).contains("no other client of this cluster may approve"));
+    let text = check(&["bob", "dan"]);
+    assert!(text.contains("client bob: what has to be confirmed is refused"), "{text}");
+    let text = check(&["dan"]);
+    assert!(text.contains("client dan: what has to be confirmed is refused"), "{text}");
+}
+
+#[test]
+fn last_calls_are_shown_to_approvers_without_values() {
+    let node = start_node();
+    let server = start(&node);
+    let arguments = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE", "data": {"purge": true}});
+    ask_legacy(&server, arguments);
+    let get = |token: &str| server.connect().ask("GET /calls", &bearer(token));
+    assert_eq!((get("pmcp_dan-dan-dan-dan-dan").status, get("pmcp_not-a-token-of-any").status), (403, 401));
+    let reply = get(BOB);
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let shown = &reply.json()["clients"][0];
+    let call = &shown["calls"][0];
+    assert_eq!(
+        (&shown["client"], &call["tool"], &call["cluster"], &call["transport"]),
+        (&json!("ada"), &json!(CALL), &json!("prod"), &json!("http"))
+    );
+    assert!(call["operation"].as_str().expect("a text").contains("DELETE /nodes/pve1/qemu/100"), "{call}");
+    assert_eq!(call["outcome"], "asked", "{call}");
+    assert!(!reply.body.contains("purge"), "{}", reply.body);
 }
 
 #[test]
@@ -446,8 +629,8 @@ fn approval_expires_before_and_after_the_decision() {
     assert_ne!(id, undecided);
     let approver = Approver { client: &bob.client, address: None, transport: "http" };
     let approve = |id: &str| tools.call_service().decide_approval(&approver, id, ApprovalDecision::Approve);
-    assert_eq!(approve(&undecided), Err(ApprovalError::Unknown));
-    assert_eq!(approve(&id), Ok(()));
+    assert!(matches!(approve(&undecided), Err(ApprovalError::Unknown)));
+    approve(&id).expect("approved");
     passed.store(901 + 301, Ordering::SeqCst);
     assert!(ask().contains("Not sent yet"), "the approval is too old");
     assert_eq!(node.writes(), [""; 0]);

@@ -6,7 +6,6 @@ use super::values::{
     listen_address, log_filter, node_address, page_url, server_url, string_list,
 };
 use crate::command::failure::Failure;
-use crate::command::http_client::HttpUrl;
 use crate::command::notify::NotifyFormat;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -16,6 +15,7 @@ use proxmox_mcp::policy::AccessLevel;
 use std::env::VarError;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use ureq::http::Uri;
 
 /// Heading of the flags that most commands have.
 const COMMON: &str = "Common options";
@@ -196,7 +196,7 @@ pub struct PersonArgs {
 
     /// URL that gets a short text when a call waits for a person (the URL may hold a secret: prefer the variable)
     #[arg(long, hide_short_help = true, env = "MCP_NOTIFY_URL", value_name = "URL", global = true, value_parser = http_url)]
-    pub notify_url: Option<HttpUrl>,
+    pub notify_url: Option<Uri>,
 
     /// Form of the text: ntfy, gotify, slack or json [default: guessed from the URL]
     #[arg(long, hide_short_help = true, env = "MCP_NOTIFY_FORMAT", value_name = "FORMAT", global = true, value_parser = NotifyFormat::parse)]
@@ -344,7 +344,7 @@ pub struct ApprovalsArgs {
 
     /// URL of the server [default: that of --listen]
     #[arg(long, value_name = "URL", global = true, value_parser = http_url)]
-    pub url: Option<HttpUrl>,
+    pub url: Option<Uri>,
 
     /// File with the token of a client with "approve": true (MCP_APPROVER_TOKEN: the token itself)
     #[arg(long, value_name = "FILE", global = true, value_parser = file_path())]
@@ -353,6 +353,10 @@ pub struct ApprovalsArgs {
     /// PEM file with the authority of the server's certificate, instead of the public ones
     #[arg(long, value_name = "FILE", global = true, value_parser = file_path())]
     pub ca_file: Option<PathBuf>,
+
+    /// Send the token without TLS to another machine, for trusted networks
+    #[arg(long, global = true)]
+    pub insecure_http: bool,
 }
 
 #[derive(Subcommand)]

@@ -1,6 +1,5 @@
 //! Parsers of flag values. Their errors say which values are valid and never repeat the value.
 
-use crate::command::http_client::HttpUrl;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use proxmox_mcp::base::hint::Hint;
 use proxmox_mcp::config::{self, Client, Endpoint, Fingerprint};
@@ -11,6 +10,8 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
+use ureq::http::Uri;
+use ureq::http::uri::{Authority, Scheme};
 
 /// A list of strings, one flag's worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,16 +96,26 @@ pub fn server_url(text: &str) -> Result<String, String> {
     Ok(if path.is_empty() { format!("{text}{separator}mcp") } else { text.to_owned() })
 }
 
-/// Parses an http or https URL of another program.
-pub fn http_url(text: &str) -> Result<HttpUrl, String> {
-    HttpUrl::parse(text).ok_or_else(|| "expected a URL such as https://example.com/path".to_owned())
+/// Parses an http or https URL of another program, without user and fragment.
+pub fn http_url(text: &str) -> Result<Uri, String> {
+    let is_plain = text.bytes().all(|b| b.is_ascii_graphic() && !b"\"'\\`<>#".contains(&b));
+    let url = text.parse::<Uri>().ok().filter(|url| {
+        let is_web = url.scheme().is_some_and(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
+        is_web && url.authority().is_some_and(|authority| !authority.as_str().contains('@') && has_port(authority))
+    });
+    url.filter(|_| is_plain).ok_or_else(|| "expected a URL such as https://example.com/path".to_owned())
+}
+
+/// Returns whether the text after the host, if there is one, is a port.
+fn has_port(authority: &Authority) -> bool {
+    let after_host = authority.as_str().strip_prefix(authority.host());
+    after_host.is_some_and(|rest| rest.is_empty() || authority.port_u16().is_some())
 }
 
 /// Checks the URL of the page, and ends its path with a slash.
 pub fn page_url(text: &str) -> Result<String, String> {
-    let has_query = text.contains('?');
-    match HttpUrl::parse(text) {
-        Some(_) if !has_query => Ok(format!("{}/", text.trim_end_matches('/'))),
+    match http_url(text) {
+        Ok(url) if url.query().is_none() => Ok(format!("{}/", text.trim_end_matches('/'))),
         _ => Err("expected a URL such as https://mcp.example.com/".into()),
     }
 }
@@ -214,6 +225,36 @@ mod tests {
         }
         for text in ["verbose", "debgu", "ureq=loud", "a=b=info", "=info", "info/a/b"] {
             assert!(log_filter(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn urls_of_other_programs_are_parsed() {
+        for (text, host, port, target) in [
+            ("http://127.0.0.1:8000", "127.0.0.1", Some(8000), "/"),
+            ("https://ntfy.sh/topic", "ntfy.sh", None, "/topic"),
+            ("https://[::1]:9/a?b=c", "[::1]", Some(9), "/a?b=c"),
+            ("http://[::1]", "[::1]", None, "/"),
+            ("HTTP://host?token=x", "host", None, "/?token=x"),
+        ] {
+            let url = http_url(text).expect(text);
+            let target_of = url.path_and_query().map(|target| target.as_str());
+            assert_eq!((url.host(), url.port_u16(), target_of), (Some(host), port, Some(target)), "{text}");
+        }
+        for text in [
+            "",
+            "ntfy.sh",
+            "/path",
+            "ftp://x",
+            "https://",
+            "https://u:p@h/",
+            "http://h:x/",
+            "http://h:/",
+            "http://h:99999/",
+            "http://h/\r\nA: b",
+            "http://h/#x",
+        ] {
+            assert!(http_url(text).is_err(), "{text}");
         }
     }
 

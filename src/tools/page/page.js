@@ -10,6 +10,12 @@ const MAX_ROWS = 200;
 const SVG = "http" + "://www.w3.org/2000/svg";
 const IN_HOST = window.parent !== window;
 
+// How long a person waits for a call, which ends within 60 s, and for any other answer.
+const CALL_MILLISECONDS = 70000;
+const ANSWER_MILLISECONDS = 20000;
+// How long a call that no longer waits keeps its place, so that no other call moves under the pointer.
+const GONE_MILLISECONDS = 5000;
+
 const byId = (id) => document.getElementById(id);
 
 // Creates an element. Children that are not elements become text.
@@ -34,11 +40,18 @@ function svg(name, attributes, ...children) {
 
 const button = (text, run, attributes) => el("button", { type: "button", on: { click: run }, ...attributes }, text);
 
-// Replaces the children of a node, and keeps the focus on the control with the same key.
+// Replaces the children of a node. Keeps the focus on the control with the same key, open details, and scrolled regions.
 function fill(node, ...children) {
+  const keyed = () => [...node.querySelectorAll("[data-key]")];
   const key = node.contains(document.activeElement) ? document.activeElement.getAttribute("data-key") : null;
+  const before = new Map(keyed().map((each) => [each.getAttribute("data-key"), [each.open, each.scrollLeft]]));
   node.replaceChildren(...children.flat().filter(Boolean));
-  if (key) [...node.querySelectorAll("[data-key]")].find((each) => each.getAttribute("data-key") === key)?.focus();
+  for (const each of keyed()) {
+    const [isOpen, left] = before.get(each.getAttribute("data-key")) || [];
+    if (isOpen) each.open = true;
+    if (left) each.scrollLeft = left;
+  }
+  if (key) keyed().find((each) => each.getAttribute("data-key") === key)?.focus({ preventScroll: true });
 }
 
 // ---- Bridges ----
@@ -47,12 +60,13 @@ class CallError extends Error {}
 
 const httpBridge = {
   nextId: 1,
-  async request(path, method, body, headers) {
+  async request(path, method, body, headers, limit = ANSWER_MILLISECONDS) {
     const token = sessionStorage.getItem(TOKEN_KEY);
     let response;
     try {
-      response = await fetch(new URL(path, location.href), {
-        method, body, credentials: "omit", cache: "no-store", redirect: "error", referrerPolicy: "no-referrer",
+      // A proxy may serve the page below a path.
+      response = await fetch(new URL(path, location.origin + location.pathname.replace(/[^/]*$/, "")), {
+        method, body, signal: AbortSignal.timeout(limit), credentials: "omit", cache: "no-store", redirect: "error", referrerPolicy: "no-referrer",
         headers: { Authorization: "Bearer " + (token || ""), Accept: "application/json",
           ...(body ? { "Content-Type": "application/json" } : {}), ...headers },
       });
@@ -77,8 +91,9 @@ const httpBridge = {
         "io.modelcontextprotocol/ui": { mimeTypes: ["text/html;profile=mcp-app"] } } } } };
     const body = JSON.stringify({ jsonrpc: "2.0", id: this.nextId++, method: "tools/call", params });
     const response = await this.request("mcp", "POST", body,
-      { "MCP-Protocol-Version": PROTOCOL, "Mcp-Method": "tools/call", "Mcp-Name": name });
-    const text = await response.text();
+      { "MCP-Protocol-Version": PROTOCOL, "Mcp-Method": "tools/call", "Mcp-Name": name }, CALL_MILLISECONDS);
+    let text;
+    try { text = await response.text(); } catch { throw new CallError("the server does not answer"); }
     let answer;
     try { answer = JSON.parse(text); } catch { throw new CallError(text || "status " + response.status); }
     if (answer.error) throw new CallError(String(answer.error.message));
@@ -90,14 +105,16 @@ const hostBridge = {
   nextId: 1,
   waiting: new Map(),
   send(message) { window.parent.postMessage({ jsonrpc: "2.0", ...message }, "*"); },
-  request(method, params) {
+  request(method, params, limit) {
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject });
+      const isLate = () => { this.waiting.delete(id); reject(new CallError("the client does not answer")); };
+      const timeout = setTimeout(isLate, limit);
+      this.waiting.set(id, { resolve, reject, timeout });
       this.send({ id, method, params });
     });
   },
-  call(name, args) { return this.request("tools/call", { name, arguments: args }); },
+  call(name, args) { return this.request("tools/call", { name, arguments: args }, CALL_MILLISECONDS); },
   receive(event) {
     const message = event.data;
     if (event.source !== window.parent || !message || message.jsonrpc !== "2.0") return;
@@ -105,14 +122,15 @@ const hostBridge = {
       const waiting = this.waiting.get(message.id);
       this.waiting.delete(message.id);
       if (!waiting) return;
-      if (message.error) waiting.reject(new CallError(String(message.error.message)));
-      else waiting.resolve(message.result || {});
+      clearTimeout(waiting.timeout);
+      if (message.error) waiting.reject(new CallError(String(message.error.message || "the client refused the call")));
+      else waiting.resolve(objectOf(message.result));
     } else if (message.method === "ui/notifications/tool-input") {
-      openTarget((message.params || {}).arguments || {});
+      openTarget(objectOf(objectOf(message.params).arguments));
     } else if (message.method === "ui/notifications/host-context-changed") {
-      applyContext(message.params || {});
+      applyContext(objectOf(message.params));
     } else if (message.id !== undefined) {
-      if (message.method === "ui/resource-teardown") clearTimeout(timer);
+      if (message.method === "ui/resource-teardown") { isEnded = true; clearTimeout(timer); }
       const known = message.method === "ping" || message.method === "ui/resource-teardown";
       this.send(known ? { id: message.id, result: {} }
         : { id: message.id, error: { code: -32601, message: "method not found" } });
@@ -122,13 +140,18 @@ const hostBridge = {
     window.addEventListener("message", (event) => this.receive(event));
     const result = await this.request("ui/initialize", { protocolVersion: APPS_PROTOCOL,
       appInfo: { name: "proxmox-mcp page", version: "1" },
-      appCapabilities: { availableDisplayModes: ["inline", "fullscreen"] } });
-    applyContext(result.hostContext || {});
+      appCapabilities: { availableDisplayModes: ["inline", "fullscreen"] } }, ANSWER_MILLISECONDS);
+    applyContext(objectOf(result.hostContext));
     this.send({ method: "ui/notifications/initialized", params: {} });
     new ResizeObserver(() => this.send({ method: "ui/notifications/size-changed",
       params: { height: Math.ceil(document.documentElement.getBoundingClientRect().height) } })).observe(document.body);
   },
 };
+
+// Returns an object, whatever a host sent instead of one.
+function objectOf(value) {
+  return value !== null && typeof value === "object" ? value : {};
+}
 
 const bridge = IN_HOST ? hostBridge : httpBridge;
 
@@ -139,7 +162,11 @@ function applyContext(context) {
 // Opens the guest whose metrics the model asked for.
 function openTarget(args) {
   const found = /^\/?(?:nodes\/[^/]+\/)?(qemu|lxc)\/([^/]+)\/rrddata/.exec(String(args.path || ""));
-  if (found) wanted = { type: found[1], word: decodeURIComponent(found[2]), cluster: args.cluster };
+  if (found) {
+    let word = found[2];
+    try { word = decodeURIComponent(word); } catch { /* No guest has such a name. */ }
+    wanted = { type: found[1], word, cluster: args.cluster };
+  }
   openWanted();
 }
 
@@ -161,8 +188,9 @@ async function call(name, args) {
   running++;
   try {
     const result = await bridge.call(name, args);
-    const text = (result.content || []).map((part) => (part.type === "text" ? part.text : "")).join("\n");
-    return { failed: result.isError === true, text, structured: result.structuredContent };
+    const parts = Array.isArray(result.content) ? result.content.map(objectOf) : [];
+    const text = parts.map((part) => (part.type === "text" ? String(part.text) : "")).join("\n");
+    return { failed: result.isError === true, text, structured: objectOf(result.structuredContent) };
   } finally {
     running--;
     queue.shift()?.();
@@ -173,7 +201,7 @@ async function call(name, args) {
 async function read(cluster, path, params, more) {
   const result = await call("proxmox_api_get", { cluster, path, format: "json", ...(params ? { params } : {}), ...more });
   if (result.failed) throw new CallError(result.text.split("\n\n")[0]);
-  if (result.structured && "data" in result.structured) return result.structured.data;
+  if ("data" in result.structured) return result.structured.data;
   for (const part of [result.text.split("\n\n")[0], result.text.slice(result.text.indexOf("\n") + 1).split("\n\n")[0]]) {
     try { return JSON.parse(part); } catch { /* The next form. */ }
   }
@@ -202,11 +230,12 @@ async function readAll(cluster, path, params, fields, onRows) {
 
 // ---- Data ----
 
-const data = { clusters: [], nodes: [], guests: [], storages: [], tasks: [], overview: "", problems: new Map() };
+const data = { clusters: [], nodes: [], guests: [], storages: [], tasks: [], overview: "", readAt: new Map(), problems: new Map() };
 let wanted = null;
 let current = { name: "overview" };
 let timer = 0;
 let loads = 0;
+let isEnded = false;
 
 async function tryTo(key, run) {
   try {
@@ -220,8 +249,9 @@ async function tryTo(key, run) {
 async function loadClusters() {
   const result = await call("list_clusters", {});
   if (result.failed) throw new CallError(result.text);
-  data.clusters = result.structured && result.structured.rows
-    ? result.structured.rows.map((row) => String(row[result.structured.columns.indexOf("name")]))
+  const { rows, columns } = result.structured;
+  data.clusters = Array.isArray(rows) && Array.isArray(columns)
+    ? rows.map((row) => String(row[columns.indexOf("name")]))
     : result.text.split("\n\n")[0].trim().split("\n").slice(1).map((line) => line.split("\t")[0]);
 }
 
@@ -244,6 +274,7 @@ async function loadResources(cluster, isFirst) {
     if (isFirst) { store(); render(); }
   });
   store();
+  data.readAt.set(cluster, performance.now());
 }
 
 async function loadTasks(cluster) {
@@ -256,17 +287,18 @@ async function load() {
   clearTimeout(timer);
   const load = ++loads;
   const isFirst = data.guests.length === 0;
-  await tryTo("clusters", loadClusters);
+  // A part is shown as soon as it is read: another one may take a minute.
+  const part = (key, run) => tryTo(key, run).then(() => { if (load === loads) renderSoon(); });
+  await part("clusters", loadClusters);
   await Promise.all(data.clusters.flatMap((cluster) => [
-    tryTo(cluster + ": resources", () => loadResources(cluster, isFirst)),
-    tryTo(cluster + ": tasks", () => loadTasks(cluster)),
+    part(cluster + ": resources", () => loadResources(cluster, isFirst)),
+    part(cluster + ": tasks", () => loadTasks(cluster)),
   ]).concat([
-    tryTo("approvals", loadApprovals),
-    current.name === "overview" ? tryTo("overview", async () => {
+    current.name === "overview" ? part("overview", async () => {
       data.overview = (await call("get_cluster_resources", { type: "overview" })).text.split("\n\n(")[0];
     }) : null,
-    current.name === "guest" ? tryTo("guest", loadGuest) : null,
-    current.task ? tryTo("task", loadLog) : null,
+    current.name === "guest" ? part("guest", loadGuest) : null,
+    current.task ? part("task", loadLog) : null,
   ]));
   if (load !== loads) return;
   openWanted();
@@ -276,8 +308,8 @@ async function load() {
 
 function schedule() {
   clearTimeout(timer);
-  const isLive = data.tasks.some((task) => !task.endtime) || current.name === "approvals";
-  if (!IN_HOST && !sessionStorage.getItem(TOKEN_KEY)) return;
+  const isLive = data.tasks.some((task) => !task.endtime);
+  if (isEnded || !IN_HOST && byId("enter").hidden === false) return;
   timer = setTimeout(() => (document.hidden ? schedule() : load()), isLive ? 3000 : 10000);
 }
 
@@ -311,6 +343,8 @@ function stateOf(row) {
     (good ? "● " : "○ ") + (row.template ? "template" : row.status || "unknown"), row.lock ? " (" + row.lock + ")" : "");
 }
 
+const ago = (seconds) => (seconds >= 1 ? duration(Math.round(seconds)) + " ago" : "now");
+
 function measure(label, share, detail) {
   const value = Math.min(100, Math.max(0, Math.round((share || 0) * 100)));
   const inner = el("span");
@@ -327,18 +361,20 @@ const VIEWS = [["overview", "Overview"], ["guests", "Guests"], ["tasks", "Tasks"
 
 function show(next, isBack) {
   current = next;
+  data.problems.delete("decision");
   if (!IN_HOST && !isBack) history.pushState(next, "", "#" + next.name);
   build();
   render();
   byId("view").querySelector("h2")?.focus();
   if (next.name === "overview" && !data.overview) load(); else schedule();
+  if (next.name === "approvals") watchApprovals();
 }
 
 function renderTabs() {
   const views = data.approvals ? [...VIEWS, ["approvals", "Approvals"]] : VIEWS;
   const here = current.name === "guest" ? "guests" : current.name;
   fill(byId("tabs"), views.map(([name, label]) => button(
-    name === "approvals" ? label + " (" + data.approvals.length + ")" : label, () => show({ name }),
+    name === "approvals" ? label + " (" + waitingCalls().length + ")" : label, () => show({ name }),
     { "aria-current": here === name ? "page" : null, "data-key": "tab-" + name })));
 }
 
@@ -351,10 +387,29 @@ function build() {
     current.name === "guests" ? guestTools() : "", el("div", { id: "body" }));
 }
 
+let soon = 0;
+// A press and its release must meet the same control.
+let isPressed = false;
+for (const [event, pressed] of [["pointerdown", true], ["pointerup", false], ["pointercancel", false]]) {
+  document.addEventListener(event, () => { isPressed = pressed; }, true);
+}
+
+function renderSoon() {
+  clearTimeout(soon);
+  soon = setTimeout(render, 50);
+}
+
+const BARE_PROBLEMS = ["guest", "task", "decision"];
+
 function render() {
   if (byId("enter").hidden === false) return;
+  if (isPressed) { renderSoon(); return; }
   if (!byId("body")) build();
-  fill(byId("problems"), [...data.problems].map(([key, text]) => el("li", {}, key === "guest" || key === "task" ? text : key + ": " + text)));
+  const problems = [...data.problems].map(([key, text]) => (BARE_PROBLEMS.includes(key) ? text : key + ": " + text));
+  // Screen readers read each new line aloud.
+  if (problems.join("\n") !== [...byId("problems").children].map((line) => line.textContent).join("\n")) {
+    fill(byId("problems"), problems.map((text) => el("li", {}, text)));
+  }
   const body = byId("body");
   ({ overview: renderOverview, guests: renderGuests, guest: renderGuest, tasks: renderTasks, approvals: renderApprovals })[current.name](body);
 }
@@ -368,9 +423,14 @@ function renderOverview(body) {
       && !(storage.shared && shared.has(storage.storage)) && shared.add(storage.shared ? storage.storage : storage.id));
     const online = nodes.filter((node) => node.status === "online").length;
     const up = guests.filter((guest) => guest.status === "running").length;
+    const readAt = data.readAt.get(cluster);
+    const hasFailed = data.problems.has(cluster + ": resources");
+    const isKnown = readAt !== undefined || nodes.length > 0;
+    const counts = online + " of " + nodes.length + " nodes online, " + up + " of " + guests.length + " guests running";
+    const age = hasFailed && isKnown ? ", as of " + ago((performance.now() - readAt) / 1000) : "";
     return el("section", { "aria-label": "Cluster " + cluster },
-      el("h3", {}, cluster, " ", el("span", { class: "soft" },
-        online + " of " + nodes.length + " nodes online, " + up + " of " + guests.length + " guests running")),
+      el("h3", {}, cluster, " ", isKnown ? el("span", { class: age ? "warn" : "soft" }, counts + age)
+        : el("span", { class: hasFailed ? "bad" : "soft" }, hasFailed ? "can't be read" : "Reading …")),
       el("div", { class: "cards" }, nodes.map((node) => el("div", { class: "card" },
         el("div", { class: "head" }, el("strong", {}, node.node), stateOf(node)),
         measure("Load", node.cpu, percent(node.cpu) + " of " + (node.maxcpu || "–") + " CPUs"),
@@ -417,12 +477,16 @@ function matchingGuests() {
 
 function renderGuests(body) {
   const unique = (values) => [...new Set(values)].sort();
-  fill(byId("filters"), [
-    data.clusters.length > 1 ? filterSelect("cluster", "Cluster", data.clusters) : null,
-    filterSelect("node", "Node", unique(data.guests.map((guest) => guest.node))),
-    filterSelect("state", "State", unique(data.guests.map((guest) => String(guest.status)))),
-    filterSelect("tag", "Tag", unique(data.guests.flatMap(tagsOf))),
-  ]);
+  const choices = [
+    data.clusters.length > 1 ? ["cluster", "Cluster", data.clusters] : null,
+    ["node", "Node", unique(data.guests.map((guest) => guest.node))],
+    ["state", "State", unique(data.guests.map((guest) => String(guest.status)))],
+    ["tag", "Tag", unique(data.guests.flatMap(tagsOf))],
+  ].filter(Boolean);
+  // A list that a person has opened stays open.
+  const shown = JSON.stringify([choices, filters]);
+  if (byId("filters").shown !== shown) fill(byId("filters"), choices.map((choice) => filterSelect(...choice)));
+  byId("filters").shown = shown;
   const found = matchingGuests();
   const columns = [["vmid", "Guest"], ["status", "State"], ["node", "Node"], ["cpu", "CPU", "number"],
     ["mem", "Memory", "number"], ["uptime", "Uptime", "number wide"], ["tags", "Tags", "wide"]];
@@ -442,7 +506,7 @@ function renderGuests(body) {
     el("td", { class: "wide" }, tagsOf(guest).map((tag) => el("span", { class: "tag" }, tag)))));
   say(found.length + " guests");
   fill(body, el("p", { class: "soft" }, found.length + " of " + data.guests.length + " guests"),
-    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Guests" },
+    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Guests", "data-key": "guests" },
       el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows))),
     found.length > rowLimit ? el("div", { class: "row" }, button("Show " + Math.min(MAX_ROWS, found.length - rowLimit) + " more",
       () => { rowLimit += MAX_ROWS; render(); }, { "data-key": "more" })) : null);
@@ -556,12 +620,16 @@ function renderTasks(body) {
     el("td", {}, state(task)), el("td", {}, task.node), el("td", { class: "wide" }, task.user),
     el("td", {}, time(task.starttime)),
     el("td", { class: "number wide" }, task.endtime ? duration(task.endtime - task.starttime || 1) : "")));
+  const old = byId("log");
+  const isRead = old && old.scrollTop + old.clientHeight < old.scrollHeight - 8;
+  const top = isRead ? old.scrollTop : 0;
   fill(body, current.task ? taskCard() : null,
-    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Tasks" }, el("table", {},
+    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Tasks", "data-key": "tasks" }, el("table", {},
       el("thead", {}, el("tr", {}, [["Task"], ["State"], ["Node"], ["User", "wide"], ["Started"], ["Took", "number wide"]]
         .map(([label, kind]) => el("th", { scope: "col", class: kind }, label)))), el("tbody", {}, rows))));
+  // The log follows its end, unless a person has scrolled up.
   const log = byId("log");
-  if (log) log.scrollTop = log.scrollHeight;
+  if (log) log.scrollTop = isRead ? top : log.scrollHeight;
 }
 
 function openTask(task) {
@@ -605,47 +673,151 @@ function taskCard() {
 
 // ---- Approvals (at GET / only) ----
 
-// Reads the calls that wait. A client that may not approve, and a server without approvals, have no such view.
+let approvalTimer = 0;
+let approvalLoads = 0;
+const deciding = new Set();
+
+// Reads the calls that wait, beside the reads of clusters: a node that hangs must not hide them. A tab in the background
+// shows their number in its title.
+async function watchApprovals() {
+  if (IN_HOST || byId("enter").hidden === false) return;
+  clearTimeout(approvalTimer);
+  const before = data.problems.get("approvals");
+  await tryTo("approvals", loadApprovals);
+  if (byId("enter").hidden === false) return;
+  if (current.name === "approvals" || before !== data.problems.get("approvals")) render();
+  clearTimeout(approvalTimer);
+  const isShown = current.name === "approvals" && !document.hidden;
+  // The operator may give a client the right at any time.
+  approvalTimer = setTimeout(watchApprovals, isShown ? 3000 : data.approvals ? 10000 : 60000);
+}
+
+// A client that may not approve, and a server without approvals, have no such view.
 async function loadApprovals() {
-  if (IN_HOST || data.approvals === null) return;
+  const load = ++approvalLoads;
   const response = await httpBridge.request("approvals", "GET");
-  const had = data.approvals ? data.approvals.length : -1;
-  if (response.ok) data.approvals = rowsOf((await response.json()).approvals);
-  else if (response.status === 403 || response.status === 404) data.approvals = null;
-  else throw new CallError(await response.text());
-  const has = data.approvals ? data.approvals.length : -1;
-  if (has === had) return;
-  if (has > 0 && has > had) say(has + " calls wait for approval");
-  if (has < 0 && current.name === "approvals") current = { name: "overview" };
+  const isAllowed = response.status !== 403 && response.status !== 404;
+  if (isAllowed && !response.ok) throw new CallError(await response.text());
+  const approvals = isAllowed ? rowsOf((await response.json()).approvals) : null;
+  const calls = approvals && current.name === "approvals" ? await loadCalls() : data.calls;
+  if (load !== approvalLoads || byId("enter").hidden === false) return;
+  const had = data.approvals || [];
+  data.calls = calls;
+  data.approvals = approvals && keepPlaces(had, approvals);
+  const count = waitingCalls().length;
+  document.title = (count ? "(" + count + ") " : "") + "Proxmox VE";
+  if (approvals && approvals.some((each) => !had.some((other) => other.id === each.id))) say(count + " calls wait for approval");
+  if (!approvals && current.name === "approvals") show({ name: "overview" }, true);
   renderTabs();
 }
 
+async function loadCalls() {
+  const response = await httpBridge.request("calls", "GET");
+  if (!response.ok) return [];
+  const now = performance.now();
+  return rowsOf((await response.json()).clients).map(({ client, calls }) =>
+    ({ client, calls: calls.map((each) => ({ ...each, at: now - each.age_seconds * 1000 })) }));
+}
+
+const waitingCalls = () => (data.approvals || []).filter((each) => !each.goneAt);
+
+// Returns the calls in the order in which they are shown. The server says how long each one waits, so the clock of this
+// machine does not count.
+function keepPlaces(had, approvals) {
+  const now = performance.now();
+  const found = new Map(approvals.map((each) => [each.id, { ...each, endsAt: now + each.expires_in_seconds * 1000 }]));
+  const kept = had.map((each) => found.get(each.id) || { ...each, goneAt: each.goneAt || now })
+    .filter((each) => !each.goneAt || now - each.goneAt < GONE_MILLISECONDS);
+  for (const each of kept) found.delete(each.id);
+  return [...kept, ...found.values()];
+}
+
 async function decide(approval, decision) {
-  approval.isDeciding = true;
+  deciding.add(approval.id);
   render();
-  await tryTo("approvals", async () => {
+  await tryTo("decision", async () => {
     const response = await httpBridge.request("approvals", "POST", JSON.stringify({ id: approval.id, decision }));
     if (!response.ok) throw new CallError(await response.text());
     say((decision === "approve" ? "Approved " : "Denied ") + approval.id);
   });
-  const problem = data.problems.get("approvals");
-  await tryTo("approvals", loadApprovals);
-  if (problem) data.problems.set("approvals", problem);
+  deciding.delete(approval.id);
+  await watchApprovals();
   render();
-  byId("view").querySelector("h2").focus();
+  byId("view").querySelector("h2")?.focus();
+}
+
+// The functions that keep times current, by what they belong to.
+const clocks = { approvals: [], calls: [] };
+setInterval(() => Object.values(clocks).flat().forEach((update) => update()), 1000);
+
+// Replaces the children of a node only if what they show has changed.
+function fillChanged(node, clock, shown, children) {
+  const key = JSON.stringify(shown);
+  if (node.shown === key) return;
+  node.shown = key;
+  clocks[clock] = [];
+  fill(node, children());
+}
+
+function approvalCard(approval) {
+  const left = el("span", { class: "soft" });
+  const choice = (decision, label, kind) => button(label, () => decide(approval, decision), { class: kind,
+    "aria-label": label + " call " + approval.id, "data-key": decision + approval.id });
+  const isOpen = !approval.goneAt && !approval.approved_by && !approval.own;
+  const buttons = isOpen ? [choice("approve", "Approve", "yes"), choice("deny", "Deny", "no")] : [];
+  const count = () => {
+    const { endsAt } = (data.approvals || []).find((each) => each.id === approval.id) || approval;
+    const seconds = Math.max(0, Math.ceil((endsAt - performance.now()) / 1000));
+    left.textContent = approval.goneAt ? "" : seconds ? "expires in " + Math.floor(seconds / 60) + " min " + seconds % 60 + " s" : "expired";
+    for (const each of buttons) each.disabled = !seconds || deciding.has(approval.id);
+  };
+  count();
+  clocks.approvals.push(count);
+  return el("section", { class: "card", "aria-label": "Call " + approval.id },
+    el("div", { class: "head" }, el("h3", {}, approval.client + " asks on " + approval.cluster), left),
+    el("pre", {}, approval.plan),
+    el("p", { class: "soft" }, approval.id + ", over " + approval.transport),
+    approval.goneAt ? el("p", { class: "soft" }, "It no longer waits: it was decided, made or withdrawn, or has expired.")
+      : approval.approved_by ? el("p", { class: "good" }, "Approved by " + approval.approved_by + ". The client has not made the call yet.")
+      : approval.own ? el("p", { class: "warn" }, "Your own client asked for this call, so another person decides.")
+      : el("div", { class: "row" }, buttons));
+}
+
+function approvalCards() {
+  return [waitingCalls().length ? null : el("p", { class: "soft" }, "No call waits for approval."), ...(data.approvals || []).map(approvalCard)];
+}
+
+// Returns a text that says how long ago something was, and stays current.
+function age(at) {
+  const text = el("span", {});
+  const update = () => { text.textContent = ago((performance.now() - at) / 1000); };
+  update();
+  clocks.calls.push(update);
+  return text;
+}
+
+function callLine(call) {
+  const place = call.cluster ? " on " + call.cluster + (call.more_clusters ? " and others" : "") : "";
+  return el("li", {}, age(call.at), ": " + call.tool + place + " over " + call.transport + ", ",
+    el("span", { class: call.outcome === "ok" ? "good" : "warn" }, call.outcome),
+    call.operation ? el("div", { class: "soft" }, call.operation) : null);
+}
+
+function callCard() {
+  return card("Last calls of each client", data.calls.length ? data.calls.map(({ client, calls }) =>
+    el("details", { "data-key": "calls of " + client },
+      el("summary", { "data-key": "summary of " + client }, client + ": " + calls.length + ", the last ", age(calls[0].at)),
+      el("ul", {}, calls.map(callLine)))) : el("p", { class: "soft" }, "No calls yet."));
 }
 
 function renderApprovals(body) {
-  const cards = (data.approvals || []).map((approval) => el("section", { class: "card", "aria-label": "Call " + approval.id },
-    el("div", { class: "head" }, el("h3", {}, approval.client + " asks on " + approval.cluster),
-      el("span", { class: "soft" }, "expires in " + duration(approval.expires_in_seconds))),
-    el("pre", {}, approval.plan), el("p", { class: "soft" }, approval.id + ", over " + approval.transport),
-    approval.approved_by ? el("p", { class: "good" }, "Approved by " + approval.approved_by + ". The client has not made the call yet.")
-      : approval.own ? el("p", { class: "warn" }, "Your own client asked for this call, so another person decides.")
-      : el("div", { class: "row" }, [["approve", "Approve", "yes"], ["deny", "Deny", "no"]].map(([decision, label, kind]) =>
-        button(label, () => decide(approval, decision), { class: kind, disabled: approval.isDeciding,
-          "aria-label": label + " call " + approval.id, "data-key": decision + approval.id })))));
-  fill(body, cards.length ? cards : el("p", { class: "soft" }, "No call waits for approval."));
+  if (!byId("cards")) body.replaceChildren(el("div", { id: "cards" }), el("div", { id: "calls" }));
+  const shown = (data.approvals || []).map((each) => ({ ...each, age_seconds: 0, expires_in_seconds: 0, endsAt: 0,
+    isDeciding: deciding.has(each.id) }));
+  fillChanged(byId("cards"), "approvals", shown, approvalCards);
+  // Times of the same call differ by the time that its answer took.
+  const calls = (data.calls || []).map(({ client, calls }) => [client, calls.map((each) => ({ ...each, age_seconds: 0, at: Math.round(each.at / 3000) }))]);
+  fillChanged(byId("calls"), "calls", [!data.calls, calls], () => data.calls && callCard());
 }
 
 // ---- Start ----
@@ -657,9 +829,13 @@ function say(text) {
 function leave(reason) {
   sessionStorage.removeItem(TOKEN_KEY);
   clearTimeout(timer);
+  clearTimeout(approvalTimer);
   loads++;
-  Object.assign(data, { clusters: [], nodes: [], guests: [], storages: [], tasks: [], overview: "", approvals: undefined });
+  approvalLoads++;
+  Object.assign(data, { clusters: [], nodes: [], guests: [], storages: [], tasks: [], overview: "", approvals: undefined, calls: undefined });
   data.problems.clear();
+  data.readAt.clear();
+  document.title = "Proxmox VE";
   byId("view").replaceChildren();
   byId("problems").replaceChildren();
   byId("tabs").hidden = byId("leave").hidden = true;
@@ -677,6 +853,7 @@ function enter() {
   build();
   render();
   load();
+  watchApprovals();
 }
 
 byId("enter").addEventListener("submit", (event) => {
@@ -695,7 +872,7 @@ document.addEventListener("keydown", (event) => {
     byId("search").focus();
   } else if (event.key === "Escape" && current.name === "guest" && !isTyping) show({ name: "guests" });
 });
-document.addEventListener("visibilitychange", () => { if (!document.hidden && byId("enter").hidden) load(); });
+document.addEventListener("visibilitychange", () => { if (!document.hidden && byId("enter").hidden) { load(); watchApprovals(); } });
 if (IN_HOST) {
   byId("tabs").hidden = false;
   hostBridge.start().then(enter, () => { byId("problems").append(el("li", {}, "the client shows no views")); });
