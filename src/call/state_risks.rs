@@ -20,6 +20,9 @@ const FIREWALL_ENDS: &str = "the firewall no longer protects: it is off without 
 const NOMATCH_ENDS: &str = "an address that is taken out of the set is in it again: that ends without nomatch=1";
 /// The words that Proxmox reads as true.
 const ON: [&str; 4] = ["1", "on", "yes", "true"];
+const HA_KILLS: &str =
+    "the HA manager stops a guest by force that does not shut down in time, and unsaved data is lost";
+const HA_RESTARTS: &str = "the HA manager moves a container by a stop and a start";
 const BACKUP_ENDS: &str = "backups leave the volume out: it is left out without backup=1";
 
 /// A change whose risk depends on the state of the cluster.
@@ -38,6 +41,8 @@ pub(super) enum StateChange<'c> {
     GuestOptions { path: &'c ApiPath, lacking: Vec<LackingOption> },
     /// A list is replaced by these items.
     List { path: &'c ApiPath, list: &'static ReplacedList, items: Vec<String> },
+    /// A guest is shut down or moved, which the HA manager does in its own way.
+    HaGuest { status: ApiPath, reason: &'static str },
     /// A member of an IP set is written without `nomatch`, which is off then.
     IpSetMember(&'c ApiPath),
 }
@@ -114,6 +119,15 @@ impl<'c> StateChange<'c> {
                     changes.push(Self::GuestOptions { path, lacking });
                 }
             }
+            (
+                Method::Post,
+                "/nodes/{node}/qemu/{vmid}/status/shutdown" | "/nodes/{node}/lxc/{vmid}/status/shutdown",
+            ) => {
+                changes.extend(Self::of_ha_guest(&segments, HA_KILLS));
+            }
+            (Method::Post, "/nodes/{node}/lxc/{vmid}/migrate") => {
+                changes.extend(Self::of_ha_guest(&segments, HA_RESTARTS));
+            }
             (Method::Put, _) if template.ends_with("/ipset/{name}/{cidr}") && !is_given("nomatch") => {
                 changes.push(Self::IpSetMember(path));
             }
@@ -127,6 +141,11 @@ impl<'c> StateChange<'c> {
             changes.push(Self::List { path, list, items });
         }
         changes
+    }
+
+    fn of_ha_guest(segments: &[String], reason: &'static str) -> Option<Self> {
+        let parts: Vec<&str> = segments.iter().take(4).map(String::as_str).chain(["status", "current"]).collect();
+        Some(Self::HaGuest { status: ApiPath::from_segments(&parts).ok()?, reason })
     }
 }
 
@@ -184,6 +203,13 @@ impl ClusterHandle<'_> {
                 let before = now.ok().and_then(|now| list.read(&now));
                 let keeps_all = before.is_some_and(|before| before.iter().all(|item| items.contains(item)));
                 if keeps_all { Vec::new() } else { raise(list.parameter, list.reason) }
+            }
+            StateChange::HaGuest { status, reason } => {
+                let now: Result<Map<String, Value>, NotKnown> = reader.read_value(status.clone());
+                let is_managed = |now: Map<String, Value>| {
+                    now.get("ha").and_then(|ha| ha.get("managed")).is_some_and(|on| ON.contains(&to_text(on).as_str()))
+                };
+                if now.map_or(true, is_managed) { raise("vmid", reason) } else { Vec::new() }
             }
             StateChange::IpSetMember(path) => {
                 let now: Result<Map<String, Value>, NotKnown> = reader.read_value((*path).clone());

@@ -7,7 +7,7 @@
 //! ever raises a risk.
 
 use super::risk::{Risk, RiskKind};
-use crate::base::list_text::split_list;
+use crate::base::list_text::{list_items, split_list};
 use std::sync::LazyLock;
 
 static TABLE: LazyLock<Vec<ParameterRule>> =
@@ -84,7 +84,9 @@ impl CallRules<'_> {
             }
             if matches!(rule.condition, ValueCondition::Absent | ValueCondition::Always) {
                 let name = rule.names[0];
-                if rule.condition == ValueCondition::Always || !params.clone().any(|(given, _)| given == name) {
+                // (PVE: an empty list selects as a missing one does.)
+                let is_present = |(given, value): (&str, &str)| given == name && list_items(value).next().is_some();
+                if rule.condition == ValueCondition::Always || !params.clone().any(is_present) {
                     assessment.raise(name, kind, flags, rule.reason);
                 }
                 continue;
@@ -550,6 +552,7 @@ mod tests {
         assert_eq!(sent(&[("vmid", "100"), ("prune-backups", "keep-last=1")]), None);
         assert_eq!(assess("POST", "/nodes/{node}/startall", "O", &[]), Risk::from_code("O~"));
         assert_eq!(assess("POST", "/nodes/{node}/startall", "O", &[("vms", "100")]), Risk::from_code("O"));
+        assert_eq!(assess("POST", "/nodes/{node}/startall", "O", &[("vms", " ,")]), Risk::from_code("O~"));
         let lxc = call("POST", "/nodes/{node}/lxc", "F").find_rules();
         assert_eq!(lxc.safe_defaults([("vmid", "100")].into_iter()).len(), 1);
         let restore = [("vmid", "100"), ("restore", "1")];

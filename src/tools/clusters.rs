@@ -1,6 +1,6 @@
 //! `list_clusters`: the configured clusters, and on request whether they answer.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading, mark_untrusted};
 use super::errors::read_failed;
 use super::parameters::optional;
 use crate::base::json_scan::{find_string, walk};
@@ -41,7 +41,12 @@ fn list_clusters(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
             )
         }
     };
-    Ok(list.into())
+    let mut output = ToolOutput::from(list);
+    // The version and the errors are words of the clusters.
+    if call.args.flag("check") {
+        mark_untrusted(&mut output);
+    }
+    Ok(output)
 }
 
 fn check_cluster(cluster: &ClusterHandle<'_>) -> ClusterCheck {

@@ -1,6 +1,6 @@
 //! `search_api`: from an administrator's words to operations.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading, mark_untrusted};
 use super::parameters::{SCHEMA_CLUSTER, optional, required};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
@@ -33,5 +33,11 @@ fn search_api(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let limit = call.args.count("limit").unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
     let query = call.args.text("query").expect("a required parameter");
     let note = Schema::find_search_note(query);
-    Ok(ToolOutput::text(render_search(note, &schema.search(query, limit as usize))))
+    let found = schema.search(query, limit as usize);
+    let mut output = ToolOutput::text(render_search(note, &found));
+    // An operation without a summary of this program has the description of the cluster.
+    if found.iter().any(|operation| operation.summary().is_empty()) {
+        mark_untrusted(&mut output);
+    }
+    Ok(output)
 }

@@ -214,6 +214,31 @@ fn call_without_wait_is_answered_at_once() {
 }
 
 #[test]
+fn list_of_calls_is_followed_to_its_end_within_its_call() {
+    let lab = Lab::start();
+    let back_up = json!({"path": "/nodes/pve1/vzdump", "method": "POST", "data": {"vmid": "100"}});
+    let list = || json!({"calls": [back_up, back_up], "wait": true});
+    lab.task.end_after_reads(4);
+    let result = lab.client("ada").call("proxmox_api_call", list());
+    assert!(result["resultType"] == "complete" && result.get("taskId").is_none(), "{result}");
+    let text = texts(&result)[0];
+    assert!(text.starts_with("2 of 2 calls are done") && result.get("isError").is_none(), "{text}");
+    for number in 1..=2 {
+        let end = format!("{number}. done: POST /nodes/pve1/vzdump\nOK: vzdump of guest 100 on pve1");
+        assert!(text.contains(&end), "{text}");
+    }
+    assert_eq!(lab.node.writes().len(), 2);
+    // The node's answer decides the end of each call.
+    let lab = Lab::start();
+    lab.task.end("job errors");
+    let result = lab.client("ada").call("proxmox_api_call", list());
+    let text = texts(&result)[0];
+    assert!(text.starts_with("0 of 2 calls are done, 1 failed, 1 not begun") && result["isError"] == true, "{text}");
+    assert!(text.contains("2. not begun: POST /nodes/pve1/vzdump: call 1 failed"), "{text}");
+    assert_eq!(lab.node.writes().len(), 1);
+}
+
+#[test]
 fn task_starts_only_once_it_can_be_read() {
     let lab = Lab::start();
     let client = lab.client("ada");

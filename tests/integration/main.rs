@@ -30,6 +30,7 @@ mod mcp_core;
 mod overview;
 mod page;
 mod path_property;
+mod policy_combined;
 mod policy_guests;
 mod policy_lists;
 mod policy_table;

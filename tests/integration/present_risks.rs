@@ -70,6 +70,31 @@ fn list_that_can_t_be_read_is_asked() {
 }
 
 #[test]
+fn guest_under_ha_is_asked_where_the_ha_manager_stops_it() {
+    let server = start(confirming_policy(), |request| {
+        let managed = match request.path().strip_prefix("/api2/json/nodes/")?.strip_suffix("/status/current")? {
+            "pve1/qemu/100" => json!({"status": "running", "ha": {"managed": 1}}),
+            "pve2/qemu/101" => json!({"status": "running", "ha": {"managed": 0}}),
+            "pve2/lxc/200" => json!({"status": "running", "ha": {"managed": 1}}),
+            _ => return Some(ScriptedReply::refusal(403, "Permission check failed", r#"{"data":null}"#)),
+        };
+        Some(ScriptedReply::data(&managed.to_string()))
+    });
+    for (path, data, sent) in [
+        ("/nodes/pve1/qemu/100/status/shutdown", json!({}), false),
+        ("/nodes/pve2/qemu/101/status/shutdown", json!({}), true),
+        ("/nodes/pve1/qemu/110/status/shutdown", json!({}), false),
+        ("/nodes/pve1/qemu/100/status/reboot", json!({}), true),
+        ("/nodes/pve1/qemu/100/migrate", json!({"target": "pve2"}), true),
+        ("/nodes/pve2/lxc/200/migrate", json!({"target": "pve1"}), false),
+    ] {
+        let result = server.call("proxmox_api_call", json!({"path": path, "method": "POST", "data": data}));
+        assert_eq!(server.node.writes().len(), usize::from(sent), "{path}: {result:?}");
+        assert!(sent || result.text.contains("HA manager"), "{path}: {result:?}");
+    }
+}
+
+#[test]
 fn member_of_an_ip_set_that_loses_nomatch_is_asked() {
     let server = start(confirming_policy(), present);
     for (member, data, sent) in [
