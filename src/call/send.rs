@@ -11,6 +11,7 @@ use crate::audit::AuditWriteError;
 use crate::base::cancel::CancelToken;
 use crate::policy::{Denial, Risk};
 use crate::pve::Method;
+use crate::pve::client::address_check::AddressCheck;
 use crate::pve::client::cluster::{ApiResponse, Cluster};
 use crate::pve::client::row_compactor::KeepMember;
 use crate::pve::error::PveError;
@@ -136,6 +137,11 @@ impl Confirmed<'_> {
             let (deadline, keep) = (planned.cluster.read_deadline()?, guests::is_guest_member);
             guests::parse_guests(&cluster.get_list(deadline, &planned.path, &planned.params, keep, cancel)?)
         })
+    }
+
+    /// Asks each address of the cluster for the path of this call, the identity of its cluster.
+    pub(super) fn check_addresses(&self, deadline: Instant) -> Result<Vec<AddressCheck>, PveError> {
+        self.record_read(|cluster, cancel| Ok(cluster.check_addresses(deadline, cancel)))
     }
 
     /// Waits for the end of the task whose status this call reads. The whole wait is one record.
