@@ -1,6 +1,7 @@
 //! The description of calls with their objects, for questions and dry runs.
 
 use super::authorize::Authorized;
+use super::fan_out::fan_out;
 use super::planned_call::PlannedCall;
 use super::present_state::STATE_TIME_LIMIT;
 use crate::pve::knowledge::effects::Fact;
@@ -8,13 +9,16 @@ use crate::render::object_state::ObjectState;
 use crate::render::question::{CallDescription, describe_dry_run};
 use std::time::Instant;
 
+/// The most calls whose objects are looked up at once.
+const MAX_CONCURRENT_CALLS: usize = 4;
+
 /// Looks up the objects of calls to one cluster, and renders the descriptions of all. The look-ups share one time limit.
 pub(super) fn describe_all(
     calls: &[&PlannedCall<'_>],
     render: impl FnOnce(&[CallDescription<'_>]) -> String,
 ) -> String {
     let deadline = Instant::now() + STATE_TIME_LIMIT;
-    let found: Vec<_> = calls.iter().map(|call| (call.facts(), call.look_up_state(deadline))).collect();
+    let found: Vec<_> = fan_out(calls, MAX_CONCURRENT_CALLS, |call| (call.facts(), call.look_up_state(deadline)));
     let descriptions = calls.iter().zip(&found).map(|(call, (facts, state))| describe(call, facts, state));
     render(&descriptions.collect::<Vec<_>>())
 }

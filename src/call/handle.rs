@@ -138,9 +138,9 @@ impl<'a> ClusterHandle<'a> {
         ClusterEntry::new(self.cluster.settings(), is_default, check)
     }
 
-    /// Returns the reason for each node address that does not answer, as far as known.
-    pub fn unreachable_nodes(&self) -> Vec<String> {
-        let states = self.cluster.node_states().into_iter();
+    /// Returns the reason for each node that the cluster named by itself and that does not answer, as far as known.
+    pub fn unreachable_discovered_nodes(&self) -> Vec<String> {
+        let states = self.cluster.node_states().into_iter().skip(self.cluster.settings().endpoints.len());
         states.filter_map(|state| Some(state.backoff?.to_string())).collect()
     }
 

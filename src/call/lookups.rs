@@ -8,6 +8,7 @@ use super::planned_call::{CallPurpose, PlannedCall};
 use super::shared_object::{Members, SharedObject};
 use crate::base::json_scan::{find_member, find_string, walk};
 use crate::policy::GuestSelector;
+use crate::pve::client::address_check::AddressCheck;
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::client::row_compactor::KeepMember;
 use crate::pve::error::PveError;
@@ -30,6 +31,9 @@ const MAX_PROTECTED_READS: usize = 32;
 
 /// The time for the name of a guest. (PVE: a node that is off is given up after three seconds.)
 const NAME_TIME: Duration = Duration::from_secs(8);
+
+/// The time for the check of all addresses of a cluster.
+const ADDRESS_TIME: Duration = Duration::from_secs(10);
 
 /// Name in the config of a guest.
 pub(super) enum ConfiguredName {
@@ -77,6 +81,16 @@ impl<'a> ClusterHandle<'a> {
         let read = self.authorize_read(CallPurpose::Lookup, path, params)?;
         let response = kind.correct(read.send_read_until(deadline)?);
         Ok(self.redact_response(response))
+    }
+
+    /// Asks each address of the cluster by itself, if it has several.
+    pub fn check_addresses(&self) -> Result<Vec<AddressCheck>, LookupError> {
+        if self.cluster.settings().endpoints.len() < 2 {
+            return Ok(Vec::new());
+        }
+        let path = ApiPath::from_static("/cluster/status");
+        let read = self.authorize_read(CallPurpose::ToolRead, path, ApiParams::new())?;
+        Ok(read.check_addresses(self.read_deadline()?.min(Instant::now() + ADDRESS_TIME))?)
     }
 
     /// Looks up every guest that the token sees, once.

@@ -2,6 +2,7 @@
 //! time. What they can't find out is told as not known.
 
 use super::affected::AffectedScope;
+use super::fan_out::fan_out;
 use super::handle::ClusterHandle;
 use super::operation::find_embedded_operation;
 use super::planned_call::{CallPurpose, PlannedCall};
@@ -12,7 +13,7 @@ use crate::pve::guests::{Guest, GuestKind};
 use crate::pve::knowledge::effects::{Fact, OperationEffect, find_effect};
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use crate::render::object_state::{AffectedText, GuestState, Looked, NotKnown, ObjectState};
+use crate::render::object_state::{AffectedGuest, AffectedText, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
@@ -21,6 +22,9 @@ use std::time::{Duration, Instant};
 pub(super) const STATE_TIME_LIMIT: Duration = Duration::from_secs(5);
 /// The least time for a look-up. A shorter one would only make the node look slow.
 const MIN_TIME: Duration = Duration::from_millis(500);
+
+/// The most states of guests that are read at once.
+const MAX_CONCURRENT_READS: usize = 4;
 
 /// The look-ups of one question.
 struct StateReader<'p, 'a> {
@@ -138,15 +142,33 @@ impl<'a> StateReader<'_, 'a> {
             Ok(guests) => affected.select_from(guests).filter(|guest| is_other(&guest.vmid)).collect(),
             Err(error) => return (None, AffectedText::Unknown(NotKnown(error.to_string()))),
         };
+        let is_unlisted =
+            |vmid: &u32| is_other(vmid) && !affected.creates(*vmid) && guests.iter().all(|guest| guest.vmid != *vmid);
+        let unlisted: Vec<u32> = affected.named_vmids().iter().copied().filter(is_unlisted).collect();
         match guests.as_slice() {
             [only]
-                if path_guest.is_none() && affected.scope() == &AffectedScope::NamedOnly && !only.node.is_empty() =>
+                if path_guest.is_none()
+                    && unlisted.is_empty()
+                    && affected.scope() == &AffectedScope::NamedOnly
+                    && !only.node.is_empty() =>
             {
                 let guest = PathGuest { kind: only.kind, node: only.node.clone(), vmid: only.vmid.to_string() };
                 (Some(guest), AffectedText::None)
             }
-            _ => (None, AffectedText::Guests { heading, guests }),
+            _ => (None, AffectedText::Guests { heading, guests: self.look_up_states(&guests), unlisted }),
         }
+    }
+
+    /// Reads the state of several guests from the guests themselves, up to the number that is shown.
+    fn look_up_states(&self, guests: &[&'a Guest]) -> Vec<AffectedGuest<'a>> {
+        let shown = &guests[..guests.len().min(MAX_ITEMS)];
+        let states = fan_out(shown, MAX_CONCURRENT_READS, |guest| {
+            let path = ["nodes", &guest.node, guest.kind.as_str(), &guest.vmid.to_string(), "status", "current"];
+            let path = ApiPath::from_segments(&path).map_err(|error| NotKnown(error.to_string()))?;
+            self.objects.read_value(path)
+        });
+        let states = states.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+        guests.iter().zip(states).map(|(listed, status)| AffectedGuest { listed, status }).collect()
     }
 
     /// Reads the state of a guest from the guest itself, since the list of guests lags.

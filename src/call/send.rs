@@ -11,6 +11,7 @@ use crate::audit::AuditWriteError;
 use crate::base::cancel::CancelToken;
 use crate::policy::{Denial, Risk};
 use crate::pve::Method;
+use crate::pve::client::address_check::AddressCheck;
 use crate::pve::client::cluster::{ApiResponse, Cluster};
 use crate::pve::client::row_compactor::KeepMember;
 use crate::pve::error::PveError;
@@ -135,6 +136,11 @@ impl Confirmed<'_> {
         self.record_read(|cluster, cancel| {
             cluster.get_guests(planned.cluster.read_deadline()?, &planned.path, &planned.params, cancel)
         })
+    }
+
+    /// Asks each address of the cluster for the path of this call, the identity of its cluster.
+    pub(super) fn check_addresses(&self, deadline: Instant) -> Result<Vec<AddressCheck>, PveError> {
+        self.record_read(|cluster, cancel| Ok(cluster.check_addresses(deadline, cancel)))
     }
 
     /// Waits for the end of the task whose status this call reads. The whole wait is one record.

@@ -1,7 +1,6 @@
 //! `check`: checks the configuration, and each cluster's version and the privileges of its API token.
 
 use super::cli::Cli;
-use super::cluster_identity::identify_addresses;
 use super::config::{LoadedConfig, configured_clients, load_certificate};
 use super::describe;
 use super::failure::Failure;
@@ -13,6 +12,7 @@ use proxmox_mcp::policy::{
     AccessLevel, Confirmer, EffectivePolicy, GuestSelector, OperationPattern, Permissions, Risk,
 };
 use proxmox_mcp::pve::Method;
+use proxmox_mcp::pve::client::address_check::{AddressCheck, AddressState};
 use proxmox_mcp::pve::client::cluster::Cluster;
 use proxmox_mcp::pve::client::manager::ClusterManager;
 use proxmox_mcp::pve::error::PveError;
@@ -27,6 +27,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Instant;
 use thiserror::Error;
 
 /// Checks the configuration and all clusters in parallel. Prints a line per cluster, in the file's order.
@@ -72,7 +73,7 @@ fn run_loaded(cli: &Cli, clusters: &ClustersFile, name: &str) -> Result<(), Fail
     let failed = thread::scope(|scope| {
         show(0);
         let check_one = |cluster| {
-            let result = check(cluster, cli, &clients);
+            let result = check(cluster, &clients);
             show(answered.fetch_add(1, Ordering::Relaxed) + 1);
             result
         };
@@ -159,7 +160,7 @@ impl CheckDetail {
 }
 
 /// Checks a cluster's version, the token's privileges, every address and every rule.
-fn check(cluster: &Cluster, cli: &Cli, clients: &[Client]) -> Result<CheckReport, CheckError> {
+fn check(cluster: &Cluster, clients: &[Client]) -> Result<CheckReport, CheckError> {
     const VERSION: &str = "/version";
     const PERMISSIONS: &str = "/access/permissions";
     let answer = get(cluster, VERSION)?;
@@ -187,7 +188,7 @@ fn check(cluster: &Cluster, cli: &Cli, clients: &[Client]) -> Result<CheckReport
     let s = if total == 1 { "" } else { "s" };
     let summary =
         format!("Proxmox VE {version}  token {token}: {total} path{s}, e.g. {path} → {}{more}", names.join(", "));
-    let mut details = check_addresses(settings, cli);
+    let mut details = check_addresses(cluster);
     let policy = &settings.policy;
     let lists = describe::operation_rules(&policy.deny, policy.allow.as_deref());
     details.extend(lists.into_iter().map(CheckDetail::fine));
@@ -199,27 +200,27 @@ fn check(cluster: &Cluster, cli: &Cli, clients: &[Client]) -> Result<CheckReport
 }
 
 /// Checks each address of a cluster by itself. Every one must be a node of the same cluster.
-fn check_addresses(settings: &ClusterConfig, cli: &Cli) -> Vec<CheckDetail> {
-    let answers = identify_addresses(settings, cli);
-    let first = answers.iter().find_map(|(_, answer)| answer.as_ref().ok()?.as_ref());
+fn check_addresses(cluster: &Cluster) -> Vec<CheckDetail> {
+    let settings = cluster.settings();
     let tls = settings.tls_mode();
-    answers
-        .iter()
-        .map(|(endpoint, answer)| match answer {
-            Err(error) => CheckDetail::warning(format!("{endpoint}: {}", render_error(error))),
-            Ok(Some(identity)) if first.is_some_and(|first| identity.is_other(first)) => CheckDetail {
-                mark: Mark::Failed,
-                text: format!(
-                    "{endpoint}: is a node of another cluster ({identity}) than the addresses before it. hint: give each \
-                     cluster an entry of its own"
-                ),
-            },
-            Ok(Some(identity)) => CheckDetail::fine(format!("{endpoint}: answers, TLS: {tls}, {identity}")),
-            Ok(None) => CheckDetail::fine(format!(
-                "{endpoint}: answers, TLS: {tls}, its cluster is not known (the token needs Sys.Audit on /)"
-            )),
-        })
-        .collect()
+    let checks = cluster.check_addresses(Instant::now() + settings.timeout, &CancelToken::new());
+    let details = checks.into_iter().map(|AddressCheck { address, state }| match state {
+        AddressState::Fails(error) => CheckDetail::warning(format!("{address}: {}", render_error(&error))),
+        AddressState::OtherCluster(identity) => CheckDetail {
+            mark: Mark::Failed,
+            text: format!(
+                "{address}: is a node of another cluster ({identity}) than the addresses before it. hint: give each \
+                 cluster an entry of its own"
+            ),
+        },
+        AddressState::Answers(Some(identity)) => {
+            CheckDetail::fine(format!("{address}: answers, TLS: {tls}, {identity}"))
+        }
+        AddressState::Answers(None) => CheckDetail::fine(format!(
+            "{address}: answers, TLS: {tls}, its cluster is not known (the token needs Sys.Audit on /)"
+        )),
+    });
+    details.collect()
 }
 
 fn may_use(client: &Client, cluster: &ClusterConfig) -> bool {

@@ -4,6 +4,8 @@ use super::cluster_errors::ReadFailure;
 use super::list::{ListForm, RenderedList, column};
 use super::table::{CellFormat, Column, ListTable, SortKey, to_json_text};
 use crate::config::ClusterConfig;
+use crate::pve::client::address_check::{AddressCheck, AddressState};
+use crate::pve::error::PveError;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -16,7 +18,7 @@ const COLUMNS: [Column; 10] = [
     column("status", CellFormat::Plain),
     column("version", CellFormat::Plain),
     column("online", CellFormat::Plain),
-    column("nodes_down", CellFormat::Plain),
+    column("addresses", CellFormat::Plain),
     column("error", CellFormat::Plain),
 ];
 
@@ -49,8 +51,8 @@ impl<'a> ClusterEntry<'a> {
 
 /// The result of a check.
 pub struct ClusterCheck {
-    /// Each address that does not answer, with the reason.
-    pub unreachable_nodes: Vec<String>,
+    /// Each address of a cluster with several, and whether it answers.
+    pub addresses: Vec<String>,
     pub health: Result<ClusterHealth, ReadFailure>,
 }
 
@@ -61,6 +63,20 @@ pub struct ClusterHealth {
     pub nodes: usize,
     /// False for a token that sees and may do nothing.
     pub has_privileges: bool,
+}
+
+/// Describes the answer of one address.
+pub fn describe_address(check: &AddressCheck) -> String {
+    let AddressCheck { address, state } = check;
+    match state {
+        AddressState::Answers(_) => format!("{address} answers"),
+        AddressState::OtherCluster(identity) => format!("{address} is of another cluster ({identity})"),
+        AddressState::Fails(PveError::ConnectionFailed { attempts }) => {
+            let causes: Vec<String> = attempts.iter().map(|attempt| attempt.cause.to_string()).collect();
+            format!("{address} fails: {}", causes.join(", "))
+        }
+        AddressState::Fails(error) => format!("{address} fails: {error}"),
+    }
 }
 
 /// (PVE: a token without privileges still reads the version and the names of the nodes.)
@@ -79,20 +95,20 @@ pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>, form
             Some(to_json_text(tls)),
             is_default.then_some(Cow::Borrowed("true")),
         ];
-        if let Some(ClusterCheck { unreachable_nodes, health }) = check {
-            let down = (!unreachable_nodes.is_empty()).then(|| to_json_text(&unreachable_nodes.join("; ")));
+        if let Some(ClusterCheck { addresses, health }) = check {
+            let addresses = (!addresses.is_empty()).then(|| to_json_text(&addresses.join("; ")));
             row.extend(match health {
                 Ok(ClusterHealth { version, online_nodes, nodes, has_privileges }) => [
                     Some(to_json_text(if has_privileges { "ok" } else { "no privileges" })),
                     Some(to_json_text(&version)),
                     Some(to_json_text(&format!("{online_nodes}/{nodes}"))),
-                    down,
+                    addresses,
                     (!has_privileges).then(|| to_json_text(NO_PRIVILEGES)),
                 ],
                 Err(failure) => {
                     let first = *first_of.entry(failure.kind).or_insert(name);
                     let error = if first == name { failure.error.0 } else { format!("as {first}") };
-                    [Some(to_json_text("error")), None, None, down, Some(to_json_text(&error))]
+                    [Some(to_json_text("error")), None, None, addresses, Some(to_json_text(&error))]
                 }
             });
         }

@@ -14,7 +14,7 @@ const MAX_TEXT_CHARS: usize = 120;
 /// The most guests that a headline names.
 const MAX_HEADLINE_GUESTS: usize = 4;
 /// The most disks, snapshots, backups, options or lines that are shown.
-const MAX_ITEMS: usize = 12;
+pub const MAX_ITEMS: usize = 12;
 
 /// A fact that was looked up, or the reason why it is not known.
 pub type Looked<T> = Result<T, NotKnown>;
@@ -56,9 +56,62 @@ pub enum AffectedText<'a> {
     None,
     Guests {
         heading: &'static str,
-        guests: Vec<&'a Guest>,
+        guests: Vec<AffectedGuest<'a>>,
+        /// The numbers that the call names, and that the list of guests does not have.
+        unlisted: Vec<u32>,
     },
     Unknown(NotKnown),
+}
+
+/// One of several guests that a call affects.
+pub struct AffectedGuest<'a> {
+    /// The row of the cluster's list, which lags.
+    pub listed: &'a Guest,
+    /// The state that the guest itself says. `None` if it was not looked up.
+    pub status: Option<Looked<Map<String, Value>>>,
+}
+
+impl AffectedGuest<'_> {
+    fn present(&self) -> Option<&Map<String, Value>> {
+        self.status.as_ref()?.as_ref().ok()
+    }
+
+    fn name(&self) -> &str {
+        match self.present().map_or("", |status| text_of(status, "name")) {
+            "" => &self.listed.name,
+            name => name,
+        }
+    }
+
+    /// Returns the guest as [`GuestState::describe`] does.
+    fn describe(&self) -> String {
+        let Some(status) = self.present() else { return describe_listed(self.listed) };
+        let mut text = format!("{} {}", kind_name(self.listed.kind), self.listed.vmid);
+        push_name(&mut text, self.name());
+        let _ = write!(text, " ({}, {})", describe_power(status), quote_word(&self.listed.node));
+        text
+    }
+
+    fn push_line(&self, text: &mut String) {
+        let source =
+            if self.present().is_some() { "" } else { ", by the list of guests, which may be some seconds old" };
+        let _ = write!(text, "  {}{source}", self.describe());
+        if let Some(status) = self.present() {
+            let lock = text_of(status, "lock");
+            if !lock.is_empty() {
+                let _ = write!(text, ", locked: {}", quote_word(lock));
+            }
+            if find_ha_state(status).is_some() {
+                text.push_str(", managed by HA");
+            }
+        }
+        text.push('\n');
+    }
+}
+
+/// Returns the HA state of a guest that HA manages.
+fn find_ha_state(status: &Map<String, Value>) -> Option<&Map<String, Value>> {
+    status.get("ha").and_then(Value::as_object).filter(|ha| ha.get("managed").is_some_and(is_true))
 }
 
 impl GuestState<'_> {
@@ -102,8 +155,7 @@ impl GuestState<'_> {
                 if !lock.is_empty() {
                     let _ = writeln!(text, "It is locked: {}.", quote_word(lock));
                 }
-                let ha = status.get("ha").and_then(Value::as_object);
-                if let Some(ha) = ha.filter(|ha| ha.get("managed").is_some_and(is_true)) {
+                if let Some(ha) = find_ha_state(status) {
                     let state = quote_word(text_of(ha, "state"));
                     let _ = writeln!(text, "High availability manages it, and wants it {state}.");
                 }
@@ -116,12 +168,19 @@ impl GuestState<'_> {
 impl AffectedText<'_> {
     /// Appends numbers and names for a headline, the first few of many: ` 100 "web01", 102 "db01" and 3 more`.
     pub fn push_names(&self, text: &mut String) {
-        let Self::Guests { guests, .. } = self else { return };
-        for (at, guest) in guests.iter().take(MAX_HEADLINE_GUESTS).enumerate() {
-            let _ = write!(text, "{} {}", if at == 0 { "" } else { "," }, guest.vmid);
-            push_name(text, &guest.name);
+        let Self::Guests { guests, unlisted, .. } = self else { return };
+        let total = guests.len() + unlisted.len();
+        for at in 0..total.min(MAX_HEADLINE_GUESTS) {
+            text.push_str(if at == 0 { " " } else { ", " });
+            match guests.get(at) {
+                Some(guest) => {
+                    let _ = write!(text, "{}", guest.listed.vmid);
+                    push_name(text, guest.name());
+                }
+                None => drop(write!(text, "{} (not in the list of guests)", unlisted[at - guests.len()])),
+            }
         }
-        if let Some(more @ 1..) = guests.len().checked_sub(MAX_HEADLINE_GUESTS) {
+        if let Some(more @ 1..) = total.checked_sub(MAX_HEADLINE_GUESTS) {
             let _ = write!(text, " and {more} more");
         }
     }
@@ -129,7 +188,7 @@ impl AffectedText<'_> {
     /// Returns the description of the guest with this number, if it is one of them.
     pub fn find(&self, vmid: &str) -> Option<String> {
         let Self::Guests { guests, .. } = self else { return None };
-        guests.iter().find(|guest| guest.vmid.to_string() == vmid).map(|guest| describe_listed(guest))
+        guests.iter().find(|guest| guest.listed.vmid.to_string() == vmid).map(AffectedGuest::describe)
     }
 
     /// Appends a line for each guest, up to a limit.
@@ -137,15 +196,19 @@ impl AffectedText<'_> {
         match self {
             Self::None => {}
             Self::Unknown(reason) => reason.push(text, "The affected guests are not known"),
-            Self::Guests { heading, guests } if guests.is_empty() => {
+            Self::Guests { heading, guests, unlisted } if guests.is_empty() && unlisted.is_empty() => {
                 let _ = writeln!(text, "{heading}: none that the API token sees.");
             }
-            Self::Guests { heading, guests } => {
-                let _ = writeln!(text, "{heading}, by the list of guests, which may be some seconds old:");
-                for guest in guests.iter().take(MAX_ITEMS) {
-                    let _ = writeln!(text, "  {}", describe_listed(guest));
-                }
+            Self::Guests { heading, guests, unlisted } => {
+                let _ = writeln!(text, "{heading}:");
+                guests.iter().take(MAX_ITEMS).for_each(|guest| guest.push_line(text));
                 push_more(text, guests.len(), "  and {} more\n");
+                if !unlisted.is_empty() {
+                    let numbers: Vec<String> = unlisted.iter().take(MAX_ITEMS).map(u32::to_string).collect();
+                    let _ = write!(text, "  not in the list of guests that the API token sees: {}", numbers.join(", "));
+                    push_more(text, unlisted.len(), " and {} more");
+                    text.push('\n');
+                }
             }
         }
     }

@@ -9,14 +9,14 @@ use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::pve::token_privileges::TokenPrivileges;
 use crate::render::cluster_errors::{ErrorText, ReadFailure};
-use crate::render::clusters::{ClusterCheck, ClusterHealth, render_clusters};
+use crate::render::clusters::{ClusterCheck, ClusterHealth, describe_address, render_clusters};
 
 /// `list_clusters(check?)`.
 pub(super) const LIST_CLUSTERS: ToolDefinition = ToolDefinition {
     name: "list_clusters",
     title: "List clusters",
     description: "The configured Proxmox VE clusters: name, node addresses, API token, TLS mode, which is the default. \
-        With check: also whether each answers, its version, the nodes online, the addresses that don't answer (nodes_down).",
+        With check: also whether each answers, its version, the nodes online, and the state of each address.",
     parameters: &[optional("check", ParameterKind::Flag, "ask every cluster now (default: false, no network)")],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Trusted,
@@ -56,7 +56,17 @@ fn check_cluster(cluster: &ClusterHandle<'_>) -> ClusterCheck {
             ReadFailure { error: ErrorText(error.to_string()), kind: error.to_string() }
         }
     });
-    ClusterCheck { unreachable_nodes: cluster.unreachable_nodes(), health }
+    ClusterCheck { addresses: describe_addresses(cluster), health }
+}
+
+/// Describes each address of a cluster with several, and each node that it named and that does not answer.
+fn describe_addresses(cluster: &ClusterHandle<'_>) -> Vec<String> {
+    let mut lines: Vec<String> = match cluster.check_addresses() {
+        Ok(checks) => checks.into_iter().map(|check| cluster.redact(describe_address(&check))).collect(),
+        Err(error) => vec![format!("not asked: {error}")],
+    };
+    lines.extend(cluster.unreachable_discovered_nodes());
+    lines
 }
 
 /// The reason why the health of a cluster is not known.

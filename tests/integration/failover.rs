@@ -273,16 +273,25 @@ fn node_states_show_down_nodes_with_reasons() {
     assert!(why.starts_with(&format!("{dead}: connection refused (since 12 s")), "{why}");
 }
 
+/// Starts a node of this cluster, which answers the paths of a check.
+fn start_member(cluster: &'static str, node: &'static str) -> Node {
+    Node::start(move |request| match request.path() {
+        "/api2/json/version" => ScriptedReply::data(r#"{"version":"9.2.11"}"#),
+        "/api2/json/cluster/status" => ScriptedReply::data(
+            &json!([{"type": "cluster", "name": cluster}, {"type": "node", "name": node}]).to_string(),
+        ),
+        _ => ScriptedReply::data(&json!([{"node": node, "status": "online"}]).to_string()),
+    })
+}
+
 #[test]
-fn list_clusters_with_check_names_the_nodes_that_are_down() {
-    let node = Node::start(|request| match request.path() {
-        "/api2/json/nodes" => ScriptedReply::data(r#"[{"node":"pve1","status":"online"}]"#),
-        _ => ScriptedReply::data(r#"{"version":"9.2.11"}"#),
-    });
+fn list_clusters_with_check_tells_the_state_of_each_address() {
+    let (node, other) = (start_member("prod", "pve1"), start_member("lab", "lab1"));
+    let closed = Node::start(|_| ScriptedReply::refusal(401, "No ticket", ""));
     let dead = closed_endpoint();
     let lame = config::ClusterConfig {
         name: "lame".into(),
-        endpoints: vec![dead.clone(), node.endpoint()],
+        endpoints: vec![dead.clone(), node.endpoint(), other.endpoint(), closed.endpoint()],
         ..node.cluster_settings()
     };
     let clusters = ClustersFile { clusters: vec![lame, node.cluster_settings()], ..ClustersFile::default() };
@@ -291,10 +300,15 @@ fn list_clusters_with_check_names_the_nodes_that_are_down() {
         ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), Limits::default().max_result_bytes).unwrap();
     let server = McpServer::new(tools::catalog(&Arc::new(state))).unwrap();
     let result = crate::support::tool::call(&server, "list_clusters", json!({"check": true}));
-    let down = format!("{dead}: connection refused");
-    assert!(result.text.contains("nodes_down") && result.text.contains(&down), "{}", result.text);
-    let column = result.structured["columns"].as_array().unwrap().iter().position(|c| c == "nodes_down").unwrap();
-    assert!(result.structured["rows"][0][column].as_str().unwrap().starts_with(&down), "{}", result.structured);
+    let column = result.structured["columns"].as_array().unwrap().iter().position(|c| c == "addresses").unwrap();
+    let expected = format!(
+        "{dead} fails: connection refused; {} answers; {} is of another cluster (cluster lab of lab1); {} fails: the API \
+         token did not arrive at Proxmox (401 \"No ticket\")",
+        node.endpoint(),
+        other.endpoint(),
+        closed.endpoint()
+    );
+    assert_eq!(result.structured["rows"][0][column], expected);
     assert!(result.structured["rows"][1][column].is_null(), "{}", result.structured);
 }
 

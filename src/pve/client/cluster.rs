@@ -4,6 +4,7 @@ use crate::base::cancel::CancelToken;
 use crate::base::memory::{MemoryError, MemoryWait};
 use crate::config::{ClusterConfig, Limits};
 use crate::metrics::ClusterMetrics;
+use crate::pve::client::address_check::{AddressCheck, ClusterIdentity, compare_addresses};
 use crate::pve::client::api_response::{self, SentCall, SharedResponse, answer_memory};
 use crate::pve::client::call_semaphore::{AcquireError, CallSemaphore, SemaphorePermit};
 use crate::pve::client::cluster_members::ClusterMembers;
@@ -787,6 +788,63 @@ impl ClusterCore {
             }
         }
         refusal.ok_or_else(|| PveError::from_attempts(failures))
+    }
+
+    /// Asks each address of clusters.json by itself, until `deadline`.
+    pub fn check_addresses(&self, deadline: Instant, cancel: &CancelToken) -> Vec<AddressCheck> {
+        let total = deadline.saturating_duration_since(Instant::now()).min(self.settings.timeout);
+        let limit = CallTimeLimit { deadline: Instant::now() + total, total };
+        let answers = thread::scope(|scope| {
+            let reads: Vec<_> = (0..self.settings.endpoints.len())
+                .map(|node| scope.spawn(move || self.fetch_identity(node, limit, cancel)))
+                .collect();
+            reads.into_iter().map(|read| read.join().expect("a read does not panic")).collect::<Vec<_>>()
+        });
+        let addresses = self.settings.endpoints.iter().map(ToString::to_string);
+        compare_addresses(addresses.zip(answers).collect())
+    }
+
+    /// Asks one address for its cluster. A token without Sys.Audit sees the names of the nodes alone.
+    fn fetch_identity(
+        &self,
+        node: usize,
+        limit: CallTimeLimit,
+        cancel: &CancelToken,
+    ) -> Result<Option<ClusterIdentity>, PveError> {
+        let rows = match self.read_from(node, "/cluster/status", limit, cancel) {
+            Err(PveError::Forbidden { .. }) => self.read_from(node, "/nodes", limit, cancel),
+            rows => rows,
+        }?;
+        Ok(ClusterIdentity::parse(rows.data()))
+    }
+
+    /// Reads a path from one address, without failover.
+    fn read_from(
+        &self,
+        node: usize,
+        path: &'static str,
+        limit: CallTimeLimit,
+        cancel: &CancelToken,
+    ) -> Result<ApiResponse, PveError> {
+        let target = ApiPath::from_static(path).to_request_target(Method::Get, "")?;
+        let request =
+            NodeRequest { method: Method::Get, target, form: None, is_public: false, keep_member: None, answer_memory };
+        let _permit = self.acquire_permit(limit.deadline, cancel)?;
+        let sent = SentRequest { method: Method::Get, path: &path, limit };
+        let exchange = || {
+            let left = limit.deadline.saturating_duration_since(Instant::now());
+            let timeout = Some(AttemptTimeout { total: left, connect: None });
+            self.transport.exchange(node, &request, timeout, cancel)
+        };
+        let result = match exchange() {
+            // The node may have closed a connection that was idle.
+            Err(TransportError::ConnectionLost(_)) => exchange(),
+            result => result,
+        };
+        match result {
+            Ok(response) => self.parse_response(node, response, sent, ApiResponse::parse),
+            Err(error) => Err(self.build_error(node, error, sent)),
+        }
     }
 
     /// Asks an address for its nodes, before it is used in the place of another one.

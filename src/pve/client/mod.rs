@@ -1,5 +1,6 @@
 //! The client of one cluster: its nodes, their connections, failover and TLS.
 
+pub mod address_check;
 pub(in crate::pve) mod answer_origin;
 pub(in crate::pve) mod api_response;
 pub(in crate::pve) mod call_semaphore;
