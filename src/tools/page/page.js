@@ -51,7 +51,7 @@ const httpBridge = {
     const token = sessionStorage.getItem(TOKEN_KEY);
     let response;
     try {
-      response = await fetch(new URL(path, location.href), {
+      response = await fetch(new URL(path, location.origin + location.pathname.replace(/[^/]*$/, "")), {
         method, body, credentials: "omit", cache: "no-store", redirect: "error", referrerPolicy: "no-referrer",
         headers: { Authorization: "Bearer " + (token || ""), Accept: "application/json",
           ...(body ? { "Content-Type": "application/json" } : {}), ...headers },
