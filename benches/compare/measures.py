@@ -15,8 +15,12 @@ TOOLS = {"list_clusters": "prod", "list_nodes": "pve3", "get_cluster_resources":
 LONG_ANSWER = "proxmox_api_call"
 SESSIONS = (1, 16, 64, 256)
 HELD = 1_000
+CLUSTERS = (1, 20, 200)
+# Sessions that share a node as slow as a real one.
+SLOW_SESSIONS = 32
 # By default the 129th call in flight to one cluster is refused. The peers have no limit.
 MANY = ("--max-calls-per-cluster", str(max(SESSIONS)))
+WHOLE = ("--max-result-bytes", "0")
 FIGURES = ("calls_s", "p50_us", "p99_us", "cpu_us", "resident_kib")
 
 
@@ -77,7 +81,7 @@ class Measures:
         rows = []
         with (
             Server(self._tools, OURS, self._clusters, *MANY) as ours,
-            Server(self._tools, OURS, self._clusters, "--max-result-bytes", "0") as whole,
+            Server(self._tools, OURS, self._clusters, *WHOLE) as whole,
             Server(self._tools, SDK, self._clusters) as sdk,
             Server(self._tools, ORIGINAL, self._clusters) as original,
         ):
@@ -105,7 +109,8 @@ class Measures:
         for guests in GROWTH:
             say(f"growth: {guests} guests")
             clusters = self._nodes.configuration(f"guests-{guests}", {"prod": self._nodes.address(guests)})
-            with Server(self._tools, OURS, clusters) as ours, Server(self._tools, SDK, clusters) as sdk:
+            # The peer returns every row too.
+            with Server(self._tools, OURS, clusters, *WHOLE) as ours, Server(self._tools, SDK, clusters) as sdk:
                 row = next(self._duel([("modern", ours, sdk)], 1, "get_cluster_resources", f"vm-{guests - 1}"))
             for side in ("ours", "theirs"):
                 row[side]["cpu_us_a_guest"] = over(row[side]["cpu_us"], guests)
@@ -156,25 +161,46 @@ class Measures:
             ratios.append(during / ((before + after) / 2))
         return {"p99_times_quiet": median(ratios), "rounds": ratios}
 
-    def slow(self, sessions=32):
-        """Calls to a node as slow as a real one. Without sharing, it answers WORKERS / SECONDS of them per second."""
-        say("a slow node")
-        most = Slow.WORKERS / Slow.SECONDS
+    def growth_by_clusters(self):
+        """Our server only: calls that ask every cluster. All are one node, so the cost is the server's."""
+        for clusters in CLUSTERS:
+            say(f"growth: {clusters} clusters")
+            urls = {f"c{number}": self._nodes.address() for number in range(clusters)}
+            configuration = self._nodes.configuration(f"clusters-{clusters}", urls)
+            with Server(self._tools, OURS, configuration, *WHOLE) as ours:
+                expected = f"c{clusters - 1}" if clusters > 1 else "pve3"
+                turns = [self._calls(ours, "modern", 1, "list_nodes", expected) for _ in range(self._effort.rounds)]
+            row = _medians(turns)
+            yield {"clusters": clusters, "cpu_us_a_cluster": over(row["cpu_us"], clusters), **row}
+
+    def slow(self):
+        """Calls to a node as slow as a real one, and the requests that reach it."""
         rows = {}
         for tool in ("list_nodes", "get_cluster_resources"):
+            say(f"a slow node: {tool}")
             turns = []
             for _ in range(self._effort.rounds):
-                with Slow() as node:
-                    clusters = self._nodes.configuration("slow", {"prod": node.url})
-                    with Server(self._tools, OURS, clusters) as ours:
-                        turn = ours.calls("modern", sessions, self._effort.seconds, tool, TOOLS[tool])
-                        turns.append((turn["calls_s"] / most, node.requests / turn["calls"]))
+                turn = [self._slow_turn(who, tool) for who in (OURS, SDK)]
+                turns += [turn] if None not in turn else []
             rows[tool] = {
-                "sessions": sessions,
-                "times_node": median(times for times, _ in turns),
-                "requests_per_call": median(requests for _, requests in turns),
+                "sessions": SLOW_SESSIONS,
+                # Above 1, ours is better.
+                "times_sdk": _median(over(ours["calls_s"], sdk["calls_s"]) for ours, sdk in turns),
+                "requests_per_call": _median(ours["requests_per_call"] for ours, _ in turns),
+                "requests_per_call_sdk": _median(sdk["requests_per_call"] for _, sdk in turns),
+                "calls_s": [turn[0]["calls_s"] for turn in turns],
+                "calls_s_sdk": [turn[1]["calls_s"] for turn in turns],
             }
         return rows
+
+    def _slow_turn(self, who, tool):
+        with Slow(self._nodes) as node:
+            clusters = self._nodes.configuration(f"slow-{who}", {"prod": node.address})
+            with Server(self._tools, who, clusters) as server:
+                figures = self._calls(server, "modern", SLOW_SESSIONS, tool, TOOLS[tool])
+        if figures is None:
+            return None
+        return {"calls_s": figures["calls_s"], "requests_per_call": node.requests / figures["calls"]}
 
     def start(self):
         """The time from exec to the first answered tools/list."""
@@ -224,6 +250,7 @@ class Measures:
             "comparison": self.comparison(),
             "sessions": list(self.growth_by_sessions()),
             "guests": list(self.growth_by_guests()),
+            "clusters": list(self.growth_by_clusters()),
             "added": self.added(),
             "hanging": self.hanging(),
             "slow": self.slow(),

@@ -5,13 +5,14 @@ import json
 import os
 import random
 import socket
+import ssl
 import subprocess
 import threading
 import time
 
 from tools import WORK, run
 
-GROWTH = (100, 1_000, 10_000)
+GROWTH = (100, 1_000, 10_000, 50_000)
 GUESTS = 50
 # Rows of the long answer, 3.4 MB.
 LONG = 10_000
@@ -66,7 +67,8 @@ class Nodes:
         self.long_bytes = 0
         for guests in self.ports:
             self._write(guests)
-        certificate = ("-keyout", f"{self._folder}/key.pem", "-out", f"{self._folder}/cert.pem", "-days", "3650")
+        self.certificate = (f"{self._folder}/cert.pem", f"{self._folder}/key.pem")
+        certificate = ("-keyout", self.certificate[1], "-out", self.certificate[0], "-days", "3650")
         run(tools.openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", *certificate, "-subj", "/CN=pve",
             "-addext", "subjectAltName=IP:127.0.0.1")  # fmt: skip
         with open(f"{self._folder}/nginx.conf", "w", encoding="utf-8") as file:
@@ -109,7 +111,7 @@ events {{ worker_connections 8192; }}
 http {{
 access_log off; default_type application/json; open_file_cache max=100;
 keepalive_requests 1000000000; keepalive_timeout 600;
-ssl_certificate {self._folder}/cert.pem; ssl_certificate_key {self._folder}/key.pem;
+ssl_certificate {self.certificate[0]}; ssl_certificate_key {self.certificate[1]};
 {temporary}
 {servers}
 }}
@@ -140,68 +142,13 @@ ssl_certificate {self._folder}/cert.pem; ssl_certificate_key {self._folder}/key.
         return file
 
 
-class Slow:
-    """A node as slow as a real one: three workers, and five milliseconds per request. It counts its requests."""
-
-    WORKERS = 3
-    SECONDS = 0.005
+class Listener:
+    """A node of one accept loop, with a thread for each connection."""
 
     def __init__(self):
-        chance = random.Random(GUESTS)
-        nodes = [_node(chance, number) for number in (1, 2, 3)]
-        resources = nodes + [_guest(chance, number) for number in range(GUESTS)]
-        self._answers = {
-            path: self._answer("200 OK", json.dumps({"data": data}, separators=(",", ":")))
-            for path, data in (("nodes", nodes), ("cluster/resources", resources))
-        }
-        self._workers = threading.Semaphore(self.WORKERS)
-        self.requests = 0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @staticmethod
-    def _answer(status, body):
-        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nContent-Type: application/json\r\n\r\n"
-        return (head + body).encode()
-
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection):
-        unknown = self._answer("501 Not Implemented", '{"data":null}')
-        with connection:
-            # A GET over plain HTTP arrives in one piece.
-            while request := connection.recv(1 << 14):
-                path = request.split(b" ", 2)[1].decode().removeprefix("/api2/json/").split("?")[0]
-                with self._workers:
-                    self.requests += 1
-                    time.sleep(self.SECONDS)
-                connection.sendall(self._answers.get(path, unknown))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-
-class Hung:
-    """A node that accepts connections, reads requests, and never answers."""
-
-    def __init__(self):
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._open = []
-        self._requests = threading.Semaphore(0)
-        # Plain HTTP: a request arrives in one piece.
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
@@ -211,19 +158,13 @@ class Hung:
             except OSError:
                 return
             self._open.append(connection)
-            threading.Thread(target=self._read, args=(connection,), daemon=True).start()
+            threading.Thread(target=self._run, args=(connection,), daemon=True).start()
 
-    def _read(self, connection):
+    def _run(self, connection):
         try:
-            while connection.recv(1 << 16):
-                self._requests.release()
+            self.serve(connection)
         except OSError:
             pass
-
-    def wait_for_requests(self, count):
-        for _ in range(count):
-            if not self._requests.acquire(timeout=20):
-                raise RuntimeError("the hanging node got no request")
 
     def __enter__(self):
         return self
@@ -236,3 +177,60 @@ class Hung:
             except OSError:
                 pass
             end.close()
+
+
+class Slow(Listener):
+    """A node as slow as a real one: three workers, and five milliseconds per request. It counts its requests."""
+
+    WORKERS = 3
+    SECONDS = 0.005
+
+    def __init__(self, nodes):
+        chance = random.Random(GUESTS)
+        rows = [_node(chance, number) for number in (1, 2, 3)]
+        resources = rows + [_guest(chance, number) for number in range(GUESTS)]
+        self._answers = {
+            path: self._answer("200 OK", json.dumps({"data": data}, separators=(",", ":")))
+            for path, data in (("nodes", rows), ("cluster/resources", resources))
+        }
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._tls.load_cert_chain(*nodes.certificate)
+        self._workers = threading.Semaphore(self.WORKERS)
+        self.requests = 0
+        super().__init__()
+
+    @staticmethod
+    def _answer(status, body):
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nContent-Type: application/json\r\n\r\n"
+        return (head + body).encode()
+
+    def serve(self, connection):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        unknown = self._answer("501 Not Implemented", '{"data":null}')
+        with self._tls.wrap_socket(connection, server_side=True) as stream:
+            # A GET is one TLS record.
+            while request := stream.recv(1 << 14):
+                path = request.split(b" ", 2)[1].decode().removeprefix("/api2/json/").split("?")[0]
+                with self._workers:
+                    self.requests += 1
+                    time.sleep(self.SECONDS)
+                stream.sendall(self._answers.get(path, unknown))
+
+
+class Hung(Listener):
+    """A node that accepts connections, reads requests, and never answers."""
+
+    def __init__(self):
+        self._requests = threading.Semaphore(0)
+        super().__init__()
+        self.url = f"http://{self.address}"
+
+    def serve(self, connection):
+        # Plain HTTP: a request arrives in one piece.
+        while connection.recv(1 << 16):
+            self._requests.release()
+
+    def wait_for_requests(self, count):
+        for _ in range(count):
+            if not self._requests.acquire(timeout=20):
+                raise RuntimeError("the hanging node got no request")

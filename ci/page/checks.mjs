@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { clientEntry, withApprovalDemo, withConfig } from "./approval_demo.mjs";
 import { withHost } from "./host.mjs";
+import { withLoopback } from "./loopback.mjs";
 import { CLUSTER, HOSTILE, withNode } from "./node.mjs";
 import { comparePicture } from "./pictures.mjs";
 import { withServer } from "./server.mjs";
@@ -98,6 +99,23 @@ export const CHECKS = {
       assert.equal(await page.evaluate(() => sessionStorage.length), 0);
       assert.equal(await page.getByText("web01").count(), 0);
     });
+  },
+
+  async "the page works below a path that a proxy removes"({ browser, binary }) {
+    await withDemo(binary, (url) => withLoopback(async (request, response) => {
+      if (!request.url.startsWith("/replica1/")) return response.writeHead(404).end();
+      const body = [];
+      for await (const part of request) body.push(part);
+      const { host, origin, connection, ...headers } = request.headers;
+      const { method } = request;
+      const answer = await fetch(url + request.url.slice("/replica1".length), { method, headers, body: body.length ? Buffer.concat(body) : undefined });
+      const { "content-encoding": _, "content-length": __, "transfer-encoding": ___, ...kept } = Object.fromEntries(answer.headers);
+      response.writeHead(answer.status, kept).end(Buffer.from(await answer.arrayBuffer()));
+    }, async (proxy) => {
+      const page = await signIn(browser, proxy + "/replica1");
+      await page.getByText("3 of 3 nodes online").first().waitFor();
+      assert.deepEqual(page.errors, []);
+    }));
   },
 
   async "a task that runs shows its log live"({ browser, binary }) {
