@@ -8,7 +8,7 @@ use ring::digest::{self, Digest, SHA256};
 use std::fmt::Write;
 
 /// Bytes of a line. Every record is shorter.
-pub(super) const MAX_LINE_BYTES: usize = 64 << 10;
+pub(super) const MAX_LINE_BYTES: usize = 320 << 10;
 /// The hash in the first line of a file.
 pub(super) const ZERO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 /// The beginning of every record.

@@ -8,11 +8,11 @@ const MAX_TEXT_CHARS: usize = 512;
 /// Characters of the name of an argument.
 const MAX_NAME_CHARS: usize = 256;
 /// Bytes of the value of an argument, escapes included.
-const MAX_VALUE_BYTES: usize = 16 << 10;
+const MAX_VALUE_BYTES: usize = 132 << 10;
 /// Bytes of a text in the line, escapes included. 512 characters fit unless most of them are escapes.
 const MAX_TEXT_BYTES: usize = 2048;
 /// Bytes of all arguments. This keeps a line shorter than [`super::chain::MAX_LINE_BYTES`].
-const MAX_ARGUMENTS_BYTES: usize = 28 << 10;
+const MAX_ARGUMENTS_BYTES: usize = 160 << 10;
 
 /// Returns the members from `id` to `ms`, with a comma before each.
 pub(super) fn format_body(record: &AuditRecord<'_>) -> String {

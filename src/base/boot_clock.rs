@@ -10,11 +10,6 @@ impl BootClock {
         Self(boot_time())
     }
 
-    /// Returns the whole seconds since the start. They never decrease.
-    pub fn elapsed_seconds(&self) -> u64 {
-        boot_time().saturating_sub(self.0).as_secs()
-    }
-
     /// Returns the milliseconds since the start. They never decrease.
     pub fn elapsed_millis(&self) -> u64 {
         u64::try_from(boot_time().saturating_sub(self.0).as_millis()).unwrap_or(u64::MAX)
@@ -60,6 +55,6 @@ mod tests {
         let now = boot_time().as_millis() / 10;
         let after = uptime();
         assert!(before <= now && now <= after + 1, "{before} {now} {after}");
-        assert!(BootClock::start().elapsed_seconds() < 600);
+        assert!(BootClock::start().elapsed_millis() < 600_000);
     }
 }

@@ -12,6 +12,7 @@ pub mod json_edit;
 pub(crate) mod json_scan;
 pub(crate) mod list_text;
 pub mod memory;
+pub mod sealing_keys;
 pub mod secret;
 pub(crate) mod shorten;
 pub mod suggest;

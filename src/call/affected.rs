@@ -2,6 +2,7 @@
 //! A change that works on many guests at once affects those of a node, a pool or the cluster.
 
 use super::shared_object::{Members, SharedObject};
+use crate::base::list_text::split_list;
 use crate::policy::{Risk, RiskKind, for_each_vmid_in_list, for_each_vmid_in_name, is_in_pool};
 use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
@@ -26,12 +27,16 @@ const VMID_PARAMETERS: [&str; 8] = ["vmid", "vmids", "vms", "guests", "target-vm
 /// The smallest number of a guest (PVE).
 const MIN_VMID: u32 = 100;
 
+/// Options of a node that concern the guests on it.
+const NODE_GUEST_OPTIONS: [&str; 2] = ["ballooning-target", "startall-onboot-delay"];
+
 /// Returns the scope of a known operation. An operation on many guests has one parameter that selects them. A number in
 /// any other place does not narrow the scope.
 fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: Risk) -> AffectedScope {
     // A path that is shorter than its template would have the widest scope.
     let node = || segments.get(1).map_or(AffectedScope::Cluster, |node| AffectedScope::Node((*node).to_owned()));
     let given = |name: &str| params.iter().find(|(given, value)| *given == name && !value.is_empty());
+    let resets = |name: &str| given("delete").is_some_and(|(_, list)| split_list(list).any(|word| word == name));
     let chosen = |name: &str| {
         let mut any = false;
         params
@@ -73,9 +78,18 @@ fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: 
         {
             AffectedScope::Cluster
         }
-        // ISO images and templates belong to no guest.
+        // The configs of guests name their ISO images. Templates belong to no guest.
         ["nodes", _, "storage", _, "content", _] => AffectedScope::NamedOnly,
         ["nodes", _, "ceph", ..] if risk.is_sensitive() => AffectedScope::Cluster,
+        // A disk may be a LUN that nodes share, or hold copies of the guests of other nodes.
+        ["nodes", _, "disks", ..] => AffectedScope::Cluster,
+        // New files, and questions to other hosts.
+        ["nodes", _, "storage", _, "download-url" | "oci-registry-pull" | "upload"]
+        | ["nodes", _, "aplinfo" | "scan" | "query-url-metadata" | "query-oci-repo-tags" | "subscription", ..]
+        | ["cluster", "acme", ..] => AffectedScope::NamedOnly,
+        // A pending change of the network takes effect with the next start of the node at the latest.
+        ["nodes", _, "network", ..] => node(),
+        ["nodes", _, "config"] if NODE_GUEST_OPTIONS.iter().any(|name| given(name).is_some() || resets(name)) => node(),
         // Power of the node, its disks, its network.
         ["nodes", _, ..] if risk.is_sensitive() => node(),
         ["cluster", "bulk-action", ..] if chosen("vms") => AffectedScope::NamedOnly,
@@ -300,11 +314,17 @@ mod tests {
             determine_scope(template, &segments, &params(given), operation.risk())
         };
         let node = AffectedScope::Node("{node}".into());
-        for whole in ["stopall", "suspendall", "migrateall", "vzdump", "status", "disks/wipedisk"] {
+        for whole in ["stopall", "suspendall", "migrateall", "vzdump", "status", "network", "network/{iface}"] {
             assert_eq!(scope_of(&format!("/nodes/{{node}}/{whole}"), &[]), node, "{whole}");
         }
-        for all in ["vncshell", "execute", "ceph/pool/{name}", "storage/{storage}/prunebackups"] {
+        for all in ["vncshell", "execute", "ceph/pool/{name}", "storage/{storage}/prunebackups", "disks/wipedisk"] {
             assert_eq!(scope_of(&format!("/nodes/{{node}}/{all}"), &[]), AffectedScope::Cluster, "{all}");
+        }
+        for free in ["storage/{storage}/download-url", "aplinfo", "subscription", "config"] {
+            assert_eq!(scope_of(&format!("/nodes/{{node}}/{free}"), &[]), AffectedScope::NamedOnly, "{free}");
+        }
+        for options in [("ballooning-target", "1"), ("delete", "ballooning-target")] {
+            assert_eq!(scope_of("/nodes/{node}/config", &[options]), node);
         }
         // A number that says of nothing which guests.
         assert_eq!(scope_of("/nodes/{node}/vzdump", &[("all", "1"), ("exclude", "101")]), node);

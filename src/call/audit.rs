@@ -18,10 +18,16 @@ use std::time::{Duration, Instant};
 
 /// The most bytes of an argument's value. A longer value is recorded as its start, length and hash.
 const MAX_VALUE_BYTES: usize = 1024;
-/// The most bytes of a value of a call that runs commands.
-const MAX_COMMAND_BYTES: usize = 12 << 10;
+/// The most bytes of a value of a call that runs commands. A longer command is refused. (Linux: an argument of a program
+/// has at most as many.)
+pub(super) const MAX_COMMAND_BYTES: usize = 128 << 10;
+/// The parameters that are commands, or that say what a command does.
+const COMMAND_PARAMETERS: [&str; 8] =
+    ["command", "commands", "input-data", "args", "entrypoint", "cmd", "cmd-opts", "script"];
 /// The most bytes of all arguments. Further ones are recorded as their number, length and hash.
 const MAX_ARGUMENTS_BYTES: usize = 24 << 10;
+/// The most bytes of all arguments of a call that runs commands.
+const MAX_COMMAND_ARGUMENTS_BYTES: usize = 144 << 10;
 /// The characters that are recorded of a text that is too long.
 const CUT_CHARS: usize = 120;
 /// The most bytes of the operation.
@@ -221,10 +227,11 @@ impl<'a> AuditedCall<'a> {
         }
         let mut arguments = Vec::with_capacity(given.len());
         let mut bytes = 0;
+        let limit = if self.runs_commands { MAX_COMMAND_ARGUMENTS_BYTES } else { MAX_ARGUMENTS_BYTES };
         for (index, (name, values)) in given.iter().enumerate() {
             let text = self.format_argument(name, values);
             bytes += quoted_len(name) + quoted_len(&text);
-            if bytes > MAX_ARGUMENTS_BYTES {
+            if bytes > limit {
                 let rest: String = given[index..]
                     .iter()
                     .map(|(name, values)| format!("{name}={}\n", self.provable_text(name, values)))
@@ -235,6 +242,20 @@ impl<'a> AuditedCall<'a> {
             arguments.push((*name, text));
         }
         arguments
+    }
+
+    /// Returns the first parameter with a command that the record would not have whole.
+    pub(super) fn find_shortened_command(self) -> Option<&'a str> {
+        if !self.runs_commands {
+            return None;
+        }
+        let recorded = self.format_arguments();
+        let is_whole = |name: &str| {
+            let values: Vec<&str> =
+                self.params.iter().filter(|(given, _)| *given == name).map(|(_, value)| value).collect();
+            recorded.iter().any(|(given, text)| *given == name && *text == join_values(&values))
+        };
+        self.params.names().find(|name| COMMAND_PARAMETERS.contains(name) && !is_whole(name))
     }
 
     fn format_argument(self, name: &str, values: &[&str]) -> String {

@@ -6,6 +6,7 @@ use super::denied_call::DeniedCall;
 use super::handle::ClusterHandle;
 use super::lookup_error::LookupError;
 use super::planned_call::{GuestView, PlannedCall};
+use super::same_effect::OtherWay;
 use super::shared_object::SharedObject;
 use crate::base::hint::Hint;
 use crate::policy::{Action, Confirmer, Denial, EffectivePolicy, GuestSelector, Risk};
@@ -104,7 +105,20 @@ pub(super) fn check_operation(call: AuditedCall<'_>, template: Option<&str>, ris
     let decoded: Vec<_> = call.path.segments().collect();
     let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
     let action = Action { method: call.method.as_str(), segments: &segments, template, risk };
-    call.cluster.policy().authorize(&action).map_err(|reason| deny(call, reason))
+    let other = OtherWay::find(call.method, call.path, call.params);
+    authorize_action(call.cluster.policy(), &action, other.as_ref()).map_err(|reason| deny(call, reason))
+}
+
+/// Checks a call against a policy. The `deny` lists hold for the other way to make it too.
+pub(super) fn authorize_action(
+    policy: EffectivePolicy<'_>,
+    action: &Action<'_>,
+    other: Option<&OtherWay>,
+) -> Result<(), Denial> {
+    policy.authorize(action)?;
+    let Some(other) = other else { return Ok(()) };
+    let segments: Vec<&str> = other.segments.iter().map(String::as_str).collect();
+    policy.check_deny(&Action { method: other.method.as_str(), segments: &segments, template: None, risk: action.risk })
 }
 
 /// Checks what is known without the list of guests, before the list is looked up for the call.

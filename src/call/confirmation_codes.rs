@@ -6,6 +6,7 @@
 //! client receives question and code as the text of a failed call.
 
 use crate::base::boot_clock::BootClock;
+use crate::base::sealing_keys::{SealingClock, SealingKeys, SigningKeys};
 use crate::base::secret::constant_time_eq;
 use crate::pve::client::cluster::Clock;
 use ring::hmac;
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// The time for which a code confirms its call.
 pub const CODE_LIFETIME: Duration = Duration::from_secs(300);
+/// The most by which the clocks of replicas may differ.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// The most codes that one client uses within their lifetime. No user answers more questions.
 const MAX_USED_CODES: usize = 1_024;
 /// The bytes of the HMAC that a code carries: too many to guess within minutes.
@@ -33,19 +36,21 @@ pub(super) enum ConfirmationChannel {
 
 /// Issues codes and redeems them.
 pub(super) struct ConfirmationCodes {
-    key: hmac::Key,
+    keys: SigningKeys,
     random: SystemRandom,
-    clock: BootClock,
-    /// Replaces the clock: the time of the replacement, and the clock.
+    clock: SealingClock,
+    /// The clock of what no other process knows.
+    uptime: BootClock,
+    /// Replaces both clocks: the time of the replacement, and the clock.
     other_clock: Option<(Instant, Clock)>,
-    /// By client, so that no client can use up what others need.
+    /// By client, so that no client can use up what others need. Replicas do not know each other's.
     used_codes: Mutex<HashMap<String, Vec<CodeParts>>>,
 }
 
 /// The readable parts of a code.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct CodeParts {
-    /// The time of the question, in milliseconds since the start.
+    /// The time of the question, in milliseconds.
     issued: u64,
     nonce: u64,
 }
@@ -62,6 +67,8 @@ pub enum CodeError {
     OtherCall,
     #[error("the confirmation code is too old")]
     Expired,
+    #[error("the confirmation code is from the future: the clocks of two replicas differ by more than a minute")]
+    Future,
     #[error("the confirmation code was used before")]
     Used,
     #[error("too many calls were confirmed in the last minutes: wait some of them")]
@@ -89,12 +96,22 @@ pub(super) struct BoundCall {
 impl ConfirmationCodes {
     /// Creates a new key. Codes of another process or of an earlier run are invalid.
     pub(super) fn new() -> Result<Self, ring::error::Unspecified> {
-        let random = SystemRandom::new();
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &random)?;
-        Ok(Self { key, random, clock: BootClock::start(), other_clock: None, used_codes: Mutex::default() })
+        Ok(Self::with_keys(&SealingKeys::generate()?))
     }
 
-    /// Replaces the clock by which codes expire.
+    /// Uses these keys. Codes of servers with the same ones are valid, each once in every process.
+    pub(super) fn with_keys(keys: &SealingKeys) -> Self {
+        Self {
+            keys: keys.derive("confirmation"),
+            random: SystemRandom::new(),
+            clock: keys.clock(),
+            uptime: BootClock::start(),
+            other_clock: None,
+            used_codes: Mutex::default(),
+        }
+    }
+
+    /// Replaces the clock by which codes and approvals expire.
     pub(super) fn with_clock(self, clock: Clock) -> Self {
         Self { other_clock: Some((clock(), clock)), ..self }
     }
@@ -105,7 +122,7 @@ impl ConfirmationCodes {
         channel: ConfirmationChannel,
         binding: &CallBinding<'_>,
     ) -> Result<String, ring::error::Unspecified> {
-        self.issue_at(channel, binding, self.elapsed_millis())
+        self.issue_at(channel, binding, self.present_millis())
     }
 
     /// Uses a code up, and returns its age.
@@ -115,22 +132,29 @@ impl ConfirmationCodes {
         code: &str,
         binding: &CallBinding<'_>,
     ) -> Result<Duration, CodeError> {
-        self.redeem_at(channel, code, binding, self.elapsed_millis())
+        self.redeem_at(channel, code, binding, self.present_millis())
     }
 
     /// Returns the text by which an approval is bound to its calls. It confirms nothing by itself.
     pub(super) fn fingerprint(&self, binding: &CallBinding<'_>) -> String {
-        self.sign_code(ConfirmationChannel::Approval, binding, CodeParts { issued: 0, nonce: 0 })
+        let parts = CodeParts { issued: 0, nonce: 0 };
+        sign_code(self.keys.signing(), ConfirmationChannel::Approval, binding, parts)
     }
 
     /// Returns the milliseconds since the start, by a clock that is never set back.
     pub(super) fn elapsed_millis(&self) -> u64 {
-        match &self.other_clock {
-            None => self.clock.elapsed_millis(),
-            Some((started, clock)) => {
-                u64::try_from(clock().saturating_duration_since(*started).as_millis()).unwrap_or(u64::MAX)
-            }
-        }
+        self.other_millis().unwrap_or_else(|| self.uptime.elapsed_millis())
+    }
+
+    /// Returns the present time of codes in milliseconds.
+    fn present_millis(&self) -> u64 {
+        self.other_millis().unwrap_or_else(|| self.clock.millis())
+    }
+
+    /// Returns the milliseconds since the start, by the replaced clock.
+    fn other_millis(&self) -> Option<u64> {
+        let (started, clock) = self.other_clock.as_ref()?;
+        Some(u64::try_from(clock().saturating_duration_since(*started).as_millis()).unwrap_or(u64::MAX))
     }
 
     fn issue_at(
@@ -142,7 +166,7 @@ impl ConfirmationCodes {
         let mut nonce = [0; 8];
         self.random.fill(&mut nonce)?;
         let code = CodeParts { issued: now, nonce: u64::from_be_bytes(nonce) };
-        Ok(self.sign_code(channel, binding, code))
+        Ok(sign_code(self.keys.signing(), channel, binding, code))
     }
 
     fn redeem_at(
@@ -157,9 +181,15 @@ impl ConfirmationCodes {
         let (Some(issued), Some(nonce)) = (number(), number()) else { return Err(CodeError::Malformed) };
         let parsed = CodeParts { issued, nonce };
         // The whole text is compared, so that no other spelling is valid, and in constant time.
-        let expected = self.sign_code(channel, binding, parsed);
-        if !constant_time_eq(expected.as_bytes(), code.as_bytes()) {
+        let is_signed_with = |key| {
+            let expected = sign_code(key, channel, binding, parsed);
+            constant_time_eq(expected.as_bytes(), code.as_bytes())
+        };
+        if !self.keys.accepted().any(is_signed_with) {
             return Err(CodeError::OtherCall);
+        }
+        if Duration::from_millis(issued.saturating_sub(now)) > MAX_CLOCK_SKEW {
+            return Err(CodeError::Future);
         }
         let age = |code: &CodeParts| Duration::from_millis(now.saturating_sub(code.issued));
         if age(&parsed) > CODE_LIFETIME {
@@ -180,34 +210,34 @@ impl ConfirmationCodes {
         used.push(parsed);
         Ok(age(&parsed))
     }
+}
 
-    /// Returns time, nonce, and the HMAC over both and the calls.
-    fn sign_code(&self, channel: ConfirmationChannel, binding: &CallBinding<'_>, code: CodeParts) -> String {
-        let mut context = hmac::Context::with_key(&self.key);
-        let CallBinding { client, cluster, calls } = binding;
-        let channel = match channel {
-            ConfirmationChannel::Argument => "argument",
-            ConfirmationChannel::Elicitation => "elicitation",
-            ConfirmationChannel::Approval => "approval",
-        };
-        context.update(&(calls.len() as u64).to_be_bytes());
-        let calls = calls.iter().flat_map(|call| [call.operation.as_str(), call.parameters.as_str()]);
-        for part in [channel, client, cluster].into_iter().chain(calls) {
-            // The length separates the parts.
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part.as_bytes());
-        }
-        let CodeParts { issued, nonce } = code;
-        context.update(&issued.to_be_bytes());
-        context.update(&nonce.to_be_bytes());
-        let mut text = format!("{issued:x}-{nonce:016x}-");
-        for byte in context.sign().as_ref().iter().take(TAG_BYTES) {
-            for digit in [byte >> 4, byte & 15] {
-                text.extend(char::from_digit(digit.into(), 16));
-            }
-        }
-        text
+/// Returns time, nonce, and the HMAC over both and the calls.
+fn sign_code(key: &hmac::Key, channel: ConfirmationChannel, binding: &CallBinding<'_>, code: CodeParts) -> String {
+    let mut context = hmac::Context::with_key(key);
+    let CallBinding { client, cluster, calls } = binding;
+    let channel = match channel {
+        ConfirmationChannel::Argument => "argument",
+        ConfirmationChannel::Elicitation => "elicitation",
+        ConfirmationChannel::Approval => "approval",
+    };
+    context.update(&(calls.len() as u64).to_be_bytes());
+    let calls = calls.iter().flat_map(|call| [call.operation.as_str(), call.parameters.as_str()]);
+    for part in [channel, client, cluster].into_iter().chain(calls) {
+        // The length separates the parts.
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part.as_bytes());
     }
+    let CodeParts { issued, nonce } = code;
+    context.update(&issued.to_be_bytes());
+    context.update(&nonce.to_be_bytes());
+    let mut text = format!("{issued:x}-{nonce:016x}-");
+    for byte in context.sign().as_ref().iter().take(TAG_BYTES) {
+        for digit in [byte >> 4, byte & 15] {
+            text.extend(char::from_digit(digit.into(), 16));
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -279,6 +309,39 @@ mod tests {
             assert_eq!(redeemed, Err(CodeError::OtherCall), "{others:?}");
         }
         assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &binding(&list), 7), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn replicas_with_the_same_keys_accept_each_other_s_codes() {
+        let [old, new]: [&[u8]; 2] = [&[1; 32], &[2; 32]];
+        let (old_only, both, new_only) =
+            (SealingKeys::shared([old]), SealingKeys::shared([new, old]), SealingKeys::shared([new]));
+        let calls = bound(&[CALL]);
+        let call = binding(&calls);
+        for (issuer, redeemer, expected) in [
+            (&old_only, &old_only, Ok(Duration::ZERO)),
+            (&old_only, &both, Ok(Duration::ZERO)),
+            (&both, &new_only, Ok(Duration::ZERO)),
+            (&both, &old_only, Err(CodeError::OtherCall)),
+            (&old_only, &new_only, Err(CodeError::OtherCall)),
+        ] {
+            let (issuer, redeemer) = (ConfirmationCodes::with_keys(issuer), ConfirmationCodes::with_keys(redeemer));
+            let code = issuer.issue_at(ConfirmationChannel::Argument, &call, 7).unwrap();
+            assert_eq!(redeemer.redeem_at(ConfirmationChannel::Argument, &code, &call, 7), expected);
+            let again = expected.and(Err(CodeError::Used));
+            assert_eq!(redeemer.redeem_at(ConfirmationChannel::Argument, &code, &call, 7), again);
+        }
+    }
+
+    #[test]
+    fn a_code_from_the_future_is_valid_within_the_skew_of_clocks() {
+        let codes = ConfirmationCodes::new().unwrap();
+        let calls = bound(&[CALL]);
+        let call = binding(&calls);
+        let skew = MAX_CLOCK_SKEW.as_millis() as u64;
+        let code = codes.issue_at(ConfirmationChannel::Argument, &call, 8 + skew).unwrap();
+        assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &call, 7), Err(CodeError::Future));
+        assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &call, 8), Ok(Duration::ZERO));
     }
 
     #[test]

@@ -128,6 +128,12 @@ fn complete(
     {
         return Err(build_failure(planned.cluster, planned, SendError::Api(error)));
     }
+    if planned.is_change()
+        && planned.path.as_str().ends_with("/config")
+        && let Some(vmid) = planned.path_guest().and_then(|guest| guest.vmid.parse().ok())
+    {
+        planned.cluster.cluster.keep_changed_guest(vmid);
+    }
     let response = planned.cluster.redact_response(answer.correct(response));
     let mut notes = planned.notes.clone();
     notes.extend(response_note(planned, &response).map(|note| note.to_string()));

@@ -43,6 +43,8 @@ enum ExplainableFailure<'e> {
     UnreachableNode,
     /// The node does not have the guest's configuration.
     GuestNotOnNode,
+    /// A proxy hides the cause, which may be this one.
+    PerhapsNotOnNode,
     /// The token lacks a privilege that Proxmox does not name.
     UnnamedPrivilege,
     /// An object of the call does not exist.
@@ -67,8 +69,8 @@ fn classify(error: &PveError) -> Option<ExplainableFailure<'_>> {
             Meaning::UnknownNode | Meaning::NodeUnreachable | Meaning::NodeLostOrUnknown | Meaning::NodeTimedOut => {
                 Some(ExplainableFailure::UnreachableNode)
             }
-            // A proxy that hides Proxmox's words hides this cause too.
-            Meaning::MissingGuestConfig | Meaning::HiddenWords => Some(ExplainableFailure::GuestNotOnNode),
+            Meaning::MissingGuestConfig => Some(ExplainableFailure::GuestNotOnNode),
+            Meaning::HiddenWords => Some(ExplainableFailure::PerhapsNotOnNode),
             _ => None,
         },
         _ => None,
@@ -77,7 +79,8 @@ fn classify(error: &PveError) -> Option<ExplainableFailure<'_>> {
 
 /// Returns whether the object of a failed call may be on another node, or of another kind.
 pub(super) fn is_wrong_node(error: &PveError) -> bool {
-    matches!(classify(error), Some(ExplainableFailure::UnreachableNode | ExplainableFailure::GuestNotOnNode))
+    use ExplainableFailure::*;
+    matches!(classify(error), Some(UnreachableNode | GuestNotOnNode | PerhapsNotOnNode))
 }
 
 /// Looks up the facts that explain a failure. `cluster` is asked for them.
@@ -96,6 +99,12 @@ pub(super) fn explain_failure(
         }
         ExplainableFailure::GuestNotOnNode if matches!(segment(2), Some("qemu" | "lxc")) => {
             explain_guest_location(cluster, path, segment(3)?)
+        }
+        ExplainableFailure::PerhapsNotOnNode if matches!(segment(2), Some("qemu" | "lxc")) => {
+            let guest = guests::find_guest(cluster.look_up_guests().ok()?, segment(3)?);
+            // A guest in its place failed for another reason.
+            let is_in_place = guest.is_ok_and(|guest| guest.path().is_some_and(|listed| is_below(path, &listed)));
+            if is_in_place { None } else { explain_guest_location(cluster, path, segment(3)?) }
         }
         ExplainableFailure::UnnamedPrivilege => {
             let operation = &planned.operation;

@@ -64,6 +64,8 @@ pub enum TaskFollowUp {
     Task { upid: Upid, result: TaskResult },
     /// The guest reached the wanted state.
     Reached { status: String },
+    /// The guest is on another node.
+    Moved { status: String, node: String },
     /// The HA manager gave up.
     HaError,
     /// The HA manager has not acted in time, or the start of a guest was not seen.
@@ -85,20 +87,19 @@ pub struct FollowedGuestState {
 struct Expectation {
     kinds: &'static [&'static str],
     status: Option<&'static str>,
+    /// The guest moves to another node.
+    moves: bool,
 }
 
 fn expectation(kind: &str) -> Option<Expectation> {
-    Some(match kind {
-        "hastart" => Expectation { kinds: &["qmstart", "vzstart"], status: Some("running") },
-        "hastop" | "hashutdown" => {
-            Expectation { kinds: &["qmstop", "qmshutdown", "vzstop", "vzshutdown"], status: Some("stopped") }
-        }
-        "hamigrate" | "harelocate" => Expectation { kinds: &["qmigrate", "vzmigrate"], status: None },
-        "qmcreate" | "qmrestore" | "vzcreate" | "vzrestore" => {
-            Expectation { kinds: &["qmstart", "vzstart", "hastart"], status: None }
-        }
+    let (kinds, status, moves): (&[&str], _, _) = match kind {
+        "hastart" => (&["qmstart", "vzstart"], Some("running"), false),
+        "hastop" | "hashutdown" => (&["qmstop", "qmshutdown", "vzstop", "vzshutdown"], Some("stopped"), false),
+        "hamigrate" | "harelocate" => (&["qmigrate", "vzmigrate"], None, true),
+        "qmcreate" | "qmrestore" | "vzcreate" | "vzrestore" => (&["qmstart", "vzstart", "hastart"], None, false),
         _ => return None,
-    })
+    };
+    Some(Expectation { kinds, status, moves })
 }
 
 impl ClusterHandle<'_> {
@@ -159,8 +160,15 @@ impl ClusterHandle<'_> {
             }
             let guest = lookups.look_up_guests().ok().and_then(|guests| guests::find_guest(guests, &upid.id).ok());
             let status = guest.filter(|guest| guest.vmid == vmid).and_then(|guest| lookups.read_guest_state(guest));
+            let node = guest.map(|guest| guest.node.clone()).filter(|node| *node != upid.node);
             match &status {
                 Some(state) if is_ha && state.ha_state == "error" => return Some(TaskFollowUp::HaError),
+                // (PVE: the request runs on the node that the guest is on.)
+                Some(state) if expected.moves && !matches!(state.ha_state.as_str(), "migrate" | "relocate") => {
+                    if let Some(node) = node {
+                        return Some(TaskFollowUp::Moved { status: state.status.clone(), node });
+                    }
+                }
                 Some(state) if expected.status.is_some_and(|wanted| wanted == state.status) => {
                     return Some(TaskFollowUp::Reached { status: state.status.clone() });
                 }

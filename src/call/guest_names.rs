@@ -9,11 +9,13 @@ use crate::pve::schema::Operation;
 use serde_json::{Map, Value};
 use std::cell::OnceCell;
 
-/// Replaces names by numbers where the operation wants numbers of existing guests.
+/// Replaces names by numbers where the operation wants numbers of existing guests. For a change, the config of each guest
+/// must confirm its name.
 pub(super) fn resolve_guest_names(
     cluster: &ClusterHandle<'_>,
     operation: &Operation<'_>,
     data: &mut Map<String, Value>,
+    is_change: bool,
 ) -> Result<(), PlanError> {
     // The names of a list are found by an index, made at the first of them.
     let finder = OnceCell::new();
@@ -35,8 +37,10 @@ pub(super) fn resolve_guest_names(
             if parts().all(|part| part.bytes().all(|b| b.is_ascii_digit())) {
                 continue;
             }
-            let find_number = |part| {
-                let found = finder.get_or_init(|| GuestFinder::new(cluster)).find(part);
+            let find_number = |part: &str| {
+                let finder = finder.get_or_init(|| GuestFinder::new(cluster));
+                let is_name = !part.bytes().all(|b| b.is_ascii_digit());
+                let found = if is_change && is_name { finder.find_confirmed(part) } else { finder.find(part) };
                 found
                     .map(|guest| guest.vmid.to_string())
                     .map_err(|error| PlanError::GuestParameter { parameter: shorten(name).into_owned(), error })

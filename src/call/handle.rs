@@ -7,7 +7,7 @@ use crate::policy::{AccessLevel, EffectivePolicy};
 use crate::pve::client::cluster::{ApiResponse, Cluster, ClusterOutage};
 use crate::pve::client::manager::SelectClusterError;
 use crate::pve::error::PveError;
-use crate::pve::guests::Guest;
+use crate::pve::guests::{Guest, GuestList};
 use crate::pve::path::ApiPath;
 use crate::pve::schema::Schema;
 use crate::pve::token_privileges::TokenPrivileges;
@@ -36,7 +36,7 @@ pub struct ClusterHandle<'a> {
     /// The call is one to all clusters, and must not wait for a sick one.
     is_one_of_many: bool,
     /// The guests and nodes are looked up at most once.
-    pub(super) guests: OnceLock<Result<Vec<Guest>, Arc<LookupError>>>,
+    pub(super) guests: OnceLock<Result<GuestList, Arc<LookupError>>>,
     pub(super) nodes: OnceLock<Result<Vec<ListedNode>, Arc<LookupError>>>,
     /// The config of the guest of a complete path, if it was looked up and is one.
     pub(super) guest_config: OnceLock<GuestConfig>,

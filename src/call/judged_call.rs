@@ -1,9 +1,10 @@
 //! The judgement of a call by rights that are newer than those by which it was authorized.
 
 use super::affected::AffectedGuests;
-use super::authorize::check_protection;
+use super::authorize::{authorize_action, check_protection};
 use super::planned_call::{GuestView, PlannedCall};
 use super::rights::{RightsSnapshot, RightsStore};
+use super::same_effect::OtherWay;
 use crate::config::Client;
 use crate::policy::{Action, Confirmer, Denial, Risk};
 use crate::pve::Method;
@@ -18,6 +19,7 @@ pub(super) struct JudgedCall {
     method: Method,
     path: ApiPath,
     template: Option<String>,
+    other_way: Option<OtherWay>,
     risk: Risk,
     affected: AffectedGuests,
     /// The side that has confirmed the call.
@@ -32,6 +34,7 @@ impl JudgedCall {
             method: planned.method,
             path: planned.path.clone(),
             template: planned.operation.template.clone(),
+            other_way: OtherWay::find(planned.method, &planned.path, &planned.params),
             risk: planned.risk,
             affected: planned.affected.clone(),
             confirmed_by,
@@ -49,7 +52,8 @@ impl JudgedCall {
         let decoded: Vec<_> = self.path.segments().collect();
         let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
         let template = self.template.as_deref();
-        policy.authorize(&Action { method: self.method.as_str(), segments: &segments, template, risk: self.risk })?;
+        let action = Action { method: self.method.as_str(), segments: &segments, template, risk: self.risk };
+        authorize_action(policy, &action, self.other_way.as_ref())?;
         check_protection(policy, self.risk, affected, view)?;
         match policy.needs_confirmation(self.risk) && self.confirmed_by < Some(policy.confirmer()) {
             true => Err(Denial::Unconfirmed),

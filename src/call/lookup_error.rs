@@ -3,6 +3,7 @@
 use super::denied_call::DeniedCall;
 use crate::base::hint::Hint;
 use crate::pve::error::{MalformedCause, PveError};
+use crate::pve::knowledge::messages::Meaning;
 use std::borrow::Cow;
 
 /// The reason why a look-up, or a read of a tool's own, has no result.
@@ -27,6 +28,11 @@ impl LookupError {
                     | PveError::MalformedResponse { cause: MalformedCause::BodyTooLarge { .. }, .. }
             ),
         }
+    }
+
+    /// Returns whether the node does not have the guest of the look-up.
+    pub(super) fn is_missing_guest(&self) -> bool {
+        matches!(self, Self::Failed(error) if error.meaning() == Meaning::MissingGuestConfig)
     }
 
     /// Returns the kind of the failure, without the names that differ between clusters.

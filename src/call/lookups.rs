@@ -7,22 +7,29 @@ use super::lookup_error::LookupError;
 use super::planned_call::{CallPurpose, PlannedCall};
 use super::shared_object::{Members, SharedObject};
 use crate::base::json_scan::{find_member, find_string, walk};
+use crate::policy::GuestSelector;
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::client::row_compactor::KeepMember;
 use crate::pve::error::PveError;
-use crate::pve::guests::{Guest, GuestKind};
+use crate::pve::guests::{Guest, GuestKind, GuestList};
 use crate::pve::knowledge::answers::KnownAnswer;
 use crate::pve::knowledge::filtered_lists;
-use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::token_privileges::TokenPrivileges;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// More than any cluster has. It bounds the memory of a hostile answer.
 const MAX_NODES: usize = 1_000;
+
+/// The most protected guests whose configs are read for one call.
+const MAX_PROTECTED_READS: usize = 32;
+
+/// The time for the name of a guest. (PVE: a node that is off is given up after three seconds.)
+const NAME_TIME: Duration = Duration::from_secs(8);
 
 /// Name in the config of a guest.
 pub(super) enum ConfiguredName {
@@ -30,6 +37,8 @@ pub(super) enum ConfiguredName {
     Nameless,
     /// The answer is not a config.
     Unknown,
+    /// No node can have the name that the list gives the guest's node.
+    NoNode,
 }
 
 impl<'a> ClusterHandle<'a> {
@@ -53,7 +62,7 @@ impl<'a> ClusterHandle<'a> {
     }
 
     /// Reads the guests of the cluster for a tool. Their texts are not redacted.
-    pub fn read_guests(&self) -> Result<Vec<Guest>, LookupError> {
+    pub fn read_guests(&self) -> Result<GuestList, LookupError> {
         self.fetch_guests(CallPurpose::ToolRead)
     }
 
@@ -104,18 +113,13 @@ impl<'a> ClusterHandle<'a> {
         Ok(true)
     }
 
-    /// Looks up the name of a guest in its config.
+    /// Looks up the name of a guest in its config, within the time that a look-up beside others has.
     pub(super) fn look_up_guest_name(&self, guest: &Guest) -> Result<ConfiguredName, LookupError> {
         let Some(path) = guest_config_path(&guest.node, guest.kind, guest.vmid) else {
-            return Ok(ConfiguredName::Unknown);
+            return Ok(ConfiguredName::NoNode);
         };
         let read = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new())?;
-        let response = match read.send_read() {
-            Ok(response) => response,
-            // No real node lacks this operation.
-            Err(error) if error.meaning() == Meaning::UnknownOperation => return Ok(ConfiguredName::Unknown),
-            Err(error) => return Err(error.into()),
-        };
+        let response = read.send_read_until(self.read_deadline()?.min(Instant::now() + NAME_TIME))?;
         Ok(match find_string(response.data(), guest.kind.name_option()).map(Cow::into_owned) {
             Some(name) if !name.is_empty() => ConfiguredName::Name(name),
             // (PVE: every config has a digest.)
@@ -158,6 +162,9 @@ impl<'a> ClusterHandle<'a> {
 
     /// Looks up the guests that a shared object has now. An object that can't be read may have any guest.
     pub(super) fn look_up_members(&self, object: &SharedObject) -> Members {
+        if let SharedObject::IsoImage(volume) = object {
+            return self.find_protected_users(volume).map_or(Members::AnyGuest, Members::Listed);
+        }
         let Some((segments, list)) = object.member_list() else {
             return if *object == SharedObject::None { Members::Listed(Vec::new()) } else { Members::AnyGuest };
         };
@@ -167,6 +174,38 @@ impl<'a> ClusterHandle<'a> {
             Some(Members::from_list(find_member(read.send_read().ok()?.data(), list)))
         };
         read().unwrap_or(Members::AnyGuest)
+    }
+
+    /// Looks up the protected guests whose configs name a volume. Returns `None` if not all of them can be read.
+    fn find_protected_users(&self, volume: &str) -> Option<Vec<u32>> {
+        let policy = self.policy();
+        let guests = self.look_up_guests().ok()?;
+        let shows = |pool: Option<&str>| {
+            self.look_up_token_privileges()
+                .is_ok_and(|token| token.shows_all_guests() && pool.is_none_or(|pool| token.shows_pool(pool)))
+        };
+        let sees_all = policy.protect().all(|selector| match selector {
+            GuestSelector::Vmid(vmid) => guests.iter().any(|guest| guest.vmid == *vmid),
+            GuestSelector::Pool(pool) => shows(Some(pool)),
+            GuestSelector::Tag(_) => shows(None),
+        });
+        if !sees_all {
+            return None;
+        }
+        let protected: Vec<&Guest> = guests.iter().filter(|guest| self.is_protected(guest)).collect();
+        if protected.len() > MAX_PROTECTED_READS {
+            return None;
+        }
+        let mut users = Vec::new();
+        for guest in protected {
+            let path = guest_config_path(&guest.node, guest.kind, guest.vmid)?;
+            let read = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new()).ok()?;
+            let config: Map<String, Value> = serde_json::from_str(read.send_read().ok()?.data()).ok()?;
+            if config.values().any(|value| value.as_str().is_some_and(|text| text.contains(volume))) {
+                users.push(guest.vmid);
+            }
+        }
+        Some(users)
     }
 
     /// Looks up a path.
@@ -186,7 +225,7 @@ impl<'a> ClusterHandle<'a> {
         Ok(authorized.without_confirmation().expect("no policy demands a confirmation for a plain read"))
     }
 
-    fn fetch_guests(&self, purpose: CallPurpose<'static>) -> Result<Vec<Guest>, LookupError> {
+    fn fetch_guests(&self, purpose: CallPurpose<'static>) -> Result<GuestList, LookupError> {
         let mut params = ApiParams::new();
         params.push("type", "vm");
         let read = self.authorize_read(purpose, ApiPath::from_static("/cluster/resources"), params)?;

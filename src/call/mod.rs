@@ -140,6 +140,7 @@ mod present_state;
 mod renewal;
 mod resolve_path;
 mod rights;
+mod same_effect;
 mod scope;
 mod send;
 mod service;

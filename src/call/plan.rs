@@ -1,7 +1,7 @@
 //! The planning of a call: from what the caller typed to a complete and checked request.
 
 use super::affected::{AffectedGuests, AffectedScope};
-use super::audit::AuditedCall;
+use super::audit::{AuditedCall, MAX_COMMAND_BYTES};
 use super::authorize::{
     check_named_guests, check_operation, check_risk, protection_needs_guests, protection_needs_token,
 };
@@ -100,6 +100,9 @@ pub(super) fn plan_call<'a>(
         template: operation.template.as_deref(),
         runs_commands: assessment.risk.kind == RiskKind::Execute,
     };
+    if let Some(parameter) = call.find_shortened_command() {
+        return Err(PlanError::CommandTooLong { parameter: parameter.to_owned(), limit: MAX_COMMAND_BYTES });
+    }
     assess_by_state(call, &operation, &mut assessment)?;
     let risk = assessment.risk;
     let (mut correction, mut location) = (None, None);
@@ -217,7 +220,7 @@ fn check_operation_call(
         PlanError::InvalidParameters { problems, other_methods }
     };
     parameter_check::unwrap_values(&operation, &mut data).map_err(|problems| reject(problems, &data))?;
-    resolve_guest_names(cluster, &operation, &mut data)?;
+    resolve_guest_names(cluster, &operation, &mut data, method != Method::Get)?;
     apply_list_changes(cluster, &operation, path, &mut data)?;
     let mut notes = correct_values(&operation, &mut data)?;
     if method != Method::Get && !schema.is_live() {
@@ -273,11 +276,11 @@ fn assess_by_state(
     assessment: &mut RiskAssessment,
 ) -> Result<(), DeniedCall> {
     let Some(template) = operation.template.as_deref().filter(|_| operation.is_known) else { return Ok(()) };
-    let risk = assessment.risk;
-    if let Some(change) = StateChange::from_operation(call.method, template, call.path, call.params)
-        && !risk.is_sensitive()
-    {
-        check_operation(call, Some(template), risk)?;
+    for change in StateChange::from_operation(call.method, template, call.path, call.params) {
+        if assessment.risk.is_sensitive() {
+            break;
+        }
+        check_operation(call, Some(template), assessment.risk)?;
         for (parameter, reason) in call.cluster.find_state_risks(&change) {
             assessment.raise_by_state(&parameter, reason);
         }

@@ -59,6 +59,8 @@ pub enum PlanError {
     TooManyParameters { count: usize, limit: usize },
     #[error("the parameters have {bytes} bytes, more than any node accepts: give {limit} at most")]
     ParametersTooLarge { bytes: usize, limit: usize },
+    #[error("`{parameter}` is longer than the audit log can record whole: give {limit} bytes at most")]
+    CommandTooLong { parameter: String, limit: usize },
     #[error(transparent)]
     UnknownPath(UnknownPath),
     #[error(transparent)]
@@ -120,8 +122,12 @@ pub enum GuestError {
         }
     )]
     Renamed { id: String, name: String, actual: Option<String> },
-    #[error("the name `{name}` can't be confirmed by the config of {id}: {error}")]
-    UnconfirmedName { id: String, name: String, error: Arc<LookupError> },
+    /// No error: the answer of the node is no config.
+    #[error("the name `{name}` can't be confirmed by the config of {id}: {}", match error {
+        Some(error) => error.to_string(),
+        None => "the answer of the node is not a config".to_owned(),
+    })]
+    UnconfirmedName { id: String, name: String, error: Option<Arc<LookupError>> },
 }
 
 impl PlanError {
@@ -162,6 +168,11 @@ impl Hint for GuestError {
             Self::Lookup(error) => error.hint(),
             Self::NotFound(error) => error.hint(),
             Self::HiddenNode(_) => None,
+            Self::UnconfirmedName { error: Some(error), .. } if error.is_missing_guest() => Some(
+                "the list of guests lags some seconds behind: the guest is moving to another node, or was just removed. Try \
+                 again in some seconds"
+                    .into(),
+            ),
             Self::Renamed { .. } | Self::UnconfirmedName { .. } => {
                 Some("give the number of the guest that you mean".into())
             }

@@ -88,7 +88,7 @@ impl<'a> PlannedCall<'a> {
         for fact in self.facts() {
             match fact {
                 Fact::Disks | Fact::OptionNamedBy(_) => state.options = Some(reader.read_below_guest("config")),
-                Fact::Object => state.options = Some(reader.read_value(self.path.clone())),
+                Fact::Object => state.options = Some(reader.objects.read_before(self.path.clone())),
                 Fact::Snapshots | Fact::Snapshot => state.snapshots = Some(reader.read_below_guest("snapshot")),
                 Fact::PrunedBackups => {
                     state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone()))
@@ -159,15 +159,7 @@ impl<'a> StateReader<'_, 'a> {
 
     fn read_below_guest<T: DeserializeOwned>(&self, part: &str) -> Looked<T> {
         let guest = self.planned.path_guest().expect("only operations on a guest have facts about one");
-        self.read_value(guest.path(&[part]))
-    }
-
-    fn read_value<T: DeserializeOwned>(&self, path: ApiPath) -> Looked<T> {
-        // The plan read it just now.
-        if let Some(config) = self.cluster().guest_config.get().filter(|config| config.path == path) {
-            return parse(&config.data);
-        }
-        self.objects.read_value(path)
+        self.objects.read_before(guest.path(&[part]))
     }
 
     fn read_network_changes(&self) -> Looked<String> {
@@ -186,6 +178,14 @@ impl<'h> ObjectReader<'h> {
 
     pub(super) fn read_value<T: DeserializeOwned>(&self, path: ApiPath) -> Looked<T> {
         self.read(path, ApiParams::new())
+    }
+
+    /// Reads an object as it is before the call is sent. The plan has read the config of the guest of its path.
+    pub(super) fn read_before<T: DeserializeOwned>(&self, path: ApiPath) -> Looked<T> {
+        match self.cluster.guest_config.get().filter(|config| config.path == path) {
+            Some(config) => parse(&config.data),
+            None => self.read_value(path),
+        }
     }
 
     pub(super) fn read<T: DeserializeOwned>(&self, path: ApiPath, params: ApiParams) -> Looked<T> {

@@ -1,16 +1,18 @@
 //! The resolution of a path. A guest's number or name gives its node and kind, a UPID gives the node of its task, and a
 //! cluster with one node gives that node.
 
+use super::fan_out::fan_out;
 use super::handle::ClusterHandle;
 use super::lookup_error::LookupError;
 use super::lookups::ConfiguredName;
 use super::operation::{build_path, expand_shorthand};
 use super::plan_error::{GuestError, PlanError};
 use crate::base::shorten::shorten;
-use crate::pve::guests::{self, FindGuestError, Guest, GuestIndex, GuestKind};
+use crate::pve::guests::{self, FindGuestError, Guest, GuestCandidate, GuestIndex, GuestKind};
 use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::task::Upid;
 use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -141,11 +143,38 @@ fn check_node<'h>(query: &str, found: Result<&'h Guest, FindGuestError>) -> Resu
     Ok(guest)
 }
 
-/// Guests of which the list has no name yet, with the names in their configs, read once.
+/// Guests of which the list has no name yet, or perhaps an old one, with the names in their configs, read once.
 ///
 /// (PVE: the list gets the names of new guests, and of guests on a node that is off, some seconds late.)
 #[derive(Default)]
-struct MissingNames<'h>(OnceCell<Vec<(&'h Guest, String)>>);
+struct MissingNames<'h>(OnceCell<ReadNames<'h>>);
+
+#[derive(Default)]
+struct ReadNames<'h> {
+    named: Vec<(&'h Guest, String)>,
+    /// The guests without a name in the list whose config can't be read.
+    unreadable: Vec<&'h Guest>,
+}
+
+impl<'h> ReadNames<'h> {
+    fn read(cluster: &ClusterHandle<'_>, guests: &'h [Guest]) -> Self {
+        let changed = cluster.cluster.recently_changed_guests();
+        let is_open = |guest: &&Guest| guest.lacks_name() || changed.contains(&guest.vmid);
+        let open: Vec<&Guest> = guests.iter().filter(|guest| !guest.node.is_empty()).filter(is_open).collect();
+        let (read, unread) = open.split_at(open.len().min(MAX_CONFIG_READS));
+        let names = fan_out(read, read.len(), |guest| cluster.look_up_guest_name(guest));
+        let mut result = Self { named: Vec::new(), unreadable: unread.to_vec() };
+        for (guest, name) in read.iter().zip(names) {
+            match name {
+                Ok(ConfiguredName::Name(name)) => result.named.push((guest, name)),
+                Ok(ConfiguredName::Nameless) => {}
+                Ok(ConfiguredName::Unknown | ConfiguredName::NoNode) | Err(_) => result.unreadable.push(guest),
+            }
+        }
+        result.unreadable.retain(|guest| guest.lacks_name());
+        result
+    }
+}
 
 impl<'h> MissingNames<'h> {
     /// Finds the guest of a name that the list does not have. `error` is the result of the search in the list.
@@ -158,22 +187,31 @@ impl<'h> MissingNames<'h> {
     ) -> Result<&'h Guest, FindGuestError> {
         let query = query.trim();
         let may_be_name = !query.is_empty() && !query.bytes().all(|b| b.is_ascii_digit());
-        if !may_be_name || !matches!(error, FindGuestError::Unknown { .. }) {
-            return Err(error);
+        let FindGuestError::Unknown { query: shown, suggestions, total, .. } = error else { return Err(error) };
+        let unknown = |nameless| Err(FindGuestError::Unknown { query: shown, suggestions, total, nameless });
+        if !may_be_name {
+            return unknown(Vec::new());
         }
-        let names = self.0.get_or_init(|| {
-            let nameless = guests.iter().filter(|guest| guest.lacks_name() && !guest.node.is_empty());
-            let named = nameless.take(MAX_CONFIG_READS).filter_map(|guest| match cluster.look_up_guest_name(guest) {
-                Ok(ConfiguredName::Name(name)) => Some((guest, name)),
-                _ => None,
-            });
-            named.collect()
-        });
-        let mut named = names.iter().filter(|(_, name)| name.eq_ignore_ascii_case(query));
-        match (named.next(), named.next()) {
-            (Some((only, _)), None) => Ok(only),
-            _ => Err(error),
+        let names = self.0.get_or_init(|| ReadNames::read(cluster, guests));
+        let is_match = |name: &&str| name.eq_ignore_ascii_case(query);
+        let candidate = |guest: &Guest| GuestCandidate { vmid: guest.vmid, node: guest.node.clone() };
+        let named: Vec<&Guest> =
+            names.named.iter().filter(|(_, name)| is_match(&name.as_str())).map(|(guest, _)| *guest).collect();
+        match named.as_slice() {
+            [only] => Ok(only),
+            [] => unknown(names.unreadable.iter().map(|guest| candidate(guest)).collect()),
+            several => Err(FindGuestError::Ambiguous {
+                name: shorten(query).into_owned(),
+                candidates: several.iter().map(|guest| candidate(guest)).collect(),
+            }),
         }
+    }
+}
+
+impl ClusterHandle<'_> {
+    /// Reads the names of guests, by number, of which the list has none yet, or perhaps an old one.
+    pub fn read_missing_names(&self, guests: &[Guest]) -> HashMap<u32, String> {
+        ReadNames::read(self, guests).named.into_iter().map(|(guest, name)| (guest.vmid, name)).collect()
     }
 }
 
@@ -186,8 +224,10 @@ fn confirm_name(cluster: &ClusterHandle<'_>, guest: &Guest, typed: &str) -> Resu
             Err(GuestError::Renamed { id, name, actual: Some(shorten(&actual).into_owned()) })
         }
         Ok(ConfiguredName::Nameless) => Err(GuestError::Renamed { id, name, actual: None }),
-        Ok(ConfiguredName::Unknown) => Ok(()),
-        Err(error) => Err(GuestError::UnconfirmedName { id, name, error: error.into() }),
+        // The path can't be built.
+        Ok(ConfiguredName::NoNode) => Ok(()),
+        Ok(ConfiguredName::Unknown) => Err(GuestError::UnconfirmedName { id, name, error: None }),
+        Err(error) => Err(GuestError::UnconfirmedName { id, name, error: Some(error.into()) }),
     }
 }
 
@@ -210,6 +250,13 @@ impl<'h, 'a> GuestFinder<'h, 'a> {
         let (guests, index) = self.list.as_ref().map_err(|error| GuestError::Lookup(error.clone()))?;
         let found = index.find(query);
         check_node(query, found.or_else(|error| self.missing_names.find(self.cluster, guests, query, error)))
+    }
+
+    /// Finds the guest with a name that its own config confirms.
+    pub(super) fn find_confirmed(&self, name: &str) -> Result<&'h Guest, GuestError> {
+        let guest = self.find(name)?;
+        confirm_name(self.cluster, guest, name.trim())?;
+        Ok(guest)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::pve::Method;
 use crate::pve::client::cluster::{ApiResponse, Cluster};
 use crate::pve::client::row_compactor::KeepMember;
 use crate::pve::error::PveError;
-use crate::pve::guests::{self, Guest};
+use crate::pve::guests::GuestList;
 use crate::pve::task::{self, TaskProgress, TaskResult, TaskState, Upid, WaitLimits};
 use std::sync::Arc;
 use std::time::Instant;
@@ -130,11 +130,10 @@ impl Confirmed<'_> {
     }
 
     /// Sends a read of the list of guests.
-    pub(super) fn send_guests_read(&self) -> Result<Vec<Guest>, PveError> {
+    pub(super) fn send_guests_read(&self) -> Result<GuestList, PveError> {
         let planned = self.planned();
         self.record_read(|cluster, cancel| {
-            let (deadline, keep) = (planned.cluster.read_deadline()?, guests::is_guest_member);
-            guests::parse_guests(&cluster.get_list(deadline, &planned.path, &planned.params, keep, cancel)?)
+            cluster.get_guests(planned.cluster.read_deadline()?, &planned.path, &planned.params, cancel)
         })
     }
 

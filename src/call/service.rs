@@ -5,6 +5,7 @@ use super::confirmation_codes::ConfirmationCodes;
 use super::rights::RightsStore;
 use super::scope::{CallOrigin, CallScope, RemovedClient};
 use crate::audit::AuditLog;
+use crate::base::sealing_keys::SealingKeys;
 use crate::config::Client;
 use crate::pve::client::cluster::Clock;
 use crate::pve::client::manager::ClusterManager;
@@ -32,6 +33,12 @@ impl CallService {
         let rights = Arc::new(RightsStore::new(clusters, clients));
         let approvals = Approvals::new(rights.clone(), audit.clone());
         Ok(Self { rights, confirmation_codes: ConfirmationCodes::new()?, approvals, audit })
+    }
+
+    /// Signs confirmation codes with secrets that other replicas have too.
+    #[must_use]
+    pub fn with_sealing_keys(self, keys: &SealingKeys) -> Self {
+        Self { confirmation_codes: ConfirmationCodes::with_keys(keys), ..self }
     }
 
     /// Replaces the clock by which confirmation codes and approvals expire.

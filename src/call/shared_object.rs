@@ -16,6 +16,8 @@ pub(super) enum SharedObject {
     BackupJob(String),
     /// An HA rule, by its name.
     HaRule(String),
+    /// An ISO image, as configs name it.
+    IsoImage(String),
 }
 
 /// The guests that an object has now.
@@ -66,6 +68,7 @@ impl SharedObject {
                 Self::None
             }
             ["nodes", _, "ceph", ..] => Self::AnyGuest,
+            ["nodes", _, "storage", _, "content", _] if risk.is_sensitive() => find_iso_image(segments),
             // The scope of these is a node, or the guests that they name.
             [
                 "nodes",
@@ -76,6 +79,7 @@ impl SharedObject {
             | ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall" | "status" | "services", ..]
             | ["nodes", _, "apt" | "aplinfo" | "certificates" | "config" | "dns" | "hosts" | "network", ..]
             | ["nodes", _, "subscription" | "time" | "wakeonlan"]
+            | ["nodes", _, "scan" | "query-url-metadata" | "query-oci-repo-tags", ..]
             | ["pools", ..] => Self::None,
             _ => Self::AnyGuest,
         }
@@ -84,10 +88,22 @@ impl SharedObject {
     /// Returns the path of the object, and the member that lists its guests.
     pub(super) fn member_list(&self) -> Option<(Vec<&str>, &'static str)> {
         match self {
-            Self::None | Self::AnyGuest => None,
+            Self::None | Self::AnyGuest | Self::IsoImage(_) => None,
             Self::BackupJob(id) => Some((vec!["cluster", "backup", id], "vmid")),
             Self::HaRule(name) => Some((vec!["cluster", "ha", "rules", name], "resources")),
         }
+    }
+}
+
+/// Returns the ISO image of a path of a volume, `…/storage/local/content/local:iso/a.iso`. The path may leave the storage
+/// out of the name.
+fn find_iso_image(segments: &[&str]) -> SharedObject {
+    let [_, _, _, storage, _, name @ ..] = segments else { return SharedObject::AnyGuest };
+    let name = name.join("/");
+    let volume = name.split_once(':').map_or(name.as_str(), |(_, volume)| volume);
+    match volume.starts_with("iso/") {
+        true => SharedObject::IsoImage(format!("{storage}:{volume}")),
+        false => SharedObject::None,
     }
 }
 

@@ -17,6 +17,9 @@ const INHERITED_IS_LOST: &str =
 const INHERITED_IS_HIDDEN: &str = "a permission replaces those that are inherited from the paths above, and this \
     server's API token does not see which";
 const FIREWALL_ENDS: &str = "the firewall no longer protects: it is off without firewall=1";
+const NOMATCH_ENDS: &str = "an address that is taken out of the set is in it again: that ends without nomatch=1";
+/// The words that Proxmox reads as true.
+const ON: [&str; 4] = ["1", "on", "yes", "true"];
 const BACKUP_ENDS: &str = "backups leave the volume out: it is left out without backup=1";
 
 /// A change whose risk depends on the state of the cluster.
@@ -33,7 +36,41 @@ pub(super) enum StateChange<'c> {
     Token { id: String, parameter: &'static str },
     /// These options of a guest are replaced by values that lack a part.
     GuestOptions { path: &'c ApiPath, lacking: Vec<LackingOption> },
+    /// A list is replaced by these items.
+    List { path: &'c ApiPath, list: &'static ReplacedList, items: Vec<String> },
+    /// A member of an IP set is written without `nomatch`, which is off then.
+    IpSetMember(&'c ApiPath),
 }
+
+/// A list that a change replaces as a whole.
+pub(super) struct ReplacedList {
+    template: &'static str,
+    parameter: &'static str,
+    /// The items are the members of the object, with the value true.
+    is_object: bool,
+    reason: &'static str,
+}
+
+const REPLACED_LISTS: [ReplacedList; 3] = [
+    ReplacedList {
+        template: "/access/roles/{roleid}",
+        parameter: "privs",
+        is_object: true,
+        reason: "takes away the privileges that the new list leaves out",
+    },
+    ReplacedList {
+        template: "/access/users/{userid}",
+        parameter: "groups",
+        is_object: false,
+        reason: "takes away the permissions of the groups that the new list leaves out",
+    },
+    ReplacedList {
+        template: "/cluster/backup/{id}",
+        parameter: "vmid",
+        is_object: false,
+        reason: "guests that the new selection leaves out are no longer backed up",
+    },
+];
 
 /// An option of a guest whose new value leaves out a part.
 pub(super) struct LackingOption {
@@ -44,31 +81,65 @@ pub(super) struct LackingOption {
 }
 
 impl<'c> StateChange<'c> {
-    /// Returns the change of an operation, if it is such a change.
+    /// Returns the changes of an operation whose risk depends on the state.
     pub(super) fn from_operation(
         method: Method,
         template: &str,
         path: &'c ApiPath,
         params: &'c ApiParams,
-    ) -> Option<Self> {
+    ) -> Vec<Self> {
         let is_given = |wanted: &str| params.names().any(|name| name == wanted);
         let segments: Vec<_> = path.segments().map(|segment| segment.into_owned()).collect();
         let segment = |at: usize| segments.get(at).cloned().unwrap_or_default();
+        let mut changes = Vec::new();
         match (method, template) {
-            (Method::Put, "/access/acl") => Some(Self::Grant(params)),
-            (Method::Put, "/access/roles/{roleid}") if is_given("privs") => Some(Self::Role { name: segment(2) }),
-            (Method::Put, "/access/users/{userid}") if is_given("groups") => Some(Self::Groups { user: segment(2) }),
-            (Method::Post, "/access/users/{userid}/token/{tokenid}") => Some(Self::NewToken { user: segment(2) }),
+            (Method::Put, "/access/acl") => changes.push(Self::Grant(params)),
+            (Method::Put, "/access/roles/{roleid}") if is_given("privs") => {
+                changes.push(Self::Role { name: segment(2) });
+            }
+            (Method::Put, "/access/users/{userid}") if is_given("groups") => {
+                changes.push(Self::Groups { user: segment(2) });
+            }
+            (Method::Post, "/access/users/{userid}/token/{tokenid}") => {
+                changes.push(Self::NewToken { user: segment(2) });
+            }
             (Method::Put, "/access/users/{userid}/token/{tokenid}") if is_given("privsep") || is_given("expire") => {
                 let parameter = if is_given("privsep") { "privsep" } else { "expire" };
-                Some(Self::Token { id: format!("{}!{}", segment(2), segment(4)), parameter })
+                changes.push(Self::Token { id: format!("{}!{}", segment(2), segment(4)), parameter });
             }
             (Method::Put | Method::Post, "/nodes/{node}/qemu/{vmid}/config" | "/nodes/{node}/lxc/{vmid}/config") => {
                 let lacking: Vec<_> =
                     params.iter().filter_map(|(name, value)| LackingOption::find(name, value)).collect();
-                (!lacking.is_empty()).then_some(Self::GuestOptions { path, lacking })
+                if !lacking.is_empty() {
+                    changes.push(Self::GuestOptions { path, lacking });
+                }
             }
-            _ => None,
+            (Method::Put, _) if template.ends_with("/ipset/{name}/{cidr}") && !is_given("nomatch") => {
+                changes.push(Self::IpSetMember(path));
+            }
+            _ => {}
+        }
+        let is_added = params.iter().any(|(name, value)| name == "append" && ON.contains(&value));
+        let list = REPLACED_LISTS.iter().find(|list| method == Method::Put && list.template == template);
+        if let Some(list) = list.filter(|list| is_given(list.parameter) && !is_added) {
+            let values = params.iter().filter(|(name, _)| *name == list.parameter);
+            let items = values.flat_map(|(_, value)| list_items(value)).map(str::to_owned).collect();
+            changes.push(Self::List { path, list, items });
+        }
+        changes
+    }
+}
+
+impl ReplacedList {
+    /// Returns the present items of the list, if the object has it.
+    fn read(&self, now: &Map<String, Value>) -> Option<Vec<String>> {
+        if self.is_object {
+            let is_on = |value: &Value| ON.contains(&to_text(value).as_str());
+            return Some(now.iter().filter(|(_, value)| is_on(value)).map(|(name, _)| name.clone()).collect());
+        }
+        match now.get(self.parameter)? {
+            Value::Array(items) => Some(items.iter().map(to_text).collect()),
+            text => Some(list_items(&to_text(text)).map(str::to_owned).collect()),
         }
     }
 }
@@ -88,7 +159,7 @@ impl LackingOption {
 /// Returns whether a part of a property string is on. (PVE: it is off by default.)
 fn is_on(value: &str, key: &str) -> bool {
     let parts = value.split(',').filter_map(|part| part.trim().split_once('='));
-    parts.filter(|(given, _)| *given == key).any(|(_, on)| ["1", "on", "yes", "true"].contains(&on))
+    parts.filter(|(given, _)| *given == key).any(|(_, on)| ON.contains(&on))
 }
 
 impl ClusterHandle<'_> {
@@ -100,12 +171,26 @@ impl ClusterHandle<'_> {
         let reader = ObjectReader::new(self);
         match change {
             StateChange::GuestOptions { path, lacking } => {
-                let now: Result<Map<String, Value>, NotKnown> = reader.read_value((*path).clone());
+                let now: Result<Map<String, Value>, NotKnown> = reader.read_before((*path).clone());
                 let loses = |option: &&LackingOption| match &now {
                     Ok(now) => now.get(&option.name).is_some_and(|old| is_on(&to_text(old), option.key)),
                     Err(_) => true,
                 };
                 lacking.iter().filter(loses).map(|option| (option.name.clone(), option.reason)).collect()
+            }
+            StateChange::List { path, list, items } => {
+                let now: Result<Map<String, Value>, NotKnown> = reader.read_value((*path).clone());
+                // An object without the list has another selection, which the list replaces.
+                let before = now.ok().and_then(|now| list.read(&now));
+                let keeps_all = before.is_some_and(|before| before.iter().all(|item| items.contains(item)));
+                if keeps_all { Vec::new() } else { raise(list.parameter, list.reason) }
+            }
+            StateChange::IpSetMember(path) => {
+                let now: Result<Map<String, Value>, NotKnown> = reader.read_value((*path).clone());
+                let is_out = |now: Map<String, Value>| {
+                    now.get("nomatch").is_some_and(|nomatch| ON.contains(&to_text(nomatch).as_str()))
+                };
+                if now.map_or(true, is_out) { raise("nomatch", NOMATCH_ENDS) } else { Vec::new() }
             }
             StateChange::Token { id, parameter } if *id == own_token => raise(parameter, TOKEN_GAINS),
             StateChange::Groups { user } if *user == settings.user => raise("groups", TOKEN_GAINS),

@@ -37,7 +37,7 @@ impl PlannedCall<'_> {
         if self.path.as_str() == "/access/acl" {
             before.grants = reader.read_value(self.path.clone()).ok();
         } else if self.facts().contains(&Fact::Object) {
-            before.object = reader.read_value(self.path.clone()).ok();
+            before.object = reader.read_before(self.path.clone()).ok();
         }
         before
     }

@@ -8,8 +8,10 @@ use super::failure::Failure;
 use super::output::{Mark, Progress, print_marked, print_stdout, printable};
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::base::hint::{Hint, render_error};
-use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile};
-use proxmox_mcp::policy::{Confirmer, GuestSelector};
+use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile, load_state_keys};
+use proxmox_mcp::policy::{
+    AccessLevel, Confirmer, EffectivePolicy, GuestSelector, OperationPattern, Permissions, Risk,
+};
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::Cluster;
 use proxmox_mcp::pve::client::manager::ClusterManager;
@@ -17,9 +19,11 @@ use proxmox_mcp::pve::error::PveError;
 use proxmox_mcp::pve::guests::{Guest, parse_guests};
 use proxmox_mcp::pve::params::ApiParams;
 use proxmox_mcp::pve::path::ApiPath;
+use proxmox_mcp::pve::schema::embedded_schema;
 use proxmox_mcp::pve::token_privileges::TokenPrivileges;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -58,6 +62,10 @@ fn run_loaded(cli: &Cli, clusters: &ClustersFile, name: &str) -> Result<(), Fail
     }
     if load_certificate(cli)?.is_some() {
         print_marked(Mark::Fine, "TLS: the certificate and its key match");
+    }
+    if let Some(file) = &cli.state_key_file {
+        load_state_keys(file).map_err(Failure::usage)?;
+        print_marked(Mark::Fine, "replicas: the keys of --state-key-file can be read");
     }
     let (progress, answered) = (&Progress::start(), &AtomicUsize::new(0));
     let show = |count: usize| progress.show(&format!("checked {count} of {total} clusters …"));
@@ -183,41 +191,15 @@ fn check(cluster: &Cluster, cli: &Cli, clients: &[Client]) -> Result<CheckReport
     let policy = &settings.policy;
     let lists = describe::operation_rules(&policy.deny, policy.allow.as_deref());
     details.extend(lists.into_iter().map(CheckDetail::fine));
-    let may_use = |client: &&Client| client.clusters.as_ref().is_none_or(|names| names.contains(&settings.name));
-    let of_clients = clients.iter().filter(may_use).flat_map(|client| &client.rules.protect);
+    let of_clients = clients.iter().filter(|client| may_use(client, settings)).flat_map(|client| &client.rules.protect);
     let protect: Vec<&GuestSelector> = policy.protect.iter().chain(of_clients).collect();
-    details.extend(check_approvers(settings, clients));
     details.extend(check_protection(cluster, &protect, &TokenPrivileges::from_data(&answer.to_string())));
+    details.extend(check_clients(settings, clients));
     Ok(CheckReport { summary, details })
-}
-
-/// Warns of the clients whose calls no other client can approve. Such calls are refused.
-fn check_approvers(settings: &ClusterConfig, clients: &[Client]) -> Vec<CheckDetail> {
-    let may_use = |client: &&Client| client.clusters.as_ref().is_none_or(|names| names.contains(&settings.name));
-    let needs_operator =
-        |client: &&Client| settings.policy.confirm_by.max(client.rules.confirm_by) == Confirmer::Operator;
-    let has_approver =
-        |client: &&Client| clients.iter().filter(may_use).any(|other| other.approve && other.name != client.name);
-    let lacking = |client: &&Client| may_use(client) && needs_operator(client) && !has_approver(client);
-    let mut names: Vec<&str> = clients.iter().filter(lacking).map(|client| client.name.as_str()).collect();
-    if clients.is_empty() && settings.policy.confirm_by == Confirmer::Operator {
-        names.push("any");
-    }
-    if names.is_empty() {
-        return Vec::new();
-    }
-    vec![CheckDetail::warning(format!(
-        "confirm_by: calls of client {} are refused if they have to be confirmed, since no other client may approve them. \
-         hint: give a client of this cluster \"approve\": true",
-        names.join(", ")
-    ))]
 }
 
 /// Checks each address of a cluster by itself. Every one must be a node of the same cluster.
 fn check_addresses(settings: &ClusterConfig, cli: &Cli) -> Vec<CheckDetail> {
-    if settings.endpoints.len() < 2 {
-        return Vec::new();
-    }
     let answers = identify_addresses(settings, cli);
     let first = answers.iter().find_map(|(_, answer)| answer.as_ref().ok()?.as_ref());
     let tls = settings.tls_mode();
@@ -240,6 +222,106 @@ fn check_addresses(settings: &ClusterConfig, cli: &Cli) -> Vec<CheckDetail> {
         .collect()
 }
 
+fn may_use(client: &Client, cluster: &ClusterConfig) -> bool {
+    client.clusters.as_ref().is_none_or(|names| names.contains(&cluster.name))
+}
+
+/// Counts the operations of a cluster that each client may use, and warns of confirmations that no person can give.
+fn check_clients(settings: &ClusterConfig, clients: &[Client]) -> Vec<CheckDetail> {
+    let local = [Client::anonymous()];
+    let clients = if clients.is_empty() { &local } else { clients };
+    let mut details = Vec::new();
+    let warn_of_exec = |side: &str, permissions: Permissions| {
+        let is_void = permissions.exec && permissions.access < AccessLevel::Full;
+        let text = format!("{side}: exec grants nothing without access full, here it is {}", permissions.access);
+        is_void.then(|| CheckDetail::warning(text))
+    };
+    details.extend(warn_of_exec("cluster", settings.policy.permissions));
+    for client in clients.iter().filter(|client| may_use(client, settings)) {
+        let policy = EffectivePolicy {
+            cluster: &settings.policy,
+            client: &client.rules,
+            client_name: &client.name,
+            client_permissions: client.permissions,
+        };
+        let rights = ClientRights::count(policy);
+        let text = format!("client {}: {rights}", client.name);
+        details.push(if rights.allowed == 0 { CheckDetail::warning(text) } else { CheckDetail::fine(text) });
+        details.extend(warn_of_exec(&format!("client {}", client.name), client.permissions));
+        for pattern in rights.void_patterns {
+            details.push(CheckDetail::warning(format!(
+                "client {}: allow {pattern} allows nothing, since `access`, `exec` or another list refuses it",
+                client.name
+            )));
+        }
+        let decides = |other: &&Client| other.approve && other.name != client.name && may_use(other, settings);
+        if rights.confirmed > 0
+            && policy.confirmer() == Confirmer::Operator
+            && !clients.iter().any(|other| decides(&other))
+        {
+            details.push(CheckDetail::warning(format!(
+                "client {}: what has to be confirmed is refused, since no other client of this cluster may approve it. \
+                 hint: give the person a client with \"approve\": true",
+                client.name
+            )));
+        }
+    }
+    details
+}
+
+/// The operations that a client may use on a cluster.
+struct ClientRights {
+    allowed: usize,
+    known: usize,
+    /// Those that change something.
+    changing: usize,
+    /// Those that have to be confirmed, whatever their parameters are.
+    confirmed: usize,
+    confirmer: Confirmer,
+    /// Entries of `allow` by which no operation is allowed.
+    void_patterns: Vec<String>,
+}
+
+impl ClientRights {
+    fn count(policy: EffectivePolicy<'_>) -> Self {
+        let (mut allowed, mut known) = (Vec::new(), 0);
+        for operation in embedded_schema().operations() {
+            known += 1;
+            let method = operation.method().as_str();
+            let template: Vec<&str> = operation.template().split('/').skip(1).collect();
+            if policy.allows_operation(method, &template, operation.risk()) {
+                allowed.push((method, template, operation.risk()));
+            }
+        }
+        let patterns = policy.cluster.allow.iter().chain(&policy.client.allow).flatten();
+        let is_void =
+            |pattern: &&OperationPattern| !allowed.iter().any(|(method, template, _)| pattern.fits(method, template));
+        let needs_confirmation = |risk: Risk| policy.needs_confirmation(risk);
+        Self {
+            allowed: allowed.len(),
+            known,
+            changing: allowed.iter().filter(|(_, _, risk)| !risk.is_read_only()).count(),
+            confirmed: allowed.iter().filter(|(_, _, risk)| needs_confirmation(*risk)).count(),
+            confirmer: policy.confirmer(),
+            void_patterns: patterns.filter(is_void).map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl fmt::Display for ClientRights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { allowed, known, changing, confirmed, confirmer, .. } = self;
+        write!(f, "{allowed} of {known} operations, of which {changing} change something")?;
+        match (confirmed, confirmer) {
+            (0, _) => Ok(()),
+            (_, Confirmer::Client) => write!(f, " and {confirmed} are always confirmed"),
+            (_, Confirmer::Operator) => {
+                write!(f, " and {confirmed} are always confirmed by a person outside of the chat")
+            }
+        }
+    }
+}
+
 /// Counts the guests of each selector, and says which of them the token can't tell.
 fn check_protection(cluster: &Cluster, protect: &[&GuestSelector], token: &TokenPrivileges) -> Vec<CheckDetail> {
     if protect.is_empty() {
@@ -249,7 +331,7 @@ fn check_protection(cluster: &Cluster, protect: &[&GuestSelector], token: &Token
     params.push("type", "vm");
     let (path, _) = ApiPath::parse("/cluster/resources").expect("the path is valid");
     let answer = cluster.call(Method::Get, &path, &params, &CancelToken::new());
-    let guests = match answer.and_then(|answer| parse_guests(&answer)) {
+    let guests = match answer.and_then(|answer| parse_guests(answer.data())) {
         Ok(guests) => guests,
         Err(error) => {
             let text = format!("protect: the guests can't be listed, so every guest counts as protected: {error}");

@@ -11,7 +11,7 @@ use super::keeper::{Keeper, StallLimits, clean_up};
 use super::listeners::Listeners;
 use super::output::print_stdout_later;
 use super::reload::{ReloadedTransport, Reloader};
-use super::server::{ReloadChannel, mcp_server, open_audit_log, tool_state};
+use super::server::{ReloadChannel, mcp_server, open_audit_log, sealing_keys, tool_state};
 use super::systemd;
 use proxmox_mcp::http;
 
@@ -23,10 +23,11 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let mut listeners = Listeners::new(cli.http.listen, cli.http.metrics_listen).or_from_systemd()?;
     listeners.require_auth_off_loopback(&clients, cli.http.insecure_no_auth)?;
     let audit = open_audit_log(cli)?;
+    let keys = sealing_keys(cli)?;
     let identity = load_certificate(cli)?;
     let has_tls = identity.is_some();
-    let tools = tool_state(cli, &loaded.clusters, &clients, audit.clone())?;
-    let mcp = mcp_server(cli, &tools)?;
+    let tools = tool_state(cli, &loaded.clusters, &clients, audit.clone(), &keys)?;
+    let mcp = mcp_server(cli, &tools, &keys)?;
     let (listener, metrics_listener) = listeners.open()?;
     let config = http::HttpConfig {
         listener,

@@ -9,7 +9,8 @@ use super::signals::install_signal_handlers;
 use super::systemd;
 use proxmox_mcp::audit::AuditLog;
 use proxmox_mcp::base::hint::render_error;
-use proxmox_mcp::config::{Client, ClustersFile};
+use proxmox_mcp::base::sealing_keys::SealingKeys;
+use proxmox_mcp::config::{Client, ClustersFile, load_state_keys};
 use proxmox_mcp::mcp;
 use proxmox_mcp::pve::client::manager::ClusterManager;
 use proxmox_mcp::tools;
@@ -29,27 +30,37 @@ pub fn open_audit_log(cli: &Cli) -> Result<Arc<AuditLog>, Failure> {
 /// Time for the lines of reads to reach the audit log after the server has ended.
 const AUDIT_FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
+/// Loads the keys of `--state-key-file`, or makes new ones.
+pub fn sealing_keys(cli: &Cli) -> Result<SealingKeys, Failure> {
+    match &cli.state_key_file {
+        Some(file) => load_state_keys(file).map_err(Failure::usage),
+        None => SealingKeys::generate().map_err(|_| Failure::no_random_bytes()),
+    }
+}
+
 /// Returns the state of the tools.
 pub fn tool_state(
     cli: &Cli,
     clusters: &ClustersFile,
     clients: &[Client],
     audit: Arc<AuditLog>,
+    keys: &SealingKeys,
 ) -> Result<Arc<ToolState>, Failure> {
     let limits = cli.limits();
     let manager = ClusterManager::new(clusters, &limits).map_err(|error| Failure::Usage(error.to_string()))?;
     let tools = ToolState::new(manager, clients, audit, limits.max_result_bytes);
-    tools.map(Arc::new).map_err(|_| Failure::no_random_bytes())
+    tools.map(|tools| Arc::new(tools.with_sealing_keys(keys))).map_err(|_| Failure::no_random_bytes())
 }
 
 /// Returns the protocol core with all tools.
-pub fn mcp_server(cli: &Cli, tools: &Arc<ToolState>) -> Result<Arc<mcp::McpServer>, Failure> {
+pub fn mcp_server(cli: &Cli, tools: &Arc<ToolState>, keys: &SealingKeys) -> Result<Arc<mcp::McpServer>, Failure> {
     let mut catalog = tools::catalog(tools);
     if cli.no_page {
         catalog.page = None;
     }
     let server = mcp::McpServer::new(catalog).map_err(|_| Failure::no_random_bytes())?;
-    Ok(Arc::new(server.with_slow_call(cli.limits().slow_call).with_structured(cli.structured)))
+    let server = server.with_sealing_keys(keys).with_slow_call(cli.limits().slow_call);
+    Ok(Arc::new(server.with_structured(cli.structured)))
 }
 
 /// Time for a reload that is under way when the server ends. It may read from a disk that hangs.

@@ -16,6 +16,7 @@ pub(crate) mod load;
 mod misplaced_secret;
 mod ordered_json;
 mod policy_fields;
+mod state_keys;
 mod token;
 
 pub use crate::sanitize::TOKEN_PREFIX;
@@ -29,4 +30,5 @@ pub use files::FileError;
 pub use key_pair::{KeyPair, KeyPairError};
 pub use limits::Limits;
 pub use load::{ClustersFile, ConfigNotFound, find_path, load};
+pub use state_keys::{StateKeyError, load_state_keys};
 pub use token::{TokenError, TokenHash};

@@ -45,7 +45,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Accepts connections on a nonblocking listener until the server stops. A panic begins the loop again.
+/// Accepts connections on a nonblocking listener until the server stops, and then those that the kernel has queued. A
+/// panic begins the loop again.
 pub fn accept_all(state: &Arc<HttpState>, listener: &TcpListener, role: ListenerRole, heartbeat: &Heartbeat) {
     restart_on_panic("the accept loop", || accept_until_stopped(state, listener, role, heartbeat));
 }
@@ -81,6 +82,11 @@ fn accept_until_stopped(state: &Arc<HttpState>, listener: &TcpListener, role: Li
                 thread::sleep(RETRY_PAUSE);
             }
         }
+    }
+    // Their clients may have sent requests, which would be lost with the queue.
+    for _ in 0..BACKLOG {
+        let Ok((stream, peer)) = listener.accept() else { break };
+        acceptor.admit(state, stream, peer);
     }
 }
 

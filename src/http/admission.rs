@@ -126,6 +126,11 @@ impl Connections {
         }
     }
 
+    /// Waits until no connection is silent or the deadline is over.
+    pub fn wait_for_first_requests(&self, deadline: &Deadline) {
+        self.wait(deadline, |table| table.silent.is_empty());
+    }
+
     /// Waits until only event streams are open or the deadline is over.
     pub fn wait_for_requests(&self, deadline: &Deadline) {
         self.wait(deadline, |table| table.open.values().all(|open| open.streaming));
@@ -210,6 +215,8 @@ impl ConnectionPermit {
         if let Some(open) = table.open.get_mut(&self.id) {
             open.client = Some(name.to_owned());
         }
+        drop(table);
+        self.connections.changed.notify_all();
         Ok(())
     }
 

@@ -250,9 +250,6 @@ impl ConnectionHandler<'_> {
         {
             return Err(HttpResponse::unsupported_content_encoding(encoding));
         }
-        if state.is_stopping() {
-            return Err(HttpResponse::unavailable("the server is stopping"));
-        }
         Ok((route, client))
     }
 

@@ -36,6 +36,10 @@ use thiserror::Error;
 /// the sum stays below the ten seconds after which Docker kills a container.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
+/// Time for the first request of connections that were accepted shortly before a stop. Proxies repeat no change that
+/// they have sent, so its loss would be a failed call.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(500);
+
 /// Configuration of an [`HttpServer`].
 pub struct HttpConfig {
     /// Listener for MCP clients.
@@ -242,6 +246,8 @@ impl HttpServer {
         drop(listeners);
 
         let deadline = Deadline::from_now(state.limits.stop_timeout);
+        let grace = FIRST_REQUEST_GRACE.min(state.limits.stop_timeout);
+        state.connections.wait_for_first_requests(&Deadline::from_now(grace));
         // Once the reads end, every client looks disconnected.
         state.monitor.stop_cancelling();
         state.connections.end_reads();
@@ -280,6 +286,8 @@ mod tests {
     use crate::mcp::context::Caller;
     use crate::mcp::message::{Message, parse_message};
     use serde_json::Map;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
     use std::sync::Mutex;
     use std::sync::mpsc::{Sender, channel};
 
@@ -348,6 +356,27 @@ mod tests {
         handle.stop();
         running.join().unwrap();
         assert_eq!(handle.find_stalled_part(Duration::ZERO, Duration::ZERO), None, "a server that has stopped");
+    }
+
+    #[test]
+    fn request_sent_before_a_stop_is_answered_and_its_connection_closed() {
+        let (server, _) = new_server(channel().0);
+        let address = server.listeners[0].0.local_addr().unwrap();
+        let body = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        let head = format!(
+            "POST /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+             Accept: application/json, text/event-stream\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        // The kernel queues the connection.
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        server.handle().stop();
+        server.run();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("Connection: close\r\n"), "{answer}");
+        assert!(TcpStream::connect(address).is_err(), "the port is closed");
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub fn open_session(state: &Arc<HttpState>, request: &mut HttpRequest<'_>) -> Ro
     let caller = Caller { transport: "sse", ..request.caller.clone() };
     let path = request.head.path(request.bytes);
     let has_share = state.authenticator.clients().len() > 1;
+    if state.is_stopping() {
+        return HttpResponse::unavailable("the server is stopping").into();
+    }
     match state.sessions.open(request.stream.clone(), caller, request.permit, request.cors, path, has_share) {
         Ok(session) => RouteOutcome::Session(session),
         Err(error) => {

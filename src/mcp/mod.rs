@@ -22,7 +22,6 @@ pub mod protocol;
 pub mod recent_calls;
 mod running_calls;
 mod sealed_state;
-mod sealing_key;
 mod server;
 mod server_state;
 mod started_task;

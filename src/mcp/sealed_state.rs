@@ -2,8 +2,7 @@
 //! meanwhile, so it is signed with HMAC-SHA256 under a key of the server, and bound to a purpose and to ten minutes.
 
 use super::error::RpcError;
-use super::sealing_key::SealingKey;
-use crate::base::boot_clock::BootClock;
+use crate::base::sealing_keys::{SealingClock, SealingKeys, SigningKeys};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::hmac;
@@ -14,36 +13,37 @@ const LIFETIME: Duration = Duration::from_secs(600);
 
 /// Signs states for clients and checks them.
 pub struct StateSealer {
-    key: hmac::Key,
-    clock: BootClock,
+    keys: SigningKeys,
+    clock: SealingClock,
 }
 
 impl StateSealer {
-    /// Creates a sealer. It rejects the states of servers with another key, and of earlier runs.
-    pub fn new(key: &SealingKey) -> Self {
-        Self { key: key.derive("requestState", hmac::HMAC_SHA256), clock: BootClock::start() }
+    /// Creates a sealer. It rejects the states of servers with other keys.
+    pub fn new(keys: &SealingKeys) -> Self {
+        Self { keys: keys.derive("requestState"), clock: keys.clock() }
     }
 
     /// Returns `state` as a text for the client.
     pub fn seal(&self, state: &Value, purpose: &str) -> String {
-        self.seal_at(state, purpose, self.clock.elapsed_seconds())
+        self.seal_at(state, purpose, self.clock.millis() / 1_000)
     }
 
     fn seal_at(&self, state: &Value, purpose: &str, now: u64) -> String {
         let text = format!("{}.{state}", now + LIFETIME.as_secs());
-        let tag = hmac::sign(&self.key, &signing_input(&text, purpose));
+        let tag = hmac::sign(self.keys.signing(), &signing_input(&text, purpose));
         format!("{}.{text}", BASE64_URL_SAFE_NO_PAD.encode(tag))
     }
 
     /// Returns the state of a text of [`StateSealer::seal`] with the same purpose.
     pub fn unseal(&self, sealed: &str, purpose: &str) -> Result<Value, RpcError> {
-        self.unseal_at(sealed, purpose, self.clock.elapsed_seconds()).ok_or(RpcError::InvalidState)
+        self.unseal_at(sealed, purpose, self.clock.millis() / 1_000).ok_or(RpcError::InvalidState)
     }
 
     fn unseal_at(&self, sealed: &str, purpose: &str, now: u64) -> Option<Value> {
         let (tag, text) = sealed.split_once('.')?;
         let tag = BASE64_URL_SAFE_NO_PAD.decode(tag).ok()?;
-        hmac::verify(&self.key, &signing_input(text, purpose), &tag).ok()?;
+        let input = signing_input(text, purpose);
+        self.keys.accepted().find(|key| hmac::verify(key, &input, &tag).is_ok())?;
         let (expires, state) = text.split_once('.')?;
         if expires.parse::<u64>().ok()? < now {
             return None;
@@ -63,7 +63,7 @@ mod tests {
     use serde_json::json;
 
     fn new_sealer() -> StateSealer {
-        StateSealer::new(&SealingKey::generate().unwrap())
+        StateSealer::new(&SealingKeys::generate().unwrap())
     }
 
     #[test]
@@ -77,6 +77,15 @@ mod tests {
         for junk in ["", ".", "zz.1.{}", "é.1.{}", &sealed[1..], &sealed[..sealed.len() - 1]] {
             assert!(sealer.unseal(junk, "tools/call x").is_err(), "{junk}");
         }
+    }
+
+    #[test]
+    fn a_state_opens_under_the_keys_of_a_rotation() {
+        let [old, new]: [&[u8]; 2] = [&[1; 32], &[2; 32]];
+        let sealer = |keys: &[&[u8]]| StateSealer::new(&SealingKeys::shared(keys.iter().copied()));
+        let opens = |from: &[&[u8]], to: &[&[u8]]| sealer(to).unseal(&sealer(from).seal(&json!(1), "p"), "p").is_ok();
+        assert!(opens(&[old], &[old]) && opens(&[old], &[new, old]) && opens(&[new, old], &[new]));
+        assert!(!opens(&[old], &[new]) && !opens(&[new, old], &[old]));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::protocol::ProtocolEra;
 use super::recent_calls::ClientCalls;
 use super::server_state::ServerState;
 use super::{legacy, modern};
+use crate::base::sealing_keys::SealingKeys;
 use crate::metrics::Metrics;
 use serde_json::json;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -39,6 +40,13 @@ impl McpServer {
     /// The system gives no random bytes for the key of what clients keep for the server.
     pub fn new(catalog: Catalog) -> Result<Self, ring::error::Unspecified> {
         Ok(Self { state: ServerState::new(catalog)? })
+    }
+
+    /// Seals the states of questions and the ids of tasks with secrets that other replicas have too.
+    #[must_use]
+    pub fn with_sealing_keys(mut self, keys: &SealingKeys) -> Self {
+        self.state.set_sealing_keys(keys);
+        self
     }
 
     /// Sets the duration from which a call is logged as slow.

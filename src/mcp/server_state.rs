@@ -5,8 +5,8 @@ use super::protocol::ProtocolEra;
 use super::recent_calls::RecentCalls;
 use super::running_calls::RunningCalls;
 use super::sealed_state::StateSealer;
-use super::sealing_key::SealingKey;
 use super::task_id::TaskIdSealer;
+use crate::base::sealing_keys::SealingKeys;
 use crate::base::trace::CallId;
 use crate::config::Limits;
 use crate::metrics::Metrics;
@@ -75,7 +75,7 @@ impl ServerState {
     /// # Errors
     /// The system gives no random bytes.
     pub fn new(catalog: Catalog) -> Result<Self, ring::error::Unspecified> {
-        let key = SealingKey::generate()?;
+        let keys = SealingKeys::generate()?;
         let ServerInfo { name, .. } = catalog.server;
         let server_info = catalog.server.summary();
         let full_server_info = catalog.server.to_json();
@@ -88,8 +88,8 @@ impl ServerState {
         let mut process = [0; 2];
         SystemRandom::new().fill(&mut process)?;
         Ok(Self {
-            sealer: StateSealer::new(&key),
-            task_ids: TaskIdSealer::new(&key),
+            sealer: StateSealer::new(&keys),
+            task_ids: TaskIdSealer::new(&keys),
             tool_list: encode_list("tools", &catalog.tools, Tool::definition),
             view_tool_list: encode_list("tools", &catalog.tools, |tool| {
                 let mut definition = tool.definition();
@@ -125,6 +125,11 @@ impl ServerState {
             process: u16::from_be_bytes(process),
             catalog,
         })
+    }
+
+    /// Replaces the secrets of what clients keep.
+    pub fn set_sealing_keys(&mut self, keys: &SealingKeys) {
+        (self.sealer, self.task_ids) = (StateSealer::new(keys), TaskIdSealer::new(keys));
     }
 
     /// Returns whether the last calls of each client are kept. Only the page shows them.

@@ -1,7 +1,7 @@
 //! Ids of tasks. An id is the state of its task, signed with HMAC-SHA256 and bound to its client and to a time. So the
 //! server keeps no state, and a client can neither guess nor change an id.
 
-use super::sealing_key::SealingKey;
+use crate::base::sealing_keys::{SealingKeys, SigningKeys};
 use crate::base::secret::constant_time_eq;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -22,7 +22,7 @@ pub const MAX_TASK_STATE_BYTES: usize = MAX_ID_BYTES / 4 * 3 - size_of::<u32>() 
 
 /// Seals the states of tasks as ids, and opens ids.
 pub(super) struct TaskIdSealer {
-    key: hmac::Key,
+    keys: SigningKeys,
 }
 
 /// The content of an id.
@@ -34,8 +34,8 @@ pub(super) struct SealedTask {
 }
 
 impl TaskIdSealer {
-    pub fn new(key: &SealingKey) -> Self {
-        Self { key: key.derive("taskId", hmac::HMAC_SHA256) }
+    pub fn new(keys: &SealingKeys) -> Self {
+        Self { keys: keys.derive("taskId") }
     }
 
     /// Returns the id of a task of this client. Returns `None` if the state is too long for an id.
@@ -46,7 +46,7 @@ impl TaskIdSealer {
         let seconds = task.created_at.duration_since(UNIX_EPOCH).ok()?.as_secs();
         let mut bytes = u32::try_from(seconds).ok()?.to_be_bytes().to_vec();
         bytes.extend_from_slice(&task.state);
-        let tag = self.sign(&bytes, client);
+        let tag = sign(self.keys.signing(), &bytes, client);
         bytes.extend_from_slice(&tag);
         Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))
     }
@@ -58,7 +58,7 @@ impl TaskIdSealer {
         }
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(id).ok()?;
         let (text, tag) = bytes.split_last_chunk::<TAG_BYTES>()?;
-        if !constant_time_eq(&self.sign(text, client), tag) {
+        if !self.keys.accepted().any(|key| constant_time_eq(&sign(key, text, client), tag)) {
             return None;
         }
         let (seconds, state) = text.split_first_chunk()?;
@@ -67,15 +67,15 @@ impl TaskIdSealer {
         let age = now.duration_since(created_at).unwrap_or_default();
         (age <= TASK_LIFETIME).then(|| SealedTask { created_at, state: state.to_vec() })
     }
+}
 
-    fn sign(&self, text: &[u8], client: &str) -> [u8; TAG_BYTES] {
-        let mut context = hmac::Context::with_key(&self.key);
-        // The length separates the parts.
-        context.update(&(client.len() as u64).to_be_bytes());
-        context.update(client.as_bytes());
-        context.update(text);
-        *context.sign().as_ref().first_chunk().expect("an HMAC of 32 bytes")
-    }
+fn sign(key: &hmac::Key, text: &[u8], client: &str) -> [u8; TAG_BYTES] {
+    let mut context = hmac::Context::with_key(key);
+    // The length separates the parts.
+    context.update(&(client.len() as u64).to_be_bytes());
+    context.update(client.as_bytes());
+    context.update(text);
+    *context.sign().as_ref().first_chunk().expect("an HMAC of 32 bytes")
 }
 
 #[cfg(test)]
@@ -84,7 +84,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn new_sealer() -> TaskIdSealer {
-        TaskIdSealer::new(&SealingKey::generate().unwrap())
+        TaskIdSealer::new(&SealingKeys::generate().unwrap())
     }
 
     fn now() -> SystemTime {
@@ -112,6 +112,18 @@ mod tests {
             assert_eq!(sealer.open(&id, client, time).as_ref(), opens.then_some(&task), "{client}");
         }
         assert_eq!(new_sealer().open(&id, "ada", now()), None, "another run of the server");
+    }
+
+    #[test]
+    fn an_id_opens_under_the_keys_of_a_rotation() {
+        let [old, new]: [&[u8]; 2] = [&[1; 32], &[2; 32]];
+        let sealer = |keys: &[&[u8]]| TaskIdSealer::new(&SealingKeys::shared(keys.iter().copied()));
+        let task = task(b"a state");
+        let opens = |from: &[&[u8]], to: &[&[u8]]| {
+            sealer(to).open(&sealer(from).seal(&task, "ada").unwrap(), "ada", now()).is_some()
+        };
+        assert!(opens(&[old], &[old]) && opens(&[old], &[new, old]) && opens(&[new, old], &[new]));
+        assert!(!opens(&[old], &[new]) && !opens(&[new, old], &[old]));
     }
 
     #[test]

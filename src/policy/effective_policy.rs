@@ -59,20 +59,41 @@ impl<'a> EffectivePolicy<'a> {
     /// Checks a call against the permissions and the lists of both sides.
     pub fn authorize(&self, action: &Action<'_>) -> Result<(), Denial> {
         self.authorize_risk(action.risk)?;
-        let is_match = |pattern: &&OperationPattern| pattern.matches(action.method, action.segments, action.template);
-        let sides = [
-            (&self.cluster.deny, &self.cluster.allow, PermissionHolder::Cluster),
-            (&self.client.deny, &self.client.allow, self.client_holder()),
-        ];
-        for (deny, allow, holder) in sides {
-            if let Some(denied) = deny.iter().find(is_match) {
-                return Err(Denial::DenyList { pattern: denied.clone(), holder });
-            }
-            if allow.as_ref().is_some_and(|allow| !allow.iter().any(|pattern| is_match(&pattern))) {
+        self.check_deny(action)?;
+        let is_match = |pattern: &OperationPattern| pattern.matches(action.method, action.segments, action.template);
+        for (allow, holder) in
+            [(&self.cluster.allow, PermissionHolder::Cluster), (&self.client.allow, self.client_holder())]
+        {
+            if allow.as_ref().is_some_and(|allow| !allow.iter().any(is_match)) {
                 return Err(Denial::AllowList(holder));
             }
         }
         Ok(())
+    }
+
+    /// Checks whether the `deny` lists of both sides have a call.
+    pub fn check_deny(&self, action: &Action<'_>) -> Result<(), Denial> {
+        let is_match = |pattern: &&OperationPattern| pattern.matches(action.method, action.segments, action.template);
+        for (deny, holder) in
+            [(&self.cluster.deny, PermissionHolder::Cluster), (&self.client.deny, self.client_holder())]
+        {
+            if let Some(denied) = deny.iter().find(is_match) {
+                return Err(Denial::DenyList { pattern: denied.clone(), holder });
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the rules allow some call of an operation. `template` is its path in segments, with placeholders.
+    pub fn allows_operation(&self, method: &str, template: &[&str], risk: Risk) -> bool {
+        let is_listed = |allow: &Option<Vec<OperationPattern>>| {
+            allow.as_ref().is_none_or(|allow| allow.iter().any(|pattern| pattern.fits(method, template)))
+        };
+        let action = Action { method, segments: template, template: None, risk };
+        self.authorize_risk(risk).is_ok()
+            && self.check_deny(&action).is_ok()
+            && is_listed(&self.cluster.allow)
+            && is_listed(&self.client.allow)
     }
 
     /// Checks a risk against the permissions of both sides, for any path.

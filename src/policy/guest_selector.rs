@@ -18,18 +18,25 @@ pub enum GuestSelectorError {
     EmptyName,
     #[error("names no guests: write a guest's number, \"pool:NAME\" or \"tag:NAME\"")]
     UnknownForm,
+    #[error("has a name that no pool of Proxmox can have: letters, digits, `.`, `-`, `_`, and `/` between pools")]
+    InvalidPool,
+    #[error(
+        "has a name that no tag of Proxmox can have: letters, digits, `_`, `-`, `+` and `.`. hint: one tag per entry"
+    )]
+    InvalidTag,
 }
 
 impl GuestSelector {
     /// Reads `100`, `pool:prod` or `tag:critical`.
     pub fn parse(text: &str) -> Result<Self, GuestSelectorError> {
-        let parse_name = |name: &str| match name.trim() {
+        let parse_name = |name: &str, is_valid: fn(&str) -> bool, error| match name.trim() {
             "" => Err(GuestSelectorError::EmptyName),
-            name => Ok(name.to_owned()),
+            name if is_valid(name) => Ok(name.to_owned()),
+            _ => Err(error),
         };
         match text.split_once(':') {
-            Some(("pool", name)) => parse_name(name).map(Self::Pool),
-            Some(("tag", name)) => parse_name(name).map(Self::Tag),
+            Some(("pool", name)) => parse_name(name, is_pool_name, GuestSelectorError::InvalidPool).map(Self::Pool),
+            Some(("tag", name)) => parse_name(name, is_tag, GuestSelectorError::InvalidTag).map(Self::Tag),
             _ => match text.trim().parse() {
                 Ok(vmid @ 100..=999_999_999) => Ok(Self::Vmid(vmid)),
                 _ => Err(GuestSelectorError::UnknownForm),
@@ -50,6 +57,20 @@ impl GuestSelector {
     pub fn covers_pool(&self, pool: &str) -> bool {
         matches!(self, Self::Pool(name) if is_in_pool(pool, name))
     }
+}
+
+/// Returns whether a pool can have this name. (PVE: pve-poolid, at most three pools within each other.)
+fn is_pool_name(name: &str) -> bool {
+    let is_part = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+    };
+    name.split('/').all(is_part) && name.split('/').count() <= 3
+}
+
+/// Returns whether a guest can have this tag. (PVE: pve-tag.)
+fn is_tag(name: &str) -> bool {
+    let is_first = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    name.bytes().enumerate().all(|(at, b)| is_first(b) || at > 0 && matches!(b, b'-' | b'+' | b'.'))
 }
 
 /// Returns whether `pool` is `outer` or a pool within it (PVE: `prod/web` is a pool within `prod`).
@@ -80,7 +101,16 @@ mod tests {
         for what in ["101", "pool:pro", "pool:web", "tag:crit"] {
             assert!(!has(what), "{what}");
         }
-        for what in ["", "web01", "99", "pool:", "tag: ", "-100", "node:pve1", "1e3"] {
+        for what in ["", "web01", "99", "pool:", "tag: ", "-100", "node:pve1", "1e3"].into_iter().chain([
+            "pool:*",
+            "pool:prod/",
+            "pool:a/b/c/d",
+            "pool:a b",
+            "tag:a b",
+            "tag:web;db",
+            "tag:*",
+            "tag:-x",
+        ]) {
             assert!(GuestSelector::parse(what).is_err(), "{what}");
         }
     }

@@ -1,8 +1,8 @@
 //! The risk that the parameters of a call add, from the table `parameter_risks.tsv`.
 //!
-//! A line of the table has: method (or `*`), paths with `*` for a segment and `**` for the rest, names of parameters
-//! (`net[n]` for `net0`, `net1`, …, `*` for all), condition, parameters whose presence switches the line off, effect,
-//! and the reason. An effect is a kind and flags as in [`Risk::from_code`], flags alone, `-` for none, or `=VALUE` for a
+//! A line of the table has: method (or `*` for every change), paths with `*` for a segment and `**` for the rest, names
+//! of parameters (`net[n]` for `net0`, `net1`, …, `*` for all), condition, parameters whose presence switches the line
+//! off, effect, and the reason. An effect is a kind and flags as in [`Risk::from_code`], flags alone, `-` for none, or `=VALUE` for a
 //! value that is sent if the parameter is missing. Every parameter of a writing operation has a line. A parameter only
 //! ever raises a risk.
 
@@ -54,11 +54,8 @@ pub struct AssessedCall<'a> {
 }
 
 impl<'a> AssessedCall<'a> {
-    /// Returns the lines of the table that concern the call. The parameters of a read raise no risk.
+    /// Returns the lines of the table that concern the call. Lines of every method are about changes.
     pub fn find_rules(self) -> CallRules<'a> {
-        if self.method == "GET" {
-            return CallRules { call: self, rules: Vec::new() };
-        }
         let template: Vec<&str> = self.template.split('/').skip(1).collect();
         let path = match template.len() == self.segments.len() {
             true => self.segments,
@@ -72,14 +69,12 @@ impl<'a> AssessedCall<'a> {
 
 impl CallRules<'_> {
     /// Returns the risk of the call with these parameters (names and values).
-    ///
-    /// The risk of a GET is that of its operation.
     pub fn assess<'p, P>(&self, params: P) -> RiskAssessment
     where
         P: Iterator<Item = (&'p str, &'p str)> + Clone,
     {
         let mut assessment = RiskAssessment { risk: self.call.operation, reasons: Vec::new() };
-        if self.call.method == "GET" || self.call.operation == Risk::UNKNOWN {
+        if self.call.operation == Risk::UNKNOWN {
             return assessment;
         }
         for rule in &self.rules {
@@ -100,7 +95,8 @@ impl CallRules<'_> {
                 }
             }
         }
-        for (name, _) in params {
+        // An unknown parameter of a read changes nothing.
+        for (name, _) in params.filter(|_| self.call.method != "GET") {
             if !self.rules.iter().any(|rule| rule.names_parameter(name)) {
                 let flags = Risk { disruptive: true, ..Risk::READ };
                 assessment.raise(name, None, flags, UNKNOWN_PARAMETER);
@@ -190,7 +186,8 @@ enum ValueCondition {
     On,
     /// Anything but a clear yes.
     Off,
-    /// One of the words of the list that the value is. A word that ends in `*` is a prefix.
+    /// One of the words of the list that the value is. A word that ends in `*` is a prefix, and `!` before it is any other
+    /// start.
     Word(Vec<&'static str>),
     Value(Vec<&'static str>),
     /// A value that is not empty, beside these.
@@ -242,7 +239,7 @@ impl ParameterRule {
     }
 
     fn applies_to(&self, method: &str, template: &[&str], path: &[&str]) -> bool {
-        self.method.is_none_or(|only| only == method)
+        self.method.map_or(method != "GET", |only| only == method)
             && self.paths.iter().any(|pattern| {
                 let (fixed, is_open) = match pattern.split_last() {
                     Some((&"**", fixed)) => (fixed, true),
@@ -250,7 +247,8 @@ impl ParameterRule {
                 };
                 (template.len() == fixed.len() || (is_open && template.len() > fixed.len()))
                     && fixed.iter().zip(template).zip(path).all(|((wanted, part), given)| {
-                        *wanted == "*" || wanted == part || (part.starts_with('{') && matches_segment(wanted, given))
+                        let actual = if part.starts_with('{') { given } else { part };
+                        *wanted == "*" || wanted == part || matches_segment(wanted, actual)
                     })
             })
     }
@@ -311,6 +309,7 @@ impl ValueCondition {
             Self::Off => !is_clear_yes(value),
             Self::Word(words) => split_list(value).any(|word| {
                 words.iter().any(|wanted| match wanted.strip_suffix('*') {
+                    Some(_) if wanted.starts_with('!') => matches_segment(wanted, word),
                     Some(prefix) => word.starts_with(prefix),
                     None => word.eq_ignore_ascii_case(wanted),
                 })
@@ -340,11 +339,12 @@ impl ValueCondition {
     }
 }
 
-/// Returns whether a segment of a path fits that of a line: the same, `!PREFIX*` for any other start.
+/// Returns whether a segment of a path fits that of a line: one of its words (`stop|reload`), `!PREFIX*` for any other
+/// start.
 fn matches_segment(wanted: &str, given: &str) -> bool {
     match wanted.strip_prefix('!').and_then(|wanted| wanted.strip_suffix('*')) {
         Some(prefix) => !given.starts_with(prefix),
-        None => wanted == given,
+        None => wanted.split('|').any(|word| word == given),
     }
 }
 
@@ -473,6 +473,69 @@ mod tests {
                 Risk::from_code(after),
                 "{template} {name}={value}"
             );
+        }
+    }
+
+    #[test]
+    fn calls_with_the_same_effect_have_the_same_risk() {
+        for (method, template, before, params, after) in [
+            ("PUT", "/cluster/backup/{id}", "F", &[("delete", "comment,prune-backups")][..], "F!"),
+            ("PUT", "/cluster/backup/{id}", "F", &[("delete", "vmid")], "F~"),
+            ("POST", "/storage", "F", &[("prune-backups", "keep-last=1")], "F!"),
+            ("POST", "/storage", "F", &[("prune-backups", "keep-all=1")], "F"),
+            ("PUT", "/storage/{storage}", "F", &[("lio_tpg", "tpg2")], "F~"),
+            ("POST", "/cluster/sdn/zones", "F", &[("type", "vxlan"), ("peers", "203.0.113.9")], "F>"),
+            ("PUT", "/cluster/sdn/controllers/{controller}", "F", &[("peers", "203.0.113.9")], "F>"),
+            ("POST", "/cluster/sdn/vnets/{vnet}/subnets", "F", &[("dhcp-dns-server", "203.0.113.9")], "F>"),
+            ("PUT", "/nodes/{node}/config", "F", &[("wakeonlan", "mac=02:00:00:00:00:01")], "F"),
+            (
+                "PUT",
+                "/nodes/{node}/config",
+                "F",
+                &[("wakeonlan", "mac=02:00:00:00:00:01,broadcast-address=203.0.113.9")],
+                "F>",
+            ),
+            ("PUT", "/nodes/{node}/qemu/{vmid}/firewall/options", "F", &[("dhcp", "0")], "F~"),
+            ("PUT", "/nodes/{node}/qemu/{vmid}/firewall/options", "F", &[("dhcp", "1")], "F"),
+            ("PUT", "/nodes/{node}/lxc/{vmid}/firewall/options", "F", &[("radv", "1")], "F~"),
+            ("PUT", "/nodes/{node}/firewall/options", "F", &[("nf_conntrack_max", "32768")], "F~"),
+            ("PUT", "/cluster/ha/rules/{rule}", "F", &[("nodes", "pve2")], "F~"),
+            ("POST", "/cluster/ha/rules", "F", &[("resources", "vm:100"), ("nodes", "pve2")], "F"),
+            ("POST", "/cluster/ha/rules", "F", &[("resources", "vm:100,ct:200")], "F~"),
+            ("POST", "/cluster/ha/rules", "F", &[("resources", "200")], "F~"),
+            ("PUT", "/cluster/ha/groups/{group}", "F", &[("restricted", "1")], "F~"),
+            ("PUT", "/nodes/{node}/lxc/{vmid}/config", "F", &[("cmode", "shell")], "F~"),
+            ("GET", "/nodes/{node}/qemu/{vmid}/config", "R", &[("snapshot", "before")], "S"),
+            ("GET", "/nodes/{node}/qemu/{vmid}/config", "R", &[("current", "1"), ("comment", "x")], "R"),
+        ] {
+            assert_eq!(
+                assess(method, template, before, params),
+                Risk::from_code(after),
+                "{method} {template} {params:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_service_is_judged_by_its_name_and_what_is_done_to_it() {
+        let template = |action| format!("/nodes/{{node}}/services/{{service}}/{action}");
+        for (service, action, before, after) in [
+            ("corosync", "start", "O", "O"),
+            ("corosync", "stop", "F~", "F!"),
+            ("pve-cluster", "restart", "O~", "F!"),
+            ("networking", "reload", "O~", "F!"),
+            ("pveproxy", "start", "O", "O"),
+            ("pvestatd", "restart", "O~", "O~"),
+        ] {
+            let (template, segments) = (template(action), ["nodes", "pve1", "services", service, action]);
+            let call = AssessedCall {
+                method: "POST",
+                template: &template,
+                segments: &segments,
+                operation: Risk::from_code(before),
+            };
+            let assessment = call.find_rules().assess([("service", service)].into_iter());
+            assert_eq!(assessment.risk, Risk::from_code(after), "{service} {action}");
         }
     }
 

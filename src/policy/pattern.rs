@@ -62,6 +62,10 @@ pub enum OperationPatternError {
     FitsNothing { method: String, path: String, suggestion: Option<String> },
     #[error("names a guest by {name}: write its number, since the paths of calls have the number")]
     GuestByName { name: String },
+    #[error("has the number {number}, which no guest has: write it from 100 to 999999999, without zeros before it")]
+    ImpossibleGuest { number: String },
+    #[error("has {placeholder}, which no operation has there: write one word, or * for any")]
+    UnknownPlaceholder { placeholder: String },
 }
 
 const FORM: &str = "write a method (or *) and a path, such as \"DELETE /nodes/*/qemu/*\"";
@@ -81,10 +85,9 @@ impl OperationPattern {
         if !path.starts_with('/') || path.contains(char::is_whitespace) || path.contains(['?', '#', '%']) {
             return Err(OperationPatternError::InvalidPath);
         }
-        let is_placeholder = |segment: &str| segment.starts_with('{') && segment.ends_with('}');
-        let written = split_path(path).map(|segment| if is_placeholder(segment) { "*" } else { segment });
-        let mut segments: Vec<String> = written.map(str::to_owned).collect();
-        if segments.iter().any(|segment| segment.contains(['{', '}']) || matches!(segment.as_str(), "." | "..")) {
+        let mut segments: Vec<String> = split_path(path).map(str::to_owned).collect();
+        let is_broken = |segment: &String| segment.contains(['{', '}']) && !is_placeholder(segment);
+        if segments.iter().any(|segment| is_broken(segment) || matches!(segment.as_str(), "." | "..")) {
             return Err(OperationPatternError::InvalidPath);
         }
         if segments.len() > 2 && segments[0] == "api2" && matches!(segments[1].as_str(), "json" | "extjs") {
@@ -103,13 +106,26 @@ impl OperationPattern {
         if segments.iter().any(|s| s.contains('*') && s != "*") {
             return Err(OperationPatternError::PartialWildcard);
         }
-        let pattern = Self { method, segments, open_ended };
-        if pattern.count_operations() > 0 { Ok(pattern) } else { Err(pattern.explain_misfit()) }
+        let mut pattern = Self { method, segments, open_ended };
+        if pattern.count_operations() == 0 {
+            return Err(pattern.explain_misfit());
+        }
+        for segment in &mut pattern.segments {
+            if is_placeholder(segment) {
+                "*".clone_into(segment);
+            }
+        }
+        Ok(pattern)
     }
 
     /// Returns the number of known operations that the pattern fits.
     pub fn count_operations(&self) -> usize {
-        OPERATIONS.iter().filter(|(method, template)| self.fits_method(method) && self.fits_template(template)).count()
+        OPERATIONS.iter().filter(|(method, template)| self.fits(method, template)).count()
+    }
+
+    /// Returns whether the pattern matches some call of an operation, given by the segments of its template.
+    pub fn fits(&self, method: &str, template: &[&str]) -> bool {
+        self.fits_method(method) && self.fits_template(template)
     }
 
     fn fits_method(&self, method: &str) -> bool {
@@ -129,11 +145,20 @@ impl OperationPattern {
 
     /// Returns the reason for which the pattern fits no operation.
     fn explain_misfit(&self) -> OperationPatternError {
-        let by_name = self.segments.windows(2).find(|pair| {
-            matches!(pair[0].as_str(), "qemu" | "lxc") && pair[1] != "*" && pair[1].parse::<u32>().is_err()
-        });
+        let by_name = self
+            .segments
+            .windows(2)
+            .find(|pair| matches!(pair[0].as_str(), "qemu" | "lxc") && !fits_segment(&pair[1], "{vmid}"));
         if let Some(pair) = by_name {
-            return OperationPatternError::GuestByName { name: pair[1].clone() };
+            let name = pair[1].clone();
+            let is_number = name.bytes().all(|b| b.is_ascii_digit());
+            return match is_number {
+                true => OperationPatternError::ImpossibleGuest { number: name },
+                false => OperationPatternError::GuestByName { name },
+            };
+        }
+        if let Some(placeholder) = self.segments.iter().find(|segment| is_placeholder(segment)) {
+            return OperationPatternError::UnknownPlaceholder { placeholder: placeholder.clone() };
         }
         let longest_fit = |template: &[&str]| {
             self.segments.iter().zip(template).take_while(|(written, part)| fits_segment(written, part)).count()
@@ -180,9 +205,20 @@ impl OperationPattern {
 fn fits_segment(written: &str, part: &str) -> bool {
     match part {
         _ if written == "*" => true,
-        "{vmid}" => written.bytes().all(|b| b.is_ascii_digit()),
-        _ => part.starts_with('{') || written == part,
+        _ if is_placeholder(written) => is_placeholder(part),
+        // (PVE: the range of pve-vmid. A number with zeros before it is another text than that of a path.)
+        "{vmid}" => {
+            written.parse().is_ok_and(|vmid: u32| (100..=999_999_999).contains(&vmid) && vmid.to_string() == written)
+        }
+        _ => is_placeholder(part) || written == part,
     }
+}
+
+/// Returns whether a segment is one of what varies, in the words of the API description: `{vmid}`.
+fn is_placeholder(segment: &str) -> bool {
+    let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    let is_name_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    name.is_some_and(|name| !name.is_empty() && name.bytes().all(is_name_byte))
 }
 
 impl fmt::Display for OperationPattern {
@@ -251,6 +287,24 @@ mod tests {
             assert_eq!(OperationPattern::parse(text).expect(text).to_string(), text);
         }
         assert_eq!(OperationPattern::parse(" delete  nodes").err(), OperationPattern::parse("delete nodes").err());
+    }
+
+    #[test]
+    fn what_no_call_can_be_is_refused() {
+        for text in [
+            "* /qemu/0100/**",
+            "* /nodes/*/qemu/99",
+            "* /nodes/*/lxc/1000000000/**",
+            "POST /nodes/*/qemu/*/status/{stop,start}",
+            "POST /nodes/*/qemu/*/status/{command}",
+            "* /nodes/{}/qemu",
+            "GET /nodes/{node/qemu",
+        ] {
+            assert!(OperationPattern::parse(text).is_err(), "{text}");
+        }
+        for text in ["* /qemu/100/**", "* /lxc/999999999", "GET /nodes/{node}/qemu/{id}/status/current"] {
+            assert!(OperationPattern::parse(text).is_ok(), "{text}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::base::hint::Hint;
 use crate::base::json_scan::{find_string, unquote, walk};
 use crate::base::memory::MemoryError;
 use crate::pve::knowledge::messages::{Diagnosis, Meaning, MissingPrivilege, classify};
-use crate::pve::knowledge::text::to_one_line;
+use crate::pve::knowledge::text::{decode_twice_encoded, to_one_line};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -40,16 +40,20 @@ pub enum PveError {
         detail: String,
     },
     /// 401: the cluster does not accept the token.
-    #[error("{} (401{})", match has_no_ticket {
+    #[error("{} (401{}){}", match has_no_ticket {
         true => "the API token did not arrive at Proxmox",
         false => "the cluster did not accept the API token",
-    }, DisplayMessage(" ", message))]
+    }, DisplayMessage(" ", message), describe_refused_change(*is_refused_change))]
     Unauthorized {
         message: String,
         user: String,
         token_id: String,
         /// Proxmox saw no token at all.
         has_no_ticket: bool,
+        /// The cluster accepted the token before.
+        was_accepted: bool,
+        /// The call would have changed something.
+        is_refused_change: bool,
     },
     /// 403: the token lacks a privilege, or the operation rejects every token.
     #[error(
@@ -301,9 +305,10 @@ impl PveError {
 
     /// Builds the error that an answer of the guest agent holds. (PVE: status 200, with `result.error`.)
     pub(crate) fn from_agent_answer(data: &str, call: String) -> Option<Self> {
-        let error = find_member(find_member(data, "result")?, "error")?;
+        let error = find_member(find_member(data, "result").unwrap_or(data), "error")?;
         let message = find_string(error, "desc").or_else(|| find_string(error, "class"));
-        let message = message.map_or_else(|| to_one_line(error, 300), |text| to_one_line(&text, 300));
+        let message = message.as_deref().map(decode_twice_encoded);
+        let message = to_one_line(message.as_deref().unwrap_or(error), 300);
         let diagnosis = Some(classify(500, &message)).filter(|found| found.hint.is_some());
         let hint = Some("the guest agent answered with an error: the command failed inside the guest");
         let diagnosis = diagnosis.unwrap_or(Diagnosis { meaning: Meaning::Unclassified, hint });
@@ -453,6 +458,11 @@ impl Hint for PveError {
                  node's own address (port 8006) into clusters.json"
                     .into()
             }
+            PveError::Unauthorized { user, token_id, was_accepted: true, .. } => format!(
+                "the cluster accepted this token before. Either the node asked has a wrong clock or stale data: try again \
+                 in a minute. Or user `{user}` or its token `{token_id}` was disabled, deleted or has expired since then"
+            )
+            .into(),
             PveError::Unauthorized { user, token_id, .. } => format!(
                 "check in Proxmox that user `{user}` exists and is enabled and that its token `{token_id}` exists and \
                  has not expired, and in clusters.json that the secret is that token's: Proxmox shows it only once, when \
@@ -674,12 +684,16 @@ mod tests {
                 user: "root@pam".into(),
                 token_id: "mcp".into(),
                 has_no_ticket: false,
+                was_accepted: false,
+                is_refused_change: false,
             },
             PveError::Unauthorized {
                 message: "No ticket".into(),
                 user: "root@pam".into(),
                 token_id: "mcp".into(),
                 has_no_ticket: true,
+                was_accepted: true,
+                is_refused_change: true,
             },
             forbidden("Permission check failed (/vms/100, VM.Audit|VM.Config)"),
             forbidden("need proper ticket"),
@@ -735,6 +749,8 @@ mod tests {
                 user: String::new(),
                 token_id: String::new(),
                 has_no_ticket: false,
+                was_accepted: false,
+                is_refused_change: false,
             },
             PveError::ParametersRejected {
                 parameters: vec![("a".into(), hostile.into())],

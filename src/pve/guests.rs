@@ -2,8 +2,8 @@
 
 use crate::base::hint::Hint;
 use crate::base::json_scan::{find_string, unquote, walk};
+use crate::base::memory::MemoryReservation;
 use crate::base::suggest::suggest_several;
-use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::{MalformedCause, PveError};
 use crate::pve::knowledge::text::to_one_line;
 use crate::pve::path::ApiPath;
@@ -13,6 +13,8 @@ use serde::de::IgnoredAny;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// More than any cluster has; bounds the memory for a hostile answer.
@@ -87,9 +89,30 @@ pub struct Guest {
     pub other_text: String,
 }
 
-/// Parses the list of the guests that the token may see, in the cluster's order. Skips rows without a number.
-pub fn parse_guests(answer: &ApiResponse) -> Result<Vec<Guest>, PveError> {
-    let list = answer.data();
+/// Guests of a cluster, in its order. Callers of one shared read have the same list.
+#[derive(Clone, Debug)]
+pub struct GuestList {
+    guests: Arc<[Guest]>,
+    /// The memory of a list that several callers have.
+    _memory: Option<Arc<MemoryReservation>>,
+}
+
+impl GuestList {
+    pub(in crate::pve) fn new(guests: Arc<[Guest]>, memory: Option<Arc<MemoryReservation>>) -> Self {
+        Self { guests, _memory: memory }
+    }
+}
+
+impl Deref for GuestList {
+    type Target = [Guest];
+
+    fn deref(&self) -> &[Guest] {
+        &self.guests
+    }
+}
+
+/// Parses the JSON list of the guests that the token may see, in the cluster's order. Skips rows without a number.
+pub fn parse_guests(list: &str) -> Result<Vec<Guest>, PveError> {
     let mut guests = Vec::new();
     let is_list = list.starts_with('[')
         && walk(list, &mut |_, row| {
@@ -137,7 +160,8 @@ fn select_guest<'g>(
                 Ok(number) => find_nearest_numbers(number, guests),
                 Err(_) => find_similar(query, sort_words(guests.iter().map(|g| g.name.as_str())).into_iter()),
             };
-            Err(FindGuestError::Unknown { query: to_one_line(query, 64), suggestions, total: guests.len() })
+            let query = to_one_line(query, 64);
+            Err(FindGuestError::Unknown { query, suggestions, total: guests.len(), nameless: Vec::new() })
         }
         several => Err(FindGuestError::Ambiguous {
             name: to_one_line(query, 64),
@@ -226,9 +250,12 @@ pub fn find_similar<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Vec
 pub enum FindGuestError {
     #[error("{} guests are called `{name}`: {}", candidates.len(), DisplayCandidates(candidates))]
     Ambiguous { name: String, candidates: Vec<GuestCandidate> },
-    #[error("there is no guest `{query}`{}", match total {
+    #[error("there is no guest `{query}`{}{}", match total {
         0 => ": the API token sees no guest at all".to_owned(),
         total => format!(" among the {total} that the API token sees"),
+    }, match nameless.as_slice() {
+        [] => String::new(),
+        guests => format!(", as far as their names are known. Not known are those of {}", DisplayCandidates(guests)),
     })]
     Unknown {
         query: String,
@@ -236,6 +263,8 @@ pub enum FindGuestError {
         suggestions: Vec<String>,
         /// The number of guests that the token sees.
         total: usize,
+        /// Guests without a name in the list, whose config can't be read.
+        nameless: Vec<GuestCandidate>,
     },
 }
 
@@ -245,6 +274,9 @@ impl Hint for FindGuestError {
             FindGuestError::Ambiguous { .. } => Some("give the number of the one you mean".into()),
             FindGuestError::Unknown { total: 0, .. } => {
                 Some("it needs VM.Audit on /vms (GET /access/permissions shows its privileges)".into())
+            }
+            FindGuestError::Unknown { nameless, .. } if !nameless.is_empty() => {
+                Some("their node may be off: give the number of the guest that you mean".into())
             }
             FindGuestError::Unknown { suggestions, .. } if suggestions.is_empty() => None,
             FindGuestError::Unknown { suggestions, .. } => {
@@ -423,9 +455,13 @@ impl Guest {
         ApiPath::parse(&format!("/nodes/{node}/{}", self.id())).ok().map(|(path, _)| path)
     }
 
-    /// Returns whether the list does not know the name yet. (PVE: a VM without one is listed as `VM 100`.)
+    /// Returns whether the list does not know the name yet. (PVE: a guest without one is listed as `VM 100` or `CT200`.)
     pub fn lacks_name(&self) -> bool {
-        self.name.is_empty() || self.status == "unknown" || self.name == format!("VM {}", self.vmid)
+        let placeholder = match self.kind {
+            GuestKind::Qemu => format!("VM {}", self.vmid),
+            GuestKind::Lxc => format!("CT{}", self.vmid),
+        };
+        self.name.is_empty() || self.status == "unknown" || self.name == placeholder
     }
 
     /// Returns the tags one by one.
@@ -438,49 +474,63 @@ fn split_tags(tags: &str) -> impl Iterator<Item = &str> {
     tags.split([';', ',', ' ']).filter(|tag| !tag.is_empty())
 }
 
-/// The texts of a guest in lower case, made once for all words of a query. They take as much memory as the guest's own.
+/// The texts of a guest in lower case, made once for all words of a query.
 pub struct GuestSearchTexts<'g> {
     guest: &'g Guest,
-    vmid: String,
+    /// Such as `qemu/100`.
     id: String,
-    name: String,
-    tags: String,
-    pool: String,
+    name: Cow<'g, str>,
+    tags: Cow<'g, str>,
+    pool: Cow<'g, str>,
     /// Node, status and lock.
-    states: [String; 3],
+    states: [Cow<'g, str>; 3],
+}
+
+/// Returns a text in lower case, without a copy if it is so already.
+fn to_lowercase(text: &str) -> Cow<'_, str> {
+    match text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(text.to_lowercase()),
+    }
 }
 
 impl<'g> GuestSearchTexts<'g> {
     pub fn new(guest: &'g Guest) -> Self {
-        let states = [&guest.node, &guest.status, &guest.lock].map(|text| text.to_lowercase());
-        let [name, tags, pool] = [&guest.name, &guest.tags, &guest.pool].map(|text| text.to_lowercase());
-        Self { guest, vmid: guest.vmid.to_string(), id: guest.id(), name, tags, pool, states }
+        let states = [&guest.node, &guest.status, &guest.lock].map(|text| to_lowercase(text));
+        let [name, tags, pool] = [&guest.name, &guest.tags, &guest.pool].map(|text| to_lowercase(text));
+        Self { guest, id: guest.id(), name, tags, pool, states }
     }
 
     /// Returns the tags and the pool.
     fn iter_labels(&self) -> impl Iterator<Item = &str> {
-        split_tags(&self.tags).chain([self.pool.as_str()])
+        split_tags(&self.tags).chain([&*self.pool])
+    }
+
+    /// Returns the rank of the guest for several words, all of which must match.
+    pub fn rank_all(&self, words: &[&str]) -> Option<u32> {
+        words.iter().map(|word| self.rank(word)).sum()
     }
 
     /// Returns the rank of the guest for a word in lower case, 0 being the best, or `None` without a match.
     pub fn rank(&self, word: &str) -> Option<u32> {
-        let Self { guest, vmid, id, name, states, .. } = self;
+        let Self { guest, id, name, states, .. } = self;
+        let vmid = id.rsplit('/').next().unwrap_or_default();
         let kinds: &[&str] = match guest.kind {
             GuestKind::Qemu => &["qemu", "vm"],
             GuestKind::Lxc => &["lxc", "ct", "container"],
         };
-        let matches = [
-            vmid == word || id == word,
-            name == word,
-            self.iter_labels().any(|label| label == word),
-            name.starts_with(word),
-            name.contains(word),
-            vmid.contains(word),
-            self.iter_labels().any(|label| label.contains(word)),
-            kinds.contains(&word) || states.iter().any(|text| text == word),
-            guest.other_text.contains(word),
+        let matches: [&dyn Fn() -> bool; 9] = [
+            &|| vmid == word || id == word,
+            &|| name == word,
+            &|| self.iter_labels().any(|label| label == word),
+            &|| name.starts_with(word),
+            &|| name.contains(word),
+            &|| vmid.contains(word),
+            &|| self.iter_labels().any(|label| label.contains(word)),
+            &|| kinds.contains(&word) || states.iter().any(|text| text == word),
+            &|| guest.other_text.contains(word),
         ];
-        (0..).zip(matches).find(|(_, is_match)| *is_match).map(|(rank, _)| rank)
+        (0..).zip(matches).find(|(_, is_match)| is_match()).map(|(rank, _)| rank)
     }
 }
 

@@ -85,7 +85,7 @@ impl StorageSummary {
 impl Inventory {
     /// Parses the answer of GET /cluster/resources.
     pub fn parse(answer: &ApiResponse) -> Result<Self, PveError> {
-        let mut guests = parse_guests(answer)?;
+        let mut guests = parse_guests(answer.data())?;
         guests.sort_by_key(|guest| guest.vmid);
         let mut inventory = Self { guests, ..Self::default() };
         let read = parse_list(answer.data(), |row| {

@@ -10,6 +10,9 @@ use std::fmt::{Display, Write};
 /// The most rows of an answer. A caller with more matches needs a narrower question.
 const MAX_GUESTS: usize = 50;
 
+/// The most guests without a name that an answer names.
+const MAX_NAMELESS: usize = 10;
+
 /// The most tags of a guest, and parts of its name, that are compared with a mistyped word. A node may send millions.
 const MAX_WORDS: usize = 64;
 
@@ -35,7 +38,7 @@ pub struct ListedGuest<'a> {
     /// The position of the cluster among those that were asked.
     pub cluster_index: usize,
     pub cluster: &'a str,
-    pub guest: Guest,
+    pub guest: Cow<'a, Guest>,
 }
 
 /// Renders the guests that match every word of `query`, the best first. `queried` is the number of clusters.
@@ -48,10 +51,7 @@ pub fn render_matches(
 ) -> Result<RenderedList, AllClustersFailed> {
     failures.fail_if_all(queried)?;
     let words = guests::sort_words(query.split_whitespace());
-    let rank = |guest: &Guest| {
-        let texts = GuestSearchTexts::new(guest);
-        words.iter().map(|word| texts.rank(word)).sum::<Option<u32>>()
-    };
+    let rank = |guest: &Guest| GuestSearchTexts::new(guest).rank_all(&words);
     let mut matches: Vec<(u32, &ListedGuest<'_>)> =
         all.iter().filter_map(|listed| Some((rank(&listed.guest)?, listed))).collect();
     matches.sort_by_key(|(rank, listed)| (*rank, listed.cluster_index, listed.guest.vmid));
@@ -73,6 +73,14 @@ pub fn render_matches(
     let left_out = matches.len() - (table.len() - layout.left_out());
     if left_out > 0 {
         notes.push(format!("{left_out} more fit, none of them better: add a word, such as a tag, node or state"));
+    }
+    let is_nameless = |listed: &&ListedGuest<'_>| listed.guest.name.is_empty() && !listed.guest.status.is_empty();
+    match all.iter().filter(is_nameless).map(|listed| listed.guest.vmid.to_string()).collect::<Vec<_>>().as_slice() {
+        [] => {}
+        numbers => notes.push(format!(
+            "without a name in the list, since they were just made or their node is off: {}",
+            numbers.iter().take(MAX_NAMELESS).cloned().collect::<Vec<_>>().join(", ")
+        )),
     }
     if all.iter().any(|listed| listed.guest.status.is_empty()) {
         notes.push("some guests show no state: the token may lack VM.Audit on them, or their node is down".into());

@@ -345,6 +345,10 @@ pub fn to_text(value: &Value) -> String {
 }
 
 fn to_item(item: &Value) -> String {
+    // (PVE: the raw keys of a container's config are pairs.)
+    if let Some([name @ Value::String(_), value]) = item.as_array().map(Vec::as_slice) {
+        return format!("{} = {}", to_text(name), to_text(value));
+    }
     item.get("id").or(item.get("name")).filter(|id| id.is_string()).map_or_else(|| to_text(item), to_text)
 }
 

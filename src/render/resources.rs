@@ -3,7 +3,8 @@
 use super::cluster_errors::{AllClustersFailed, ClusterErrors, ClusterFailure, ErrorText, ReadFailure, join_names};
 use super::list::{ListForm, RenderedList, column};
 use super::table::{
-    CellFormat, Column, ListTable, MAX_ROWS, RowsRead, SortKey, SortKeyFn, TableLayout, TableRow, to_json_text,
+    CellFormat, Column, ListTable, MAX_ROWS, RowsRead, SortKey, SortKeyFn, TableLayout, TableRow, push_single_line,
+    to_json_text,
 };
 use super::units::push_byte_size;
 use std::borrow::Cow;
@@ -278,7 +279,52 @@ struct ResourceSummary<'r> {
     cpu: Usage,
     memory: Usage,
     /// By cluster and storage.
-    storages: BTreeMap<(&'r str, &'r str), Usage>,
+    storages: BTreeMap<(&'r str, &'r str), StorageUsage>,
+}
+
+/// The use of a storage.
+#[derive(Clone, Copy, Default)]
+struct StorageUsage {
+    usage: Usage,
+    is_shared: bool,
+    /// The storage is a dataset of a ZFS pool.
+    is_zfs: bool,
+}
+
+/// Storages that are one file system or one ZFS pool, as far as their sizes tell.
+struct FileSystem<'r> {
+    usage: Usage,
+    has_zfs: bool,
+    names: Vec<&'r str>,
+}
+
+/// The most file systems of one node, or of all shared storages, that are compared with a further storage.
+const MAX_COMPARED: usize = 64;
+
+/// The most groups of storages that a summary names.
+const MAX_NAMED_GROUPS: usize = 5;
+
+impl<'r> FileSystem<'r> {
+    /// Returns whether a storage is a part of it. (PVE: storages are measured one after the other, so that what was
+    /// written in between differs.)
+    fn has(&self, storage: &StorageUsage) -> bool {
+        let (usage, tolerance) = (storage.usage, storage.usage.total / 1_000.0);
+        let is_equal = usage.total == self.usage.total && (usage.used - self.usage.used).abs() <= tolerance;
+        let is_one_pool = (storage.is_zfs || self.has_zfs)
+            && usage.total != self.usage.total
+            && (usage.free() - self.usage.free()).abs() <= tolerance;
+        is_equal || is_one_pool
+    }
+
+    fn add(&mut self, name: &'r str, storage: &StorageUsage) {
+        // Datasets of a pool share what is free.
+        if storage.usage.total != self.usage.total {
+            self.usage.used += storage.usage.used;
+            self.usage.total += storage.usage.used;
+        }
+        self.has_zfs |= storage.is_zfs;
+        self.names.push(name);
+    }
 }
 
 /// The used and the whole amount of something.
@@ -286,6 +332,12 @@ struct ResourceSummary<'r> {
 struct Usage {
     used: f64,
     total: f64,
+}
+
+impl Usage {
+    fn free(self) -> f64 {
+        self.total - self.used
+    }
 }
 
 impl<'r> ResourceSummary<'r> {
@@ -311,19 +363,40 @@ impl<'r> ResourceSummary<'r> {
             }
             "storage" => {
                 // A shared storage has a row for each node and counts once for each cluster.
+                let is_shared = row.number("shared") == 1.0;
                 let key = match name.split_once('/') {
-                    Some((_, storage)) if row.number("shared") == 1.0 => storage,
+                    Some((_, storage)) if is_shared => storage,
                     _ => name,
                 };
                 let usage = Usage { used: row.number("disk"), total: row.number("maxdisk") };
                 let known = self.storages.entry((row.text("cluster"), key)).or_default();
                 // (PVE: the row of a node that is off has no sizes.)
                 if usage.total > 0.0 {
-                    *known = usage;
+                    *known = StorageUsage { usage, is_shared, is_zfs: row.text("plugintype") == "zfspool" };
                 }
             }
             _ => {}
         }
+    }
+
+    /// Returns the storages with a size by their file systems. Those of different nodes are different ones.
+    fn group_storages(&self) -> Vec<FileSystem<'r>> {
+        let mut groups: BTreeMap<(&str, &str), Vec<FileSystem<'r>>> = BTreeMap::new();
+        for ((cluster, name), storage) in self.storages.iter().filter(|(_, storage)| storage.usage.total > 0.0) {
+            // Several clusters may use one server.
+            let place = match storage.is_shared {
+                true => ("", ""),
+                false => (*cluster, name.split_once('/').map_or("", |(node, _)| node)),
+            };
+            let known = groups.entry(place).or_default();
+            match known.iter_mut().take(MAX_COMPARED).find(|system| system.has(storage)) {
+                Some(system) => system.add(name, storage),
+                None => {
+                    known.push(FileSystem { usage: storage.usage, has_zfs: storage.is_zfs, names: vec![name] });
+                }
+            }
+        }
+        groups.into_values().flatten().collect()
     }
 
     fn push_guests(&self, text: &mut String) {
@@ -347,29 +420,19 @@ impl<'r> ResourceSummary<'r> {
         if self.cpu.total > 0.0 {
             parts.push(format!("CPU {:.1} of {} cores", self.cpu.used, self.cpu.total));
         }
-        // Two storages of one node with equal size and use are one file system.
-        let file_systems: BTreeMap<(&str, &str, u64, u64), Usage> = self
-            .storages
-            .iter()
-            .map(|((cluster, name), usage)| {
-                let node = name.split_once('/').map_or("", |(node, _)| node);
-                ((*cluster, node, usage.total as u64, usage.used as u64), *usage)
-            })
-            .collect();
-        let storage = file_systems.values().fold(Usage::default(), |sum, storage| Usage {
-            used: sum.used + storage.used,
-            total: sum.total + storage.total,
+        let file_systems = self.group_storages();
+        let storage = file_systems.iter().fold(Usage::default(), |sum, system| Usage {
+            used: sum.used + system.usage.used,
+            total: sum.total + system.usage.total,
         });
-        let sized = self.storages.values().filter(|usage| usage.total > 0.0).count();
-        let is_merged = file_systems.values().filter(|usage| usage.total > 0.0).count() < sized;
         for (name, usage) in [("memory", self.memory), ("storage", storage)] {
             if usage.total > 0.0 {
                 let mut part = format!("{name} ");
                 push_byte_size(&mut part, usage.used);
                 part.push_str(" of ");
                 push_byte_size(&mut part, usage.total);
-                if name == "storage" && is_merged {
-                    part.push_str(" (storages of equal size and use are one file system, and count once)");
+                if name == "storage" {
+                    push_merged_storages(&mut part, &file_systems);
                 }
                 parts.push(part);
             }
@@ -378,4 +441,22 @@ impl<'r> ResourceSummary<'r> {
             let _ = writeln!(text, "capacity: {}", parts.join(", "));
         }
     }
+}
+
+/// Names the storages that count once together.
+fn push_merged_storages(text: &mut String, file_systems: &[FileSystem<'_>]) {
+    let merged: Vec<String> =
+        file_systems.iter().filter(|system| system.names.len() > 1).map(|system| system.names.join(" = ")).collect();
+    if merged.is_empty() {
+        return;
+    }
+    text.push_str(" (by their sizes one file system or pool, which counts once: ");
+    for (at, group) in merged.iter().take(MAX_NAMED_GROUPS).enumerate() {
+        text.push_str(if at == 0 { "" } else { ", " });
+        push_single_line(text, group);
+    }
+    if let Some(more @ 1..) = merged.len().checked_sub(MAX_NAMED_GROUPS) {
+        let _ = write!(text, " and {more} more");
+    }
+    text.push(')');
 }

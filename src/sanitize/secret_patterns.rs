@@ -41,6 +41,7 @@ pub(super) fn find_secret(text: &str, from: usize) -> Option<Range<usize>> {
         at = skip_clean(bytes, at, count_clean_bytes);
         let found = match *bytes.get(at)? {
             b':' | b'=' => match_separator(text, from, at),
+            b'%' => match_encoded_separator(text, from, at),
             b'$' => match_crypt_hash(bytes, at),
             b'-' => match_private_key(text, at).or_else(|| match_option(text, at)),
             b'_' => match_client_token(bytes, from, at),
@@ -59,7 +60,8 @@ pub(super) fn find_secret(text: &str, from: usize) -> Option<Range<usize>> {
 fn count_clean_bytes(word: u64) -> usize {
     // `=` and `-` differ in one bit, as do `b` and `B`.
     let separators = mark_equal(word, b':') | mark_equal(word | repeat(0x10), b'=') | mark_equal(word, b'_');
-    count_unmarked(separators | mark_equal(word, b'$') | mark_equal(word | repeat(0x20), b'b'))
+    let marks = mark_equal(word, b'$') | mark_equal(word, b'%');
+    count_unmarked(separators | marks | mark_equal(word | repeat(0x20), b'b'))
 }
 
 /// Returns true for one word of at least `min_len` bytes that looks random. It has letters and digits. Hexadecimal
@@ -134,12 +136,20 @@ fn match_separator(text: &str, from: usize, at: usize) -> Option<Range<usize>> {
             return Some(at + 1..at + 1 + UUID_LEN);
         }
     }
-    match_named_value(text, from, at)
+    match_named_value(text, from, at, 1)
+}
+
+/// Matches the value after the name of a secret and an encoded `=` or `:`, as in the query of an address.
+fn match_encoded_separator(text: &str, from: usize, at: usize) -> Option<Range<usize>> {
+    match text.as_bytes().get(at + 1..at + 3)? {
+        [b'3', b'A' | b'D' | b'a' | b'd'] => match_named_value(text, from, at, 3),
+        _ => None,
+    }
 }
 
 /// Matches the value after the name of a secret: `password=…`, `cipassword: …`, `"secret" : "…"`, `PASSWORD='…'`,
-/// `token => …`.
-fn match_named_value(text: &str, from: usize, at: usize) -> Option<Range<usize>> {
+/// `token => …`, `password%3D…`. The separator has `len` bytes.
+fn match_named_value(text: &str, from: usize, at: usize, len: usize) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
     // Blanks, a quote and its backslashes may be between the name and the separator.
     let mut name = &bytes[from..at];
@@ -161,10 +171,11 @@ fn match_named_value(text: &str, from: usize, at: usize) -> Option<Range<usize>>
     if word == WordClass::NotSecret {
         return None;
     }
-    let assigned = bytes.get(at) == Some(&b'=');
-    let value = scan_forward(bytes, at + 1, 1, &|b| assigned && b == b'>');
+    let after = at + len;
+    let assigned = matches!(bytes.get(after - 1), Some(b'=' | b'D' | b'd'));
+    let value = scan_forward(bytes, after, 1, &|b| assigned && b == b'>');
     let value = scan_forward(bytes, value, 16, &is_blank_byte);
-    let spaced = value > at + 1;
+    let spaced = value > after;
     let open = scan_forward(bytes, value, 4, &|b| b == b'\\');
     let (start, end) = match bytes.get(open) {
         Some(quote) if is_quote_byte(*quote) => (open + 1, find_closing_quote(bytes, open + 1, *quote, open > value)),

@@ -36,6 +36,9 @@ fn render_follow_up(upid: &Upid, event: &TaskFollowUp) -> FollowUpText {
             (headline, log, matches!(result.state, TaskState::Failed(_) | TaskState::Unknown(_)))
         }
         TaskFollowUp::Reached { status } => (format!("Guest {id} is {status} now"), String::new(), false),
+        TaskFollowUp::Moved { status, node } => {
+            (format!("Guest {id} is on {node} now, and {status}"), String::new(), false)
+        }
         TaskFollowUp::HaError => (
             format!(
                 "FAILED: the HA manager gave up on guest {id} (ha state error). hint: GET /cluster/ha/status/current says \

@@ -6,11 +6,12 @@ use super::parameters::{CLUSTER_OR_ALL, required};
 use crate::call::{ClusterHandle, fan_out};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
-use crate::pve::guests::Guest;
-use crate::render::cluster_errors::{ClusterErrors, ClusterFailure};
+use crate::pve::guests::{self, Guest, GuestSearchTexts};
+use crate::render::cluster_errors::{ClusterErrors, ClusterFailure, ReadFailure};
 use crate::render::guests::{ListedGuest, render_matches};
 use crate::sanitize;
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// The most characters of a query. Names have 63 at most, tags 124.
 const MAX_QUERY_CHARS: usize = 200;
@@ -39,32 +40,58 @@ fn find_guest(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
         )));
     }
     let clusters = call.scope.select_all(call.args.text("cluster"))?;
-    let answers = fan_out(&clusters, clusters.len(), |cluster: &ClusterHandle<'_>| {
-        cluster.read_guests().map_err(|error| read_failed(cluster, &error))
+    let answers = fan_out(&clusters, clusters.len(), |cluster: &ClusterHandle<'_>| -> Result<_, ReadFailure> {
+        let guests = cluster.read_guests().map_err(|error| read_failed(cluster, &error))?;
+        // The list has some names late.
+        let needs_names = guests.iter().any(Guest::lacks_name) && !has_match(&guests, &query);
+        let names = if needs_names { cluster.read_missing_names(&guests) } else { HashMap::new() };
+        Ok((guests, names))
     });
     let mut failures = ClusterErrors::new();
     let mut all = Vec::new();
-    for (cluster_index, (cluster, answer)) in clusters.iter().zip(answers).enumerate() {
+    for (cluster_index, (cluster, answer)) in clusters.iter().zip(&answers).enumerate() {
         match answer {
-            Ok(mut guests) => {
-                if cluster.needs_redaction() {
-                    guests.iter_mut().for_each(redact_guest);
-                }
+            Ok((guests, names)) => {
+                let needs_redaction = cluster.needs_redaction();
                 let cluster = cluster.name();
-                all.extend(guests.into_iter().map(|guest| ListedGuest { cluster_index, cluster, guest }));
+                all.extend(guests.iter().map(|guest| {
+                    let mut guest = Cow::Borrowed(guest);
+                    if let Some(name) = names.get(&guest.vmid) {
+                        guest.to_mut().name.clone_from(name);
+                    }
+                    if needs_redaction {
+                        redact_guest(&mut guest);
+                    }
+                    ListedGuest { cluster_index, cluster, guest }
+                }));
             }
-            Err(failure) => failures.push(ClusterFailure { name: cluster.name(), label: cluster.label(), failure }),
+            Err(failure) => {
+                failures.push(ClusterFailure {
+                    name: cluster.name(),
+                    label: cluster.label(),
+                    failure: failure.clone(),
+                });
+            }
         }
     }
     Ok(render_matches(&query, &all, &failures, clusters.len(), call.list_form())?.into())
 }
 
+/// Returns whether a guest matches every word of the query.
+fn has_match(guests: &[Guest], query: &str) -> bool {
+    let words = guests::sort_words(query.split_whitespace());
+    guests.iter().any(|guest| GuestSearchTexts::new(guest).rank_all(&words).is_some())
+}
+
 /// Removes secrets from a guest's texts before the search, which could otherwise be used to guess them.
-fn redact_guest(guest: &mut Guest) {
-    let Guest { name, node, status, tags, pool, lock, .. } = guest;
+fn redact_guest(guest: &mut Cow<'_, Guest>) {
+    let Guest { name, node, status, tags, pool, lock, .. } = &**guest;
+    let is_clean = |text: &String| matches!(sanitize::redact_text(text), Cow::Borrowed(_));
+    if [name, node, status, tags, pool, lock].into_iter().all(is_clean) {
+        return;
+    }
+    let Guest { name, node, status, tags, pool, lock, .. } = guest.to_mut();
     for text in [name, node, status, tags, pool, lock] {
-        if let Cow::Owned(redacted) = sanitize::redact_text(text) {
-            *text = redacted;
-        }
+        *text = sanitize::redact_text(text).into_owned();
     }
 }

@@ -173,7 +173,8 @@ fn classify(error: &CallError) -> FailureKind {
             | PlanError::GuestParameter { .. }
             | PlanError::DuplicateParameter(_)
             | PlanError::TooManyParameters { .. }
-            | PlanError::ParametersTooLarge { .. },
+            | PlanError::ParametersTooLarge { .. }
+            | PlanError::CommandTooLong { .. },
         ) => FailureKind::InvalidParameters,
         CallError::Execute(ExecuteError::Api(failure)) => match failure.error.meaning() {
             Meaning::UnknownNode | Meaning::MissingGuestConfig | Meaning::UnknownTask | Meaning::UnknownOperation => {

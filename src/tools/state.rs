@@ -1,6 +1,7 @@
 //! The state that all tools share.
 
 use crate::audit::AuditLog;
+use crate::base::sealing_keys::SealingKeys;
 use crate::call::{CallOrigin, CallScope, CallService, RemovedClient};
 use crate::config::Client;
 use crate::mcp::context::CallContext;
@@ -27,6 +28,12 @@ impl ToolState {
         max_result_bytes: usize,
     ) -> Result<Self, ring::error::Unspecified> {
         Ok(Self { calls: CallService::new(clusters, clients, audit)?, max_result_bytes })
+    }
+
+    /// Signs confirmation codes with secrets that other replicas have too.
+    #[must_use]
+    pub fn with_sealing_keys(self, keys: &SealingKeys) -> Self {
+        Self { calls: self.calls.with_sealing_keys(keys), ..self }
     }
 
     /// Replaces the clock by which the server tells a person's answer from a client's.

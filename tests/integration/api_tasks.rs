@@ -1,6 +1,7 @@
 //! Calls that start tasks and wait for their end, and errors with hints, against the simulated cluster.
 
 use crate::support::node::{Node, ScriptedReply};
+use crate::support::policy::open_policy;
 use crate::support::proxmox::{SCRIPT, gzipped_facts, proxmox, proxmox_with};
 use crate::support::rpc::{self, ACCEPT, call_with_progress};
 use crate::support::server::TestServer;
@@ -10,6 +11,8 @@ use proxmox_mcp::base::secret::Secret;
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 fn call_api(server: &McpServer, method: &str, path: &str, data: Value, wait: bool) -> ToolResult {
@@ -187,6 +190,34 @@ fn empty_list_has_a_note_if_privileges_may_filter_it() {
         let reads = node.requests().iter().filter(|request| request.path().ends_with("/permissions")).count();
         assert_eq!(reads, 1, "the privileges are kept for a minute");
     }
+}
+
+#[test]
+fn note_about_privileges_is_that_of_the_rights_after_a_change() {
+    let is_granted = Arc::new(AtomicBool::new(false));
+    let granted = is_granted.clone();
+    let node = proxmox_with(gzipped_facts(), move |request| {
+        let privileges = if granted.load(SeqCst) { r#"{"/":{"Pool.Audit":1}}"# } else { "{}" };
+        match (request.method.as_str(), request.path()) {
+            ("GET", "/api2/json/pools") => Some(ScriptedReply::data("[]")),
+            ("GET", "/api2/json/access/permissions") => Some(ScriptedReply::data(privileges)),
+            ("PUT", "/api2/json/access/acl") => {
+                granted.store(true, SeqCst);
+                Some(ScriptedReply::data("null"))
+            }
+            _ => None,
+        }
+    });
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..node.cluster_settings() }]);
+    let has_note = || {
+        let result = call(&server, "proxmox_api_get", json!({"path": "/pools"}));
+        result.more.iter().any(|more| more.contains("Pool.Audit"))
+    };
+    assert!(has_note());
+    let data = json!({"path": "/pool", "roles": "PVEPoolUser", "tokens": "mcp@pve!ro"});
+    let change = call_api(&server, "PUT", "/access/acl", data, true);
+    assert!(!change.failed && is_granted.load(SeqCst), "{change:?}");
+    assert!(!has_note());
 }
 
 #[test]

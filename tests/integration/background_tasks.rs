@@ -108,7 +108,7 @@ fn call_that_outlasts_two_seconds_continues_as_a_task() {
     assert!(working.get("result").is_none() && working["ttlMs"] == started["ttlMs"], "{working}");
     lab.task.log("INFO: 10%");
     lab.task.log("INFO: 20%\u{1b}[31m");
-    assert_eq!(client.get(id)["statusMessage"], "\"INFO: 20% [31m\"");
+    assert_eq!(client.get(id)["statusMessage"], "\"INFO: 20%\u{241b}[31m\"");
     lab.task.log("TASK OK");
     lab.task.end("OK");
     let completed = client.get(id);

@@ -33,6 +33,7 @@ mod path_property;
 mod policy_guests;
 mod policy_lists;
 mod policy_table;
+mod present_risks;
 mod prompts;
 mod pve_failures;
 mod pve_log;

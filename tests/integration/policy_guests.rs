@@ -47,7 +47,9 @@ fn answer_config(rows: &Value, request: &Request) -> Option<ScriptedReply> {
     let is_at =
         |row: &&Value| format!("{}/{}", row["node"].as_str().unwrap_or_default(), row["id"].as_str().unwrap()) == place;
     let row = rows.as_array()?.iter().find(is_at).filter(|_| request.method == "GET")?;
-    Some(ScriptedReply::data(&json!({"name": row["name"], "tags": row["tags"], "digest": "d"}).to_string()))
+    let image = format!("local:iso/of-{}.iso,media=cdrom", row["vmid"]);
+    let config = json!({"name": row["name"], "tags": row["tags"], "ide2": image, "digest": "d"});
+    Some(ScriptedReply::data(&config.to_string()))
 }
 
 /// Calls `METHOD /path`. Required parameters that are not given are filled in.
@@ -128,6 +130,8 @@ fn calls_on_guest_100() -> Vec<(&'static str, Value)> {
         ("DELETE /nodes/pve2/storage/local/prunebackups", json!({"prune-backups": "keep-last=1"})),
         ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:qmmigrate:100:root@pam:", none()),
         ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:vzdump::root@pam:", none()),
+        ("DELETE /nodes/pve2/storage/local/content/local:iso/of-100.iso", none()),
+        ("DELETE /nodes/pve2/storage/local/content/iso%2Fof-100.iso", none()),
         // Through its pool.
         ("POST /cluster/ha/resources", json!({"sid": "vm:100"})),
         ("POST /cluster/ha/resources", json!({"sid": "100"})),
@@ -172,6 +176,12 @@ fn calls_on_guest_100() -> Vec<(&'static str, Value)> {
         // Through its node.
         ("POST /nodes/pve1/status", json!({"command": "reboot"})),
         ("PUT /nodes/pve1/network", none()),
+        ("PUT /nodes/pve1/network/vmbr0", json!({"type": "bridge", "bridge_ports": "eno2"})),
+        ("POST /nodes/pve1/network", json!({"iface": "vmbr9", "type": "bridge", "bridge_ports": "eno1"})),
+        ("PUT /nodes/pve1/config", json!({"ballooning-target": 10})),
+        ("PUT /nodes/pve1/config", json!({"delete": "description,ballooning-target"})),
+        ("PUT /nodes/pve1/firewall/options", json!({"nf_conntrack_max": 32768})),
+        ("PUT /nodes/pve2/disks/wipedisk", json!({"disk": "/dev/sdb"})),
         ("PUT /nodes/pve1/disks/wipedisk", json!({"disk": "/dev/sdb"})),
         ("DELETE /nodes/pve1/disks/zfs/tank", none()),
         ("DELETE /nodes/pve2/ceph/pool/rbd", none()),
@@ -223,6 +233,12 @@ fn calls_that_reach_other_guests_are_sent() {
             ("POST /nodes/pve2/qemu/101/agent/exec", json!({"command": ["id"]})),
             ("DELETE /nodes/pve2/storage/local-lvm/content/local-lvm:vm-101-disk-0", json!({})),
             ("DELETE /nodes/pve1/storage/local/content/local:iso/debian-100.iso", json!({})),
+            ("DELETE /nodes/pve1/storage/local/content/local:iso/of-101.iso", json!({})),
+            ("DELETE /nodes/pve1/storage/local/content/local:vztmpl/of-100.iso", json!({})),
+            ("POST /nodes/pve1/storage/local/download-url", json!({"content": "iso", "filename": "a.iso"})),
+            ("POST /nodes/pve1/aplinfo", json!({})),
+            ("PUT /nodes/pve2/network/vmbr0", json!({"type": "bridge"})),
+            ("PUT /nodes/pve1/config", json!({"description": "rack 4"})),
             ("DELETE /nodes/pve2/storage/local/prunebackups", json!({"vmid": 101, "prune-backups": "keep-last=1"})),
             ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:qmmigrate:101:root@pam:", json!({})),
             ("POST /cluster/ha/resources", json!({"sid": "vm:101"})),

@@ -106,6 +106,31 @@ fn denied_path_is_denied_in_every_spelling() {
 }
 
 #[test]
+fn denied_operation_is_denied_under_its_other_path_and_method() {
+    let config = |method: &str| json!({"path": "/qemu/web01/config", "method": method, "data": {"memory": 512}});
+    let agent = json!({"path": "/qemu/web01/agent", "method": "POST", "data": {"command": "shutdown"}});
+    let pools = |path: &str| json!({"path": path, "method": "PUT", "data": {"comment": "x", "poolid": "lab"}});
+    for (pattern, denied) in [
+        ("PUT /nodes/*/qemu/*/config", config("POST")),
+        ("POST /nodes/*/qemu/*/config", config("PUT")),
+        ("POST /nodes/*/qemu/*/agent/shutdown", agent),
+        ("PUT /pools/*", pools("/pools")),
+    ] {
+        let server = start_with_deny_list(&[pattern]);
+        assert_refused(&server, "proxmox_api_call", denied.clone(), pattern);
+        let calls = json!({"calls": [{"path": "/qemu/web01/status/start", "method": "POST"}, denied]});
+        let result = server.call("proxmox_api_call", calls);
+        assert!(result.failed && result.text.contains(pattern), "{result:?}");
+        assert_eq!(server.node.writes(), [""; 0], "{pattern}");
+    }
+    let server = start_with_deny_list(&["PUT /nodes/*/qemu/*/config"]);
+    let container = json!({"path": "/lxc/dns01/config", "method": "PUT", "data": {"memory": 512}});
+    assert_passes(&server, "proxmox_api_call", container);
+    let server = start_with_allow_list(&["PUT /nodes/*/qemu/*/config", "GET /**"]);
+    assert_refused(&server, "proxmox_api_call", config("POST"), "allow");
+}
+
+#[test]
 fn volume_with_many_slashes_is_denied_as_one() {
     for pattern in ["DELETE /nodes/*/storage/*/content/*", "* /nodes/*/storage/local/**"] {
         let server = start_with_deny_list(&[pattern]);

@@ -32,6 +32,7 @@ fn inventory_node(guests: usize) -> Node {
     Node::start(move |request| match request.path() {
         "/api2/json/cluster/resources" => ScriptedReply::data(&rows),
         "/api2/json/nodes" => ScriptedReply::data(r#"[{"node":"pve1","status":"online"}]"#),
+        path if path.ends_with("/50099/config") => ScriptedReply::data(r#"{"name":"guest-50099.example"}"#),
         _ => ScriptedReply::data("{}"),
     })
 }

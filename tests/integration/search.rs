@@ -25,10 +25,8 @@ fn count_answered(file: &str) -> ([usize; 3], usize, String) {
         }
         let found = embedded_schema().search(question, 5);
         let names: Vec<String> = found.iter().map(|o| format!("{} {}", o.method(), o.template())).collect();
-        let place = match accepted.as_slice() {
-            [NONE] => Schema::find_search_note(question).map(|_| 0),
-            _ => names.iter().position(|name| accepted.contains(&name.as_str())),
-        };
+        let note = || Schema::find_search_note(question).filter(|_| accepted.contains(&NONE)).map(|_| 0);
+        let place = names.iter().position(|name| accepted.contains(&name.as_str())).or_else(note);
         for (hits, within) in hits.iter_mut().zip([1, 3, 5]) {
             *hits += usize::from(place.is_some_and(|place| place < within));
         }
@@ -88,8 +86,9 @@ fn search_says_that_the_api_has_none_only_where_it_has_none() {
 /// 100, 86 of 97 and 49 of 59 were answered within five. After each run the topics were tuned with its file too.
 #[test]
 fn search_finds_95_percent_of_once_held_out_words_of_users_within_five() {
-    for file in ["users-held-out.tsv", "users-second.tsv", "users-third.tsv"] {
-        let ([.., five], all, missed) = count_answered(file);
+    let files = ["users-held-out", "users-second", "users-third", "users-fourth", "users-fifth", "users-sixth"];
+    let counts = files.map(|file| count_answered(&format!("{file}.tsv")));
+    for (file, ([.., five], all, missed)) in files.iter().zip(counts).rev() {
         println!("{missed}");
         assert!(five * 100 >= all * 95, "{file}: {five} of {all}");
     }

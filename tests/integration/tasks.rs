@@ -222,7 +222,7 @@ fn new_log_lines_are_sent_as_progress_in_order_and_once() {
     let result = wait(&start_server(&node), UPID);
     assert_eq!(
         result.progress,
-        ["\"one\"\n\"two [31m\"", "\"three\"\n\"four\"", "\"five\"\n\"TASK OK\""],
+        ["\"one\"\n\"two\u{241b}[31m\"", "\"three\"\n\"four\"", "\"five\"\n\"TASK OK\""],
         "{result:?}"
     );
     assert_eq!(result.structured["log"].as_array().map(Vec::len), Some(LINES.len()));

@@ -559,11 +559,11 @@ fn check_warns_of_calls_that_no_client_can_approve() {
         let output = Command::new(binary()).env_clear().arg("check").arg("--config").arg(&file).output().expect("run");
         String::from_utf8(output.stdout).expect("UTF-8")
     };
-    assert!(!check(&["ada", "bob", "dan"]).contains("confirm_by: calls"));
+    assert!(!check(&["ada", "bob", "dan"]).contains("no other client of this cluster may approve"));
     let text = check(&["bob", "dan"]);
-    assert!(text.contains("confirm_by: calls of client bob are refused"), "{text}");
+    assert!(text.contains("client bob: what has to be confirmed is refused"), "{text}");
     let text = check(&["dan"]);
-    assert!(text.contains("confirm_by: calls of client dan are refused"), "{text}");
+    assert!(text.contains("client dan: what has to be confirmed is refused"), "{text}");
 }
 
 #[test]

@@ -220,11 +220,7 @@ fn what_was_sent_can_be_proved() {
             json!({"name": "w", "url": "https://x/", "method": "post",
                 "header": format!("(hidden) (14 bytes, SHA-256 {})", sha256(header))}),
         ),
-        (
-            format!("{agent}/exec"),
-            json!({"command": many}),
-            json!({"command": format!("{}… ({} bytes, SHA-256 {})", &many_text[..120], many_text.len(), sha256(&many_text))}),
-        ),
+        (format!("{agent}/exec"), json!({"command": many}), json!({"command": many_text})),
     ] {
         server.call(ADMIN, "proxmox_api_call", json!({"path": path, "method": "POST", "data": data}));
         let lines = server.all_lines();

@@ -29,7 +29,11 @@ fn service(file: &Yaml) -> &Yaml {
 
 /// Returns the names of the variables that a service gets, with their values.
 fn environment(service: &Yaml) -> Vec<(String, Option<String>)> {
-    let members = service["environment"].as_hash().expect("a map");
+    members(&service["environment"])
+}
+
+fn members(map: &Yaml) -> Vec<(String, Option<String>)> {
+    let members = map.as_hash().expect("a map");
     let member =
         |(name, value): (&Yaml, &Yaml)| (name.as_str().expect("a name").to_owned(), value.as_str().map(str::to_owned));
     members.iter().map(member).collect()
@@ -62,10 +66,14 @@ fn variables_of_the_compose_files_are_those_of_the_program() {
     for file in ["compose.yaml", "deploy/portainer.yaml", "deploy/traefik.yaml"] {
         names.extend(environment(service(&parse(file))).into_iter().map(|(name, _)| name));
     }
+    let replicas = parse("deploy/compose.replicas.yaml");
+    for variables in [&replicas["x-environment"], &replicas["services"]["replica1"]["environment"]] {
+        names.extend(members(variables).into_iter().map(|(name, _)| name).filter(|name| name != "<<"));
+    }
     for name in &names {
         assert!(help.contains(name), "{name} is unknown: {help}");
     }
-    assert!(names.len() >= 6, "{names:?}");
+    assert!(names.len() >= 8, "{names:?}");
 }
 
 /// Starts the program as the container does, with its folders in another place.
@@ -110,4 +118,19 @@ fn traefik_file_routes_the_name_that_the_server_accepts() {
     assert!(hosts.0 == "MCP_ALLOWED_HOSTS" && hosts.1.is_some_and(|hosts| hosts.starts_with("${PROXMOX_MCP_DOMAIN:?")));
     let network = label("traefik.docker.network");
     assert_eq!(file["networks"][network.as_str()]["external"].as_bool(), Some(true));
+}
+
+#[test]
+fn replicas_have_a_key_and_a_page_of_their_own_at_the_proxy() {
+    let file = parse("deploy/compose.replicas.yaml");
+    let key = file["x-environment"]["MCP_STATE_KEY_FILE"].as_str().expect("a path");
+    assert_eq!(Path::new(key).parent(), Some(Path::new(CONFIG_FOLDER)));
+    let nginx = read("deploy/nginx.conf");
+    for replica in ["replica1", "replica2"] {
+        let page = file["services"][replica]["environment"]["MCP_PAGE_URL"].as_str();
+        assert_eq!(page, Some(&*format!("https://${{MCP_DOMAIN}}/{replica}/")));
+        let address = format!("127.0.0.1:{}", replica.replace("replica", "800"));
+        let place = format!("location /{replica}/ {{\n        proxy_pass http://{address}/;");
+        assert!(nginx.contains(&place) && nginx.contains(&format!("server {address} ")), "{replica}");
+    }
 }

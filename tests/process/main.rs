@@ -27,6 +27,7 @@ mod policy_confirm;
 mod readme;
 mod readyz;
 mod reload;
+mod replicas;
 mod rights;
 mod setup;
 mod socket_activation;

@@ -70,6 +70,8 @@ fn answer(script: &ScriptedReply, rows: &Value, request: &Request) -> ScriptedRe
         ("GET", "/api2/json/access/acl" | "/api2/json/access/users?full=1" | "/api2/json/access/roles") => {
             return ScriptedReply::data("[]");
         }
+        // A member of an IP set.
+        ("GET", target) if target.ends_with("/192.0.2.0") => return ScriptedReply::data(r#"{"cidr":"192.0.2.0"}"#),
         ("GET", "/api2/json/nodes") => return ScriptedReply::data(&json!(nodes).to_string()),
         _ => {}
     }
@@ -90,6 +92,12 @@ fn answer(script: &ScriptedReply, rows: &Value, request: &Request) -> ScriptedRe
             && let Some(row) = find_row(rows, kind, vmid)
         {
             return ScriptedReply::data(&row.to_string());
+        }
+        // The name alone: without a digest it is no config that shows the place of the guest.
+        if let ("GET", [kind, vmid, "config"]) = (request.method.as_str(), rest)
+            && let Some(row) = find_row(rows, kind, vmid)
+        {
+            return ScriptedReply::data(&json!({"name": row["name"], "hostname": row["name"]}).to_string());
         }
     }
     ScriptedReply::data("\"fine\"")
@@ -176,6 +184,8 @@ pub fn operation(method: &str, segments: &[String]) -> (String, Option<&'static 
 pub fn required(operation: &Operation<'_>) -> Map<String, Value> {
     let value = |p: &proxmox_mcp::pve::schema::ParameterSpec<'_>| match p.kind() {
         "boolean" => json!(true),
+        // Guests under HA.
+        _ if p.name() == "resources" => json!("vm:101"),
         "integer" | "number" if p.minimum().is_empty() => json!(1),
         "integer" | "number" => json!(p.minimum().parse::<f64>().unwrap()),
         "array" => json!([p.allowed_values().next().unwrap_or("x")]),

@@ -100,6 +100,18 @@ pub struct Cli {
     )]
     pub structured: bool,
 
+    /// File with a secret that all replicas share: each accepts the confirmation codes and tasks of the others
+    #[arg(
+        long,
+        hide_short_help = true,
+        env = "MCP_STATE_KEY_FILE",
+        value_name = "FILE",
+        global = true,
+        help_heading = COMMON,
+        value_parser = file_path()
+    )]
+    pub state_key_file: Option<PathBuf>,
+
     /// Offer no page for people: neither at GET / nor as a view in clients (MCP Apps)
     #[arg(
         long,

@@ -33,7 +33,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> ParseOutcome {
 /// The flags of other commands that a command uses. Its help and its man page show no others.
 const USED_FLAGS: [(&str, &[&str]); 9] = [
     ("setup", &["config", "log", "log_format", "listen", "tls_cert"]),
-    ("check", &["config", "demo", "log", "log_format", "auth_token_file", "tls_cert", "tls_key"]),
+    ("check", &["config", "demo", "log", "log_format", "state_key_file", "auth_token_file", "tls_cert", "tls_key"]),
     ("token", &["listen", "tls_cert"]),
     ("audit", &[]),
     ("health", &["listen", "tls_cert"]),

@@ -5,6 +5,7 @@ use crate::pve::client::retry::AttemptEnd;
 use crate::pve::knowledge::messages::{Meaning, classify};
 use crate::pve::knowledge::text::to_one_line;
 use std::borrow::Cow;
+use ureq::http::StatusCode;
 
 /// The longest title of a web page that is shown.
 const MAX_TITLE_CHARS: usize = 120;
@@ -21,8 +22,10 @@ pub(in crate::pve) enum AnswerOrigin {
     DisabledNode,
     /// A node that does not accept the token.
     TokenCheck,
-    /// A proxy or load balancer between this server and the node.
+    /// A proxy or load balancer between this server and the node. The node may have got the request.
     Proxy,
+    /// A proxy or another web server that rejected the request itself. The node did not get it.
+    ProxyRejection,
 }
 
 impl AnswerOrigin {
@@ -32,27 +35,46 @@ impl AnswerOrigin {
             Self::Proxmox => AttemptEnd::Answered,
             Self::DisabledNode => AttemptEnd::NodeDisabled,
             Self::TokenCheck => AttemptEnd::TokenRejected,
-            Self::Proxy => AttemptEnd::ProxyAnswered,
+            Self::Proxy | Self::ProxyRejection => AttemptEnd::ProxyAnswered,
         }
     }
 }
 
 /// Determines the sender of an answer.
-pub(in crate::pve) fn determine(status: u16, reason: &str, body: &[u8]) -> AnswerOrigin {
-    if status < 400 {
-        return AnswerOrigin::Proxmox;
+pub(in crate::pve) fn determine(status: u16, reason: &str, content_type: &str, body: &[u8]) -> AnswerOrigin {
+    match status {
+        0..=299 if is_web_page(body) => return AnswerOrigin::Proxy,
+        0..=299 => return AnswerOrigin::Proxmox,
+        300..=399 => return AnswerOrigin::ProxyRejection,
+        _ => {}
     }
     let envelope = ErrorEnvelope::parse(body);
     // (PVE: a proxy daemon that can't start its check of the token answers 401 or 500, with the cause.)
-    let message = envelope.message().map_or_else(|| to_one_line(reason, 1_000), |text| to_one_line(&text, 1_000));
+    let reason = to_one_line(reason, 1_000);
+    let message = envelope.message().map_or_else(|| reason.clone(), |text| to_one_line(&text, 1_000));
+    let has_no_words = envelope.message().is_none() && is_generic_phrase(status, &reason);
+    // (PVE: its HTTP server sends plain text without a content type.)
+    let is_foreign_text = !body.trim_ascii().is_empty() && content_type.trim_start().starts_with("text/");
+    let is_foreign = !envelope.is_json && (is_web_page(body) || is_foreign_text);
     match classify(status, &message).meaning {
         Meaning::SickNode | Meaning::NoQuorum => AnswerOrigin::DisabledNode,
+        _ if status < 500 && is_foreign => AnswerOrigin::ProxyRejection,
         _ if status == 401 => AnswerOrigin::TokenCheck,
-        _ if status >= 500 && !envelope.is_json && (is_gateway_status(status) || is_web_page(body)) => {
-            AnswerOrigin::Proxy
-        }
+        _ if is_gateway_status(status) && (has_no_words || !envelope.is_json) => AnswerOrigin::Proxy,
+        _ if status >= 500 && !envelope.is_json && is_web_page(body) => AnswerOrigin::Proxy,
+        // (PVE: it always says which privilege or object is missing, and has no limit of requests.)
+        _ if matches!(status, 403..=429) && !envelope.is_json && has_no_words => AnswerOrigin::ProxyRejection,
         _ => AnswerOrigin::Proxmox,
     }
+}
+
+/// Returns whether a reason phrase is that of the status itself, so that it says nothing of the cause.
+pub(in crate::pve) fn is_generic_phrase(status: u16, phrase: &str) -> bool {
+    phrase.is_empty()
+        || StatusCode::from_u16(status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .is_some_and(|canonical| canonical.eq_ignore_ascii_case(phrase))
 }
 
 /// Returns whether proxies answer with this status, and Proxmox does not without its JSON.
@@ -117,27 +139,39 @@ mod tests {
     #[test]
     fn the_sender_of_an_answer_is_determined_by_status_and_body() {
         let page = "<html><head><title>502 Bad Gateway</title></head></html>";
-        for (status, reason, body, origin) in [
-            (200, "", page, AnswerOrigin::Proxmox),
-            (500, "Internal Server Error", r#"{"data":null}"#, AnswerOrigin::Proxmox),
-            (500, "no such user", "", AnswerOrigin::Proxmox),
-            (500, "Internal Server Error", page, AnswerOrigin::Proxy),
-            (502, "Bad Gateway", "", AnswerOrigin::Proxy),
-            (503, "", "upstream connect error", AnswerOrigin::Proxy),
-            (503, "busy", r#"{"data":null}"#, AnswerOrigin::Proxmox),
-            (522, "", "", AnswerOrigin::Proxy),
-            (401, "No ticket", "", AnswerOrigin::TokenCheck),
+        for (status, reason, content_type, body, origin) in [
+            (200, "", "text/html", page, AnswerOrigin::Proxy),
+            (200, "OK", "", r#"{"data":1}"#, AnswerOrigin::Proxmox),
+            (302, "Found", "", "", AnswerOrigin::ProxyRejection),
+            (500, "Internal Server Error", "", r#"{"data":null}"#, AnswerOrigin::Proxmox),
+            (500, "no such user", "", "", AnswerOrigin::Proxmox),
+            (500, "Internal Server Error", "text/html", page, AnswerOrigin::Proxy),
+            (502, "Bad Gateway", "", "", AnswerOrigin::Proxy),
+            (502, "Bad Gateway", "", r#"{"data":null}"#, AnswerOrigin::Proxy),
+            (503, "", "", "upstream connect error", AnswerOrigin::Proxy),
+            (503, "busy", "", r#"{"data":null}"#, AnswerOrigin::Proxmox),
+            (522, "", "", "", AnswerOrigin::Proxy),
+            (401, "No ticket", "", "", AnswerOrigin::TokenCheck),
+            (401, "Unauthorized", "text/html", page, AnswerOrigin::ProxyRejection),
             (
                 500,
                 "RPCEnvironment init request failed: Unable to load access control list: x",
                 "",
+                "",
                 AnswerOrigin::DisabledNode,
             ),
-            (401, "ipcc_send_rec[1] failed: Connection refused", "", AnswerOrigin::DisabledNode),
-            (500, "x", r#"{"message":"cluster not ready - no quorum?\n"}"#, AnswerOrigin::DisabledNode),
-            (404, "Not Found", page, AnswerOrigin::Proxmox),
+            (401, "ipcc_send_rec[1] failed: Connection refused", "", "", AnswerOrigin::DisabledNode),
+            (500, "x", "", r#"{"message":"cluster not ready - no quorum?\n"}"#, AnswerOrigin::DisabledNode),
+            (404, "Not Found", "text/html", page, AnswerOrigin::ProxyRejection),
+            (404, "Not Found", "text/plain; charset=utf-8", "404 page not found\n", AnswerOrigin::ProxyRejection),
+            (404, "endpoint 'x1' not found", "application/json", r#"{"data":null}"#, AnswerOrigin::Proxmox),
+            (429, "Too Many Requests", "", "", AnswerOrigin::ProxyRejection),
+            (403, "Permission check failed", "", "", AnswerOrigin::Proxmox),
+            (400, "Bad Request", "", "", AnswerOrigin::Proxmox),
+            (400, "bad request", "", "unable to parse", AnswerOrigin::Proxmox),
         ] {
-            assert_eq!(determine(status, reason, body.as_bytes()), origin, "{status} {reason} {body}");
+            let found = determine(status, reason, content_type, body.as_bytes());
+            assert_eq!(found, origin, "{status} {reason} {body}");
         }
     }
 

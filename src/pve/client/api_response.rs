@@ -8,15 +8,15 @@ use crate::pve::client::retry::{self, AttemptEnd, Decision};
 use crate::pve::client::secret_filter::SecretFilter;
 use crate::pve::client::transport::NodeResponse;
 use crate::pve::error::{EnvelopeError, PveError, UnknownOutcome};
+use crate::pve::guests::{Guest, GuestList, parse_guests};
 use crate::pve::knowledge::messages::{self, Diagnosis, Meaning, MissingPrivilege, classify};
 use crate::pve::knowledge::text::to_one_line;
 use crate::pve::method::Method;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use ureq::http::StatusCode;
 
 /// Long enough for every message of Proxmox, short enough for a model's context.
 const MAX_MESSAGE_CHARS: usize = 1_000;
@@ -27,22 +27,32 @@ const ROW_BYTES: usize = 512;
 /// Parameters named in an error. The largest operation, a VM's config, has about a hundred, families counted once.
 const MAX_PARAMETER_ERRORS: usize = 200;
 
+/// The range of `data` was found in the body.
+const DATA_IN_BODY: &str = "a range of the body";
+
 /// Successful answer of a node: the body as it came, and the position of `data` in it.
 #[derive(Debug)]
 pub struct ApiResponse {
     /// Copied before a change, if several callers have it.
-    body: Arc<String>,
+    body: Arc<AnswerBody>,
     data: Range<usize>,
     has_extra_fields: bool,
     memory: MemoryReservation,
     /// The memory of a body that several callers have.
-    _shared_memory: Option<Arc<MemoryReservation>>,
+    shared_memory: Option<Arc<MemoryReservation>>,
+}
+
+/// Body of an answer, with the guests that are parsed once for all callers that have it.
+#[derive(Clone, Debug)]
+struct AnswerBody {
+    text: String,
+    guests: OnceLock<Result<Arc<[Guest]>, PveError>>,
 }
 
 /// Successful answer of a node to several callers.
 #[derive(Debug)]
 pub(in crate::pve) struct SharedResponse {
-    body: Arc<String>,
+    body: Arc<AnswerBody>,
     data: Range<usize>,
     has_extra_fields: bool,
     memory: Arc<MemoryReservation>,
@@ -55,14 +65,28 @@ impl SharedResponse {
         memory: &CallMemory,
         wait: &MemoryWait<'_>,
     ) -> Result<ApiResponse, MemoryError> {
-        let bytes = answer_memory(self.body.len()).max(rows_memory(&self.body));
+        let text = &self.body.text;
+        let bytes = answer_memory(text.len()).max(rows_memory(text));
         Ok(ApiResponse {
             body: self.body.clone(),
             data: self.data.clone(),
             has_extra_fields: self.has_extra_fields,
             memory: memory.reserve_within(bytes, wait)?,
-            _shared_memory: Some(self.memory.clone()),
+            shared_memory: Some(self.memory.clone()),
         })
+    }
+
+    /// Returns the guests of the list, parsed once for all callers.
+    pub(in crate::pve) fn guests(&self) -> Result<GuestList, PveError> {
+        Ok(GuestList::new(self.body.guests(&self.data)?, Some(self.memory.clone())))
+    }
+}
+
+impl AnswerBody {
+    /// Returns the guests of the list at `data`, which is parsed once.
+    fn guests(&self, data: &Range<usize>) -> Result<Arc<[Guest]>, PveError> {
+        let parse = || parse_guests(self.text.get(data.clone()).expect(DATA_IN_BODY)).map(Arc::from);
+        self.guests.get_or_init(parse).clone()
     }
 }
 
@@ -81,8 +105,8 @@ fn rows_memory(body: &str) -> usize {
 
 impl ApiResponse {
     fn new(body: String, data: Range<usize>, has_extra_fields: bool) -> Self {
-        let memory = MemoryReservation::default();
-        Self { body: Arc::new(body), data, has_extra_fields, memory, _shared_memory: None }
+        let body = Arc::new(AnswerBody { text: body, guests: OnceLock::new() });
+        Self { body, data, has_extra_fields, memory: MemoryReservation::default(), shared_memory: None }
     }
 
     /// Finds `data` in a body. Parts of the body in the error are filtered.
@@ -162,9 +186,15 @@ impl ApiResponse {
         if body.trim_ascii_start().starts_with(b"{") && ErrorEnvelope::parse(body).is_json {
             return None;
         }
-        let text = str::from_utf8(body).ok().filter(|text| !text.contains('\0'));
-        let data = match text {
-            Some(text) => filter.redact_body(text.to_owned()),
+        // A text may have bytes of another encoding, as a task log of a guest's output does.
+        let text = match str::from_utf8(body) {
+            Ok(text) => Some(text.to_owned()),
+            Err(_) if kind.starts_with("text/") => Some(String::from_utf8_lossy(body).into_owned()),
+            Err(_) => None,
+        };
+        let data = match text.filter(|text| !text.contains('\0')) {
+            Some(text) if text.is_empty() => "an empty file".to_owned(),
+            Some(text) => filter.redact_body(text),
             None => format!("a file of {} bytes ({}), which is not shown", body.len(), to_one_line(kind, 80)),
         };
         let data = Value::String(data).to_string();
@@ -181,7 +211,7 @@ impl ApiResponse {
     /// Changes the JSON text, which must stay an object with `data`. Otherwise the result is `null`.
     pub fn map_body(self, change: impl FnOnce(String) -> String) -> Self {
         let filter = SecretFilter::new(Secret::new(String::new()));
-        let changed = Self::parse(change(Arc::unwrap_or_clone(self.body)), &filter);
+        let changed = Self::parse(change(Arc::unwrap_or_clone(self.body).text), &filter);
         let changed = changed.unwrap_or_else(|_| Self::new("null".into(), 0..4, false));
         Self { memory: self.memory, ..changed }
     }
@@ -193,7 +223,7 @@ impl ApiResponse {
 
     /// Reserves the memory of a table or a list that is made of the rows.
     pub(in crate::pve) fn reserve_rows(&mut self) -> Result<(), MemoryError> {
-        self.memory.grow_to(rows_memory(&self.body))
+        self.memory.grow_to(rows_memory(&self.body.text))
     }
 
     /// Returns the answer for several callers.
@@ -204,12 +234,17 @@ impl ApiResponse {
 
     /// Returns the JSON text of `data`.
     pub fn data(&self) -> &str {
-        self.body.get(self.data.clone()).expect("the range was found in the body")
+        self.body.text.get(self.data.clone()).expect(DATA_IN_BODY)
+    }
+
+    /// Returns the guests of the list.
+    pub(in crate::pve) fn guests(&self) -> Result<GuestList, PveError> {
+        Ok(GuestList::new(self.body.guests(&self.data)?, self.shared_memory.clone()))
     }
 
     /// Returns the JSON text of the body: an object with `data`.
     pub(in crate::pve) fn body(&self) -> &str {
-        &self.body
+        &self.body.text
     }
 
     /// Returns whether the body has other fields than `data`.
@@ -219,20 +254,20 @@ impl ApiResponse {
 
     /// Returns the JSON text for the caller: `data`, or the whole body if it has other fields (`total`).
     pub fn payload(&self) -> &str {
-        if self.has_extra_fields { &self.body } else { self.data() }
+        if self.has_extra_fields { &self.body.text } else { self.data() }
     }
 
     /// Returns the text of [`ApiResponse::payload`], in the memory of the body unless other callers have it.
     pub fn into_payload(self) -> String {
-        let range = if self.has_extra_fields { 0..self.body.len() } else { self.data };
+        let range = if self.has_extra_fields { 0..self.body.text.len() } else { self.data };
         match Arc::try_unwrap(self.body) {
-            Ok(mut body) => {
+            Ok(AnswerBody { text: mut body, .. }) => {
                 // A parser of UTF-8 found both ends of `data`, so no character is cut.
                 body.truncate(range.end);
                 body.drain(..range.start);
                 body
             }
-            Err(shared) => shared.get(range).expect("the range was found in the body").to_owned(),
+            Err(shared) => shared.text.get(range).expect(DATA_IN_BODY).to_owned(),
         }
     }
 }
@@ -251,6 +286,8 @@ pub(in crate::pve) struct SentCall<'a> {
     pub(in crate::pve) call: String,
     pub(in crate::pve) user: &'a str,
     pub(in crate::pve) token_id: &'a str,
+    /// The cluster accepted the token since the start.
+    pub(in crate::pve) was_accepted: bool,
     /// The time from the request to the end of the answer.
     pub(in crate::pve) elapsed: Duration,
 }
@@ -274,7 +311,7 @@ pub(in crate::pve) fn parse_error_response(
     let phrase = clean(reason);
     let (message, is_hidden) = match envelope.message().map(|text| clean(&text)) {
         Some(message) => (message, false),
-        None if is_generic_phrase(status, &phrase) => {
+        None if answer_origin::is_generic_phrase(status, &phrase) => {
             let body_text = match answer_origin::is_web_page(body) {
                 true => answer_origin::find_title(body).map(|title| clean(&title)).unwrap_or_default(),
                 false if envelope.is_json => String::new(),
@@ -290,6 +327,7 @@ pub(in crate::pve) fn parse_error_response(
     let is_change = sent.method != Method::Get;
     let mut diagnosis = match response.origin() {
         AnswerOrigin::Proxy => messages::proxy_diagnosis(),
+        AnswerOrigin::ProxyRejection if status >= 400 => messages::proxy_rejection_diagnosis(status),
         _ if is_hidden => messages::hidden_message_diagnosis(status, body.is_empty()),
         _ => classify(status, &message),
     };
@@ -298,7 +336,7 @@ pub(in crate::pve) fn parse_error_response(
     }
     if (300..400).contains(&status) && !headers.location.is_empty() {
         let message = format!("{message} to {}", clean(&headers.location)).trim().to_owned();
-        return PveError::Failed { status, message, call: sent.call, diagnosis, is_refused_change: false };
+        return PveError::Failed { status, message, call: sent.call, diagnosis, is_refused_change: is_change };
     }
     let settles_unknown =
         is_change && retry::settle(sent.method, AttemptEnd::PeerLost) == Decision::ReportUnknownOutcome;
@@ -309,19 +347,21 @@ pub(in crate::pve) fn parse_error_response(
         _ if diagnosis.meaning == Meaning::HiddenError && is_change => {
             PveError::OutcomeUnknown { call: sent.call, cause: UnknownOutcome::HiddenError { status } }
         }
-        401 if diagnosis.meaning != Meaning::SickNode => PveError::Unauthorized {
+        401 if !matches!(diagnosis.meaning, Meaning::SickNode | Meaning::ProxyRejected) => PveError::Unauthorized {
             has_no_ticket: diagnosis.meaning == Meaning::HeaderLost,
+            was_accepted: sent.was_accepted,
+            is_refused_change: is_change,
             message,
             user: sent.user.to_owned(),
             token_id: sent.token_id.to_owned(),
         },
-        403 => PveError::Forbidden {
+        403 if diagnosis.meaning != Meaning::ProxyRejected => PveError::Forbidden {
             missing_privilege: MissingPrivilege::parse(&message),
             message,
             diagnosis,
             is_refused_change: is_change,
         },
-        596..=599 if settles_unknown => {
+        596..=599 if settles_unknown && !diagnosis.meaning.shows_nothing_was_done() => {
             let timed_out = diagnosis.meaning == Meaning::NodeTimedOut;
             PveError::OutcomeUnknown { call: sent.call, cause: UnknownOutcome::PeerLost { status, message, timed_out } }
         }
@@ -345,15 +385,6 @@ pub(in crate::pve) fn parse_error_response(
             PveError::ParametersRejected { diagnosis: known.unwrap_or(plain), parameters, is_refused_change: is_change }
         }
     }
-}
-
-/// Returns whether a reason phrase is that of the status itself, so that it says nothing of the cause.
-fn is_generic_phrase(status: u16, phrase: &str) -> bool {
-    phrase.is_empty()
-        || StatusCode::from_u16(status)
-            .ok()
-            .and_then(|status| status.canonical_reason())
-            .is_some_and(|canonical| canonical.eq_ignore_ascii_case(phrase))
 }
 
 /// Returns the text of a JSON string, or `None` for another value.
@@ -393,9 +424,23 @@ mod tests {
     fn the_payload_is_not_copied() {
         for body in [r#" {"data":["ü", 2]} "#, r#"{"total":7,"data":"x"}"#] {
             let answer = parse(body).unwrap();
-            let memory = answer.body.as_ptr();
+            let memory = answer.body.text.as_ptr();
             let verbatim = answer.into_payload();
             assert_eq!(verbatim.as_ptr(), memory);
+        }
+    }
+
+    #[test]
+    fn guests_are_parsed_once_for_all_callers() {
+        let body = r#"{"data":[{"id":"qemu/100","name":"web01"}]}"#;
+        let shared = parse(body).unwrap().into_shared();
+        let lists = [shared.guests().unwrap(), shared.guests().unwrap()];
+        assert_eq!((lists[0].len(), &*lists[0][0].name), (1, "web01"));
+        assert_eq!(lists[0].as_ptr(), lists[1].as_ptr());
+
+        let shared = parse(r#"{"data":{}}"#).unwrap().into_shared();
+        for _ in 0..2 {
+            assert!(matches!(shared.guests(), Err(PveError::MalformedResponse { .. })));
         }
     }
 
@@ -453,7 +498,7 @@ mod tests {
             headers,
             elapsed,
         };
-        let sent = SentCall { method, call, user: "root@pam", token_id: "mcp", elapsed };
+        let sent = SentCall { method, call, user: "root@pam", token_id: "mcp", was_accepted: false, elapsed };
         parse_error_response(&response, sent, &no_filter())
     }
 

@@ -22,6 +22,7 @@ use crate::pve::client::transport::{
 use crate::pve::error::{
     ConnectError, EnvelopeError, FailedAttempt, MalformedCause, NetworkError, PveError, UnknownOutcome,
 };
+use crate::pve::guests::{GuestList, is_guest_member};
 use crate::pve::knowledge::messages::classify;
 use crate::pve::method::Method;
 use crate::pve::params::ApiParams;
@@ -58,6 +59,9 @@ const MAX_IDLE_CONNECTIONS: usize = 256;
 /// The maximum time for which a shared read waits for a place. Its callers leave before.
 const MAX_PERMIT_WAIT: Duration = Duration::from_secs(3_600);
 
+/// The most guests that are kept as recently changed.
+const MAX_CHANGED_GUESTS: usize = 16;
+
 /// Least time of a read that waits for others. A shorter one would have too little left for its own request.
 const MIN_SHARED_TIME: Duration = Duration::from_secs(3);
 
@@ -79,8 +83,12 @@ pub struct ClusterCore {
     metrics: ClusterMetrics,
     /// The cluster accepted the token in the last answer that tells.
     token_accepted: AtomicBool,
+    /// The cluster accepted the token since the start.
+    token_was_accepted: AtomicBool,
     token_privileges: RecentValue<Arc<TokenPrivileges>>,
     node_names: RecentValue<Arc<[String]>>,
+    /// The numbers of guests whose config was changed, the newest last.
+    changed_guests: RecentValue<Arc<[u32]>>,
     /// The offset of the nodes' zone from UTC in seconds.
     utc_offset: RecentValue<i32>,
     members: ClusterMembers,
@@ -123,17 +131,31 @@ pub enum ClusterOutage {
     RetryDue,
 }
 
+/// Answer of a read that may be shared.
+enum ReadAnswer {
+    Own(ApiResponse),
+    Shared(Arc<Result<SharedResponse, PveError>>),
+}
+
 /// Reader of an answer.
 #[derive(Clone, Copy)]
 struct AnswerReader {
     parse: fn(String, &SecretFilter) -> Result<ApiResponse, EnvelopeError>,
     keep_member: Option<KeepMember>,
+    /// The rows are parsed once for all callers.
+    shares_rows: bool,
     /// Returns the memory that is reserved for an answer of this many bytes.
     answer_memory: fn(usize) -> usize,
 }
 
 impl AnswerReader {
-    const OBJECT: Self = Self { parse: ApiResponse::parse, keep_member: None, answer_memory };
+    const OBJECT: Self = Self { parse: ApiResponse::parse, keep_member: None, shares_rows: false, answer_memory };
+    const GUESTS: Self = Self { shares_rows: true, ..Self::list(is_guest_member) };
+
+    /// Returns the reader of a list of rows with the members of `keep`.
+    const fn list(keep: KeepMember) -> Self {
+        Self { parse: ApiResponse::parse_list, keep_member: Some(keep), shares_rows: false, answer_memory }
+    }
 
     /// Returns the key of reads of a path with this reader.
     fn read_key(self, target: &PathAndQuery) -> ReadKey {
@@ -212,7 +234,7 @@ impl Cluster {
         params: &ApiParams,
         cancel: &CancelToken,
     ) -> Result<ApiResponse, PveError> {
-        self.read_shared(deadline, path, params, AnswerReader::OBJECT, cancel)
+        self.read_response(deadline, path, params, AnswerReader::OBJECT, cancel)
     }
 
     /// Makes a GET call for a list, which ends like that of [`Cluster::get_shared`]. Only the envelope is checked; the
@@ -225,8 +247,43 @@ impl Cluster {
         keep: KeepMember,
         cancel: &CancelToken,
     ) -> Result<ApiResponse, PveError> {
-        let reader = AnswerReader { parse: ApiResponse::parse_list, keep_member: Some(keep), answer_memory };
-        self.read_shared(deadline, path, params, reader, cancel)
+        self.read_response(deadline, path, params, AnswerReader::list(keep), cancel)
+    }
+
+    /// Makes a GET call for a list of guests, which ends like that of [`Cluster::get_shared`].
+    pub fn get_guests(
+        &self,
+        deadline: Instant,
+        path: &ApiPath,
+        params: &ApiParams,
+        cancel: &CancelToken,
+    ) -> Result<GuestList, PveError> {
+        match self.read_shared(deadline, path, params, AnswerReader::GUESTS, cancel)? {
+            ReadAnswer::Own(response) => response.guests(),
+            ReadAnswer::Shared(result) => result.as_ref().as_ref().map_err(Clone::clone)?.guests(),
+        }
+    }
+
+    /// Makes a GET call for an answer of the caller's own.
+    fn read_response(
+        &self,
+        deadline: Instant,
+        path: &ApiPath,
+        params: &ApiParams,
+        reader: AnswerReader,
+        cancel: &CancelToken,
+    ) -> Result<ApiResponse, PveError> {
+        let start = Instant::now();
+        let shared = match self.read_shared(deadline, path, params, reader, cancel)? {
+            ReadAnswer::Own(response) => return Ok(response),
+            ReadAnswer::Shared(result) => result,
+        };
+        let wait = MemoryWait { deadline, is_cancelled: &|| cancel.is_cancelled() };
+        let response = shared.as_ref().as_ref().map_err(Clone::clone)?.to_response(cancel.memory(), &wait);
+        response.or_else(|error| {
+            let error = if cancel.is_cancelled() { PveError::Cancelled } else { no_memory(error) };
+            self.log_result(start, Method::Get, path, Err(error))
+        })
     }
 
     fn read_shared(
@@ -236,10 +293,13 @@ impl Cluster {
         params: &ApiParams,
         reader: AnswerReader,
         cancel: &CancelToken,
-    ) -> Result<ApiResponse, PveError> {
+    ) -> Result<ReadAnswer, PveError> {
         let start = Instant::now();
         let limit = CallTimeLimit::until(deadline, start, self.settings.timeout);
-        let send_alone = || self.log_result(start, Method::Get, path, self.read(path, params, limit, cancel, reader));
+        let send_alone = || {
+            let result = self.read(path, params, limit, cancel, reader);
+            self.log_result(start, Method::Get, path, result).map(ReadAnswer::Own)
+        };
         if limit.deadline < start + MIN_SHARED_TIME {
             return send_alone();
         }
@@ -253,7 +313,7 @@ impl Cluster {
                 let result = self.send_read(&request, limit, cancel);
                 // The next read may begin.
                 drop(alone);
-                return self.log_result(start, Method::Get, path, result.and_then(reserve_rows));
+                return self.log_result(start, Method::Get, path, result.and_then(reserve_rows)).map(ReadAnswer::Own);
             }
             JoinedRead::Shared { ticket, sender } => (ticket, sender),
         };
@@ -268,32 +328,22 @@ impl Cluster {
                 return send_alone();
             }
         }
-        let result = match ticket.wait() {
-            Ok(_) if !cancel.may_send() => Err(PveError::NotPermitted),
+        let error = match ticket.wait() {
+            Ok(_) if !cancel.may_send() => PveError::NotPermitted,
             Ok(result) => match &*result {
-                Ok(response) => {
-                    let wait = MemoryWait { deadline: limit.deadline, is_cancelled: &|| cancel.is_cancelled() };
-                    response.to_response(cancel.memory(), &wait).map_err(|error| match cancel.is_cancelled() {
-                        true => PveError::Cancelled,
-                        false => no_memory(error),
-                    })
-                }
                 // The memory of another client was in use.
                 Err(PveError::MalformedResponse { cause: MalformedCause::NoMemory(_), .. }) => return send_alone(),
-                // The request has a line in the log.
-                Err(error) => return Err(error.clone()),
+                // An error has a line in the log.
+                _ => return Ok(ReadAnswer::Shared(result)),
             },
             Err(ReadWaitError::Failed) => return send_alone(),
-            Err(ReadWaitError::Cancelled) => Err(PveError::Cancelled),
-            Err(ReadWaitError::NotBegun) => Err(PveError::Busy { limit: self.semaphore.limit() }),
+            Err(ReadWaitError::Cancelled) => PveError::Cancelled,
+            Err(ReadWaitError::NotBegun) => PveError::Busy { limit: self.semaphore.limit() },
             Err(ReadWaitError::NotAnswered) => {
-                Err(PveError::TimedOut { node: "the node asked".into(), timeout: limit.total })
+                PveError::TimedOut { node: "the node asked".into(), timeout: limit.total }
             }
         };
-        match result {
-            Ok(response) => Ok(response),
-            error => self.log_result(start, Method::Get, path, error),
-        }
+        self.log_result(start, Method::Get, path, Err(error)).map(ReadAnswer::Own)
     }
 }
 
@@ -309,8 +359,10 @@ impl ClusterCore {
             schema_cache: SchemaCache::default(),
             metrics: ClusterMetrics::new(transport.node_count()),
             token_accepted: AtomicBool::new(false),
+            token_was_accepted: AtomicBool::new(false),
             token_privileges: RecentValue::default(),
             node_names: RecentValue::default(),
+            changed_guests: RecentValue::default(),
             utc_offset: RecentValue::default(),
             members: ClusterMembers::default(),
             settings,
@@ -339,6 +391,7 @@ impl ClusterCore {
         let cancel = cancel.with_send_check(Arc::new(sender.send_check()));
         let result = self.send_read(request, CallTimeLimit { deadline, total }, &cancel);
         drop(permit);
+        let result = if request.reader.shares_rows { result.and_then(reserve_rows) } else { result };
         let result = self.log_result(start, Method::Get, &request.path, result);
         sender.end(result.map(ApiResponse::into_shared), |callers| {
             self.metrics.record_shared_reads(callers.saturating_sub(1));
@@ -392,8 +445,24 @@ impl ClusterCore {
     ) -> Result<ApiResponse, PveError> {
         let start = Instant::now();
         let result = self.send(method, path, params, self.time_limit(start), cancel);
-        let result = if method == Method::Get { result.and_then(reserve_rows) } else { result };
+        let result = match method {
+            Method::Get => result.and_then(reserve_rows),
+            _ => {
+                self.forget_changed(path);
+                result
+            }
+        };
         self.log_result(start, method, path, result)
+    }
+
+    /// Forgets what a change of this path may have made wrong.
+    fn forget_changed(&self, path: &ApiPath) {
+        let segments: Vec<_> = path.segments().collect();
+        match segments.iter().map(AsRef::as_ref).collect::<Vec<&str>>()[..] {
+            ["access", ..] => self.token_privileges.forget(),
+            ["nodes", _, "time"] => self.utc_offset.forget(),
+            _ => {}
+        }
     }
 
     /// Makes a GET call that ends at `deadline` or at the cluster's own time limit, whichever is earlier.
@@ -455,6 +524,20 @@ impl ClusterCore {
     /// Keeps the names of a list of nodes for a minute.
     pub fn keep_node_names(&self, names: Arc<[String]>) {
         self.node_names.keep(names);
+    }
+
+    /// Returns the guests whose config was changed a short time ago. The list of guests may have their old names.
+    pub fn recently_changed_guests(&self) -> Arc<[u32]> {
+        self.changed_guests.get().unwrap_or_default()
+    }
+
+    /// Keeps the number of a guest whose config was changed, for a minute.
+    pub fn keep_changed_guest(&self, vmid: u32) {
+        let known = self.recently_changed_guests();
+        let others = known.iter().copied().filter(|known| *known != vmid);
+        let mut guests: Vec<u32> = others.chain([vmid]).collect();
+        guests.drain(..guests.len().saturating_sub(MAX_CHANGED_GUESTS));
+        self.changed_guests.keep(guests.into());
     }
 
     /// Returns the offset of the nodes' zone from UTC, if it was read a short time ago.
@@ -694,7 +777,7 @@ impl ClusterCore {
                         }
                         _ => self.record_result(choice, response.relevant_error(), hung),
                     }
-                    self.record_token_check(response.status);
+                    self.record_token_check(response.status, end);
                     return Ok((choice.node, response));
                 }
                 Err(error) => {
@@ -719,9 +802,11 @@ impl ClusterCore {
         self.members.check(node, nodes.as_ref().map(ApiResponse::data))
     }
 
-    fn record_token_check(&self, status: u16) {
-        if (200..300).contains(&status) || status == 401 {
-            self.token_accepted.store(status != 401, Ordering::Relaxed);
+    fn record_token_check(&self, status: u16, end: AttemptEnd) {
+        let is_accepted = (200..300).contains(&status);
+        if end != AttemptEnd::ProxyAnswered && (is_accepted || status == 401) {
+            self.token_accepted.store(is_accepted, Ordering::Relaxed);
+            self.token_was_accepted.fetch_or(is_accepted, Ordering::Relaxed);
         }
     }
 
@@ -793,6 +878,7 @@ impl ClusterCore {
                 call: format_call(request.method, request.path),
                 user: &self.settings.user,
                 token_id: &self.settings.token_id,
+                was_accepted: self.token_was_accepted.load(Ordering::Relaxed),
                 elapsed: response.elapsed,
             };
             return Err(api_response::parse_error_response(&response, call, filter));

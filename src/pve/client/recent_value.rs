@@ -25,4 +25,8 @@ impl<T: Clone> RecentValue<T> {
     pub(in crate::pve) fn keep(&self, value: T) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), value));
     }
+
+    pub(in crate::pve) fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }

@@ -1,34 +1,38 @@
 //! A list of rows that is larger than an answer may be: the rows received so far are reduced to the members that their
 //! reader needs. So the list of 50,000 guests is read within the limit.
 
-use crate::base::json_scan::{JsonScanner, unquote, walk};
+use crate::base::json_scan::{JsonScanner, skip_whitespace, unquote, walk};
 
 /// Returns whether the reader of a list needs a member, by its key and its raw value.
 pub type KeepMember = fn(&str, &str) -> bool;
 
-/// Start of the body of a list.
-const OPEN: &[u8] = br#"{"data":["#;
+/// Tokens at the start of the body of a list.
+const OPEN: [&str; 4] = ["{", "\"data\"", ":", "["];
 
 /// The reduction of one body while it arrives.
 pub(in crate::pve) struct RowCompactor {
     keep: KeepMember,
+    /// The position of the first row, if the body is a list.
+    first: Option<usize>,
     /// The bytes at the start of the body that are reduced.
     done: usize,
 }
 
 impl RowCompactor {
     pub(in crate::pve) fn new(keep: KeepMember) -> Self {
-        Self { keep, done: 0 }
+        Self { keep, first: None, done: 0 }
     }
 
     /// Reduces the rows that are complete. Any other text stays for the reader of the list, which rejects it.
     pub(in crate::pve) fn compact(&mut self, body: &mut Vec<u8>) {
-        if self.done == 0 {
-            if !body.starts_with(OPEN) {
-                return;
+        let first = match self.first {
+            Some(first) => first,
+            None => {
+                let Some(first) = find_first_row(body) else { return };
+                (self.first, self.done) = (Some(first), first);
+                first
             }
-            self.done = OPEN.len();
-        }
+        };
         let new = &body[self.done..];
         let text = str::from_utf8(new).unwrap_or_else(|error| {
             str::from_utf8(&new[..error.valid_up_to()]).expect("the text is valid up to there")
@@ -40,7 +44,7 @@ impl RowCompactor {
             // The first row of the list has no comma before it.
             let has_comma = scan.consume(b',');
             let row = scan.next_value().filter(|row| row.starts_with('{'));
-            let Some(row) = row.filter(|_| has_comma != (self.done + read == OPEN.len())) else { break };
+            let Some(row) = row.filter(|_| has_comma != (self.done + read == first)) else { break };
             reduced.push_str(if has_comma { ",{" } else { "{" });
             let mut is_first = true;
             walk(row, &mut |key, value| {
@@ -57,6 +61,14 @@ impl RowCompactor {
         body.splice(self.done..self.done + read, reduced.bytes());
         self.done += reduced.len();
     }
+}
+
+/// Returns the position after the start of a list.
+fn find_first_row(body: &[u8]) -> Option<usize> {
+    OPEN.iter().try_fold(0, |at, token| {
+        let at = skip_whitespace(body, at);
+        body.get(at..)?.starts_with(token.as_bytes()).then_some(at + token.len())
+    })
 }
 
 #[cfg(test)]
@@ -79,6 +91,17 @@ mod tests {
         let reduced = r#"{"data":[{"id":"qemu/1","name":"a\"},{ü"},{},{"n\u0061me":"b"}]}"#;
         for piece in 1..body.len() {
             assert_eq!(compact_in_pieces(body, piece), reduced, "{piece}");
+        }
+        // Proxies and other writers of JSON add blanks.
+        for start in ["{ \"data\": [ ", "\n{\"data\" :["] {
+            for piece in [1, 3, 99] {
+                let spaced = format!("{start}{}", &body[9..]);
+                assert_eq!(
+                    compact_in_pieces(&spaced, piece),
+                    format!("{}{}", start.trim_end(), &reduced[9..]),
+                    "{start}"
+                );
+            }
         }
     }
 

@@ -197,7 +197,7 @@ impl NodeResponse {
 
     /// Returns the sender of the answer.
     pub(in crate::pve) fn origin(&self) -> AnswerOrigin {
-        answer_origin::determine(self.status, &self.reason, &self.body)
+        answer_origin::determine(self.status, &self.reason, &self.headers.content_type, &self.body)
     }
 }
 

@@ -28,9 +28,7 @@ impl KnownAnswer {
             _ if is_sdn_list => Self::Networks,
             _ if path.contains("/agent/") => Self::GuestAgent,
             _ if ends(&["/rrd"]) => Self::Image,
-            _ if path.contains("/tasks/") || ends(&["/tasks", "/syslog", "/journal", "/cluster/log"]) => {
-                Self::TwiceEncoded
-            }
+            _ if path.contains("/tasks/") || ends(&["/tasks", "/syslog", "/journal", "/log"]) => Self::TwiceEncoded,
             _ => Self::Plain,
         }
     }
@@ -82,6 +80,8 @@ mod tests {
             ("/nodes/pve1/qemu/100/config", KnownAnswer::Plain),
             ("/nodes/pve1/tasks/UPID:x:/log", KnownAnswer::TwiceEncoded),
             ("/nodes/pve1/syslog", KnownAnswer::TwiceEncoded),
+            ("/nodes/pve1/qemu/100/firewall/log", KnownAnswer::TwiceEncoded),
+            ("/cluster/log", KnownAnswer::TwiceEncoded),
             ("/nodes/pve1/qemu/100/agent/file-read", KnownAnswer::GuestAgent),
             ("/nodes/pve1/qemu/100/rrd", KnownAnswer::Image),
             ("/nodes/pve1/qemu/100/rrddata", KnownAnswer::Plain),

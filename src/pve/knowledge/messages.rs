@@ -28,6 +28,8 @@ pub enum Meaning {
     NoQuorum,
     /// A proxy between this server and the node answered in its place.
     ProxyAnswered,
+    /// A proxy or another web server rejected the request itself, so that no node got it.
+    ProxyRejected,
     /// Proxmox replaced its own message by a bare 400.
     HiddenError,
     /// A proxy between removed Proxmox's message.
@@ -80,7 +82,7 @@ impl Meaning {
         match self {
             UnknownNode | NodeUnreachable | SickNode | NoQuorum | MissingGuestConfig | Absent | AlreadyExists
             | Locked | Conflict | DigestMismatch | TicketRequired | RootRequired | MissingPrivilege | NotInstalled
-            | AgentUnavailable | UnknownOperation | InvalidParameters | Redirected => true,
+            | AgentUnavailable | UnknownOperation | InvalidParameters | Redirected | ProxyRejected => true,
             NodeLostOrUnknown | NodeTimedOut | NodeLost | ProxyAnswered | HiddenError | HiddenWords | HeaderLost
             | UnknownTask | StorageUnavailable | Unavailable | Unclassified => false,
         }
@@ -132,10 +134,15 @@ const ANY: RangeInclusive<u16> = 0..=u16::MAX;
 static TABLE: &[Row] = &[
     // A node that can do nothing.
     row(ANY, Contains("RPCEnvironment init request failed"), Meaning::SickNode, SICK_NODE),
-    row(ANY, InOrder("ipcc_send_rec", "Connection refused"), Meaning::SickNode, SICK_NODE),
-    row(ANY, InOrder("ipcc_send_rec", "Transport endpoint is not connected"), Meaning::SickNode, SICK_NODE),
-    row(ANY, Contains("no quorum?"), Meaning::NoQuorum, "the node asked is not in the majority of the cluster, so it refuses every change: GET /cluster/status shows which nodes are online"),
-    row(ANY, Contains("node is not in a cluster"), Meaning::Conflict, "this node runs alone, which is a state and no failure: operations of a cluster do not apply to it"),
+    row(ANY, InOrder("ipcc_send_rec", "failed"), Meaning::SickNode, SICK_NODE),
+    row(ANY, Contains("no quorum"), Meaning::NoQuorum, "the node asked is not in the majority of the cluster, so it refuses every change: GET /cluster/status shows which nodes are online"),
+    // These come in the middle of an operation too.
+    row(ANY, InOrder("/etc/pve", "Transport endpoint is not connected"), Meaning::Unavailable, SICK_NODE),
+    row(ANY, InOrder("/etc/pve", "Permission denied"), Meaning::Unavailable, READ_ONLY_NODE),
+    row(ANY, InOrder("/etc/pve", "Input/output error"), Meaning::Unavailable, READ_ONLY_NODE),
+    row(ANY, InOrder("/etc/pve", "Read-only file system"), Meaning::Unavailable, READ_ONLY_NODE),
+    row(ANY, InOrder("corosync.conf'", "does not exist"), Meaning::Conflict, ALONE),
+    row(ANY, Contains("node is not in a cluster"), Meaning::Conflict, ALONE),
 
     // Tokens and rights.
     row(401..=401, StartsWith("No ticket"), Meaning::HeaderLost, ""),
@@ -158,6 +165,9 @@ static TABLE: &[Row] = &[
     row(ANY, StartsWith("hostname lookup"), Meaning::UnknownNode, "no node of that name exists: GET /nodes lists the nodes"),
     row(ANY, Contains("no such cluster node"), Meaning::UnknownNode, "no node of that name exists: GET /nodes lists the nodes"),
     row(ANY, InOrder("target node '", "is not online"), Meaning::Conflict, "the target node is off: GET /nodes lists the nodes with their state"),
+    row(ANY, InOrder("target node '", "not in available nodes"), Meaning::Conflict, "the guest can't run on that node: GET …/migrate shows the nodes that are allowed, and what ties it to its own"),
+    row(ANY, Contains("Host key verification failed"), Meaning::Unavailable, NODE_SSH),
+    row(ANY, InOrder("ssh: connect to host", "port"), Meaning::Unavailable, NODE_SSH),
     row(ANY, Contains("target is local node"), Meaning::Conflict, "the guest is on that node already: name another node as target"),
 
     // Guests.
@@ -165,34 +175,65 @@ static TABLE: &[Row] = &[
     row(ANY, Contains("unable to find configuration file for"), Meaning::MissingGuestConfig, "no such guest exists on that node: GET /cluster/resources?type=vm shows where each guest is"),
     row(ANY, Contains("config file already exists"), Meaning::AlreadyExists, TAKEN_NUMBER),
     row(ANY, InOrder("unable to create", "already exists"), Meaning::AlreadyExists, TAKEN_NUMBER),
+    row(ANY, Contains("unable to find a free VMID"), Meaning::Conflict, "every number of the allowed range is in use: GET /cluster/options shows `next-id`"),
     row(ANY, Contains("already running"), Meaning::Conflict, "the guest runs already: nothing is to be done, or use reboot or reset"),
     row(ANY, InOrder("VM ", "not running"), Meaning::Conflict, "the guest is off: start it first (POST …/status/start)"),
     row(ANY, InOrder("CT ", "not running"), Meaning::Conflict, "the container is off: start it first (POST …/status/start)"),
+    row(ANY, InOrder("is running", "destroy"), Meaning::Conflict, RUNNING),
+    row(ANY, InOrder("unable to destroy", "is running"), Meaning::Conflict, RUNNING),
+    row(ANY, Contains("used in HA resources"), Meaning::Conflict, "HA manages the guest: add purge=1, which also removes it from HA and from jobs, or DELETE /cluster/ha/resources/{sid} first"),
+    row(ANY, Contains("is locked (suspended)"), Meaning::Locked, "the guest is suspended to disk: POST …/status/start resumes it, and ends the lock"),
+    row(ANY, Contains("is locked (rollback)"), Meaning::Locked, "a rollback to a snapshot runs, or one was broken off: wait for its task (GET /cluster/tasks). If none runs, root removes the lock on the node with `qm unlock` or `pct unlock`"),
     row(ANY, Contains("is locked (backup)"), Meaning::Locked, "a backup of the guest runs: wait for its task (GET /cluster/tasks). If no backup runs, the lock is left over, and root removes it on the node with `qm unlock` or `pct unlock`"),
     row(ANY, Contains("is locked (migrate)"), Meaning::Locked, "the guest is being moved to another node: wait for that task (GET /cluster/tasks), then call again"),
     row(ANY, Contains("is locked (snapshot"), Meaning::Locked, "a snapshot of the guest is being made or deleted: wait for its task (GET /cluster/tasks)"),
     row(ANY, Contains("is locked ("), Meaning::Locked, "another operation holds the guest: wait for its task (GET /cluster/tasks). If none runs, the lock is left over, and root removes it on the node with `qm unlock` or `pct unlock`"),
     row(ANY, InOrder("can't lock file", "got timeout"), Meaning::Locked, "another operation held the file the whole time: wait for its task (GET /cluster/tasks), then call again"),
     row(ANY, Contains("got lock request timeout"), Meaning::Locked, "another operation of the cluster held the lock: try again in some seconds"),
-    row(ANY, Contains("can't acquire lock"), Meaning::Locked, "another operation holds the lock: try again in some seconds"),
+    row(ANY, Contains("can't acquire lock"), Meaning::Locked, OTHER_LOCK),
+    row(ANY, Contains("can't aquire lock"), Meaning::Locked, OTHER_LOCK),
+    row(ANY, Contains("-locked command timed out"), Meaning::Unavailable, "the storage did not end the operation in time, and it may have been done in part: look at its content, and at GET /nodes/{node}/storage"),
     row(ANY, Contains("protection mode enabled"), Meaning::Conflict, "the guest is protected from removal, perhaps on purpose: ask the user, then unset `protection` in its config"),
     row(ANY, Contains("snapshot feature is not available"), Meaning::Conflict, "a disk is on a storage, or in a format, without snapshots (raw files, LVM): GET …/config shows the disks, GET …/feature?feature=snapshot tests it. A backup (vzdump) works everywhere"),
     row(ANY, InOrder("snapshot '", "does not exist"), Meaning::Absent, "GET …/snapshot lists the snapshots of the guest"),
     row(ANY, Contains("snapshot name"), Meaning::AlreadyExists, "choose another name: GET …/snapshot lists those in use, and `current` is reserved"),
     row(ANY, Contains("no such snapshot"), Meaning::Absent, "GET …/snapshot lists the snapshots of the guest"),
+    row(ANY, Contains("is not most recent snapshot"), Meaning::Conflict, "ZFS only goes back to the newest snapshot: delete the newer ones first (GET …/snapshot lists them), or clone the older one"),
+    row(ANY, Contains("more recent snapshots exist"), Meaning::Conflict, "ZFS only goes back to the newest snapshot: delete the newer ones first (GET …/snapshot lists them), or clone the older one"),
+    row(ANY, Contains("dataset is busy"), Meaning::Conflict, "something still uses the dataset, such as a clone, a mount or a running task: end that use first"),
+    row(ANY, InOrder("unable to create template", "contains snapshots"), Meaning::Conflict, "a template has no snapshots: delete them first (GET …/snapshot lists them)"),
+    row(ANY, InOrder("move a disk with snapshots", "delete the source"), Meaning::Conflict, "leave delete=1 out, so that the old disk stays as unused, or delete the snapshots first"),
+    row(ANY, Contains("in use by linked clone"), Meaning::Conflict, "linked clones depend on this template: delete them first, or move their disks (POST …/move_disk) to make them whole"),
     row(ANY, Contains("is a template"), Meaning::Conflict, TEMPLATE),
     row(ANY, Contains("it's a template"), Meaning::Conflict, TEMPLATE),
     row(ANY, Contains("can't migrate running VM without --online"), Meaning::Conflict, "the guest runs: add online=1, or shut it down first"),
     row(ANY, Contains("can't migrate VM which uses local devices"), Meaning::Conflict, "a device of this node ties the guest to it: GET …/config shows hostpci and usb entries"),
+    row(ANY, Contains("running container without --online or --restart"), Meaning::Conflict, CONTAINER_MOVE),
+    row(ANY, Contains("CT migration of running container"), Meaning::Conflict, CONTAINER_MOVE),
+    row(ANY, InOrder("can't migrate local", "disk"), Meaning::Conflict, LOCAL_DISK),
+    row(ANY, Contains("Cannot migrate from local storage"), Meaning::Conflict, LOCAL_DISK),
+    row(ANY, Contains("can't migrate VM - check log"), Meaning::Unclassified, "the lines with ERROR of the task's log name what ties the VM to its node: GET /nodes/{node}/tasks/{upid}/log"),
+    row(ANY, Contains("migration aborted"), Meaning::Unclassified, "the guest stays on its node: the lines with ERROR of the task's log name the cause"),
     row(ANY, Contains("linked clone"), Meaning::Conflict, "the storage can't make linked clones of this disk: add full=1"),
     row(ANY, Contains("shrinking disks is not supported"), Meaning::InvalidParameters, "a disk only grows: give a size above its present one, or +10G to add (GET …/config shows its size)"),
     row(ANY, InOrder("disk '", "does not exist"), Meaning::Absent, "GET …/config shows the disks of the guest"),
     row(ANY, Contains("VM quit/powerdown failed"), Meaning::Unclassified, "the guest did not shut down in time and may run on, since its agent or ACPI does not react. GET …/status/current shows it. Ask the user before POST …/status/stop, which switches it off"),
+    row(ANY, Contains("KVM virtualisation configured, but not available"), Meaning::Conflict, "the node's CPU offers no virtualization: it is off in the firmware, or the node is itself a VM without nesting. kvm=0 runs the VM without it, slowly"),
+    row(ANY, InOrder("PCI device", "already in use"), Meaning::Conflict, "another guest has the device: stop that guest, or take another device (GET /nodes/{node}/hardware/pci)"),
+    row(ANY, Contains("no PCI device found"), Meaning::Absent, "GET /nodes/{node}/hardware/pci lists the devices of the node"),
+    row(ANY, Contains("IOMMU not present"), Meaning::Conflict, "the node's IOMMU is off: its operator switches it on in the firmware and the kernel's command line"),
+    row(ANY, Contains("QEMU exited with code"), Meaning::Unclassified, "QEMU did not start: the lines before the end of the task's log name the cause"),
+    row(ANY, Contains("timeout waiting on systemd"), Meaning::Unavailable, "the last run of the guest has not ended on the node yet: try again in a minute. If it lasts, root looks at `systemctl status VMID.scope` there"),
+    row(ANY, Contains("can't unplug"), Meaning::Conflict, "the running guest does not release the device: shut the guest down, then change it"),
+    row(ANY, Contains("hotplug problem"), Meaning::Conflict, "this can't be changed while the guest runs: GET …/pending shows what waits for its next start"),
+    row(ANY, Contains("only possible if the VM is running"), Meaning::Conflict, "the guest is off: start it first (POST …/status/start)"),
     row(ANY, InOrder("bridge '", "does not exist"), Meaning::Absent, "GET /nodes/{node}/network lists the bridges of the node"),
     row(ANY, Contains("unable to find VM '"), Meaning::Absent, "no such guest exists on that node: GET /cluster/resources?type=vm shows where each guest is"),
     row(ANY, Contains("checksum mismatch"), Meaning::DigestMismatch, "the object was changed in the meantime: read it again and use the new `digest`"),
     row(ANY, Contains("detected modified configuration"), Meaning::DigestMismatch, "the object was changed in the meantime: read it again and use the new `digest`"),
     row(ANY, Contains("is used by"), Meaning::Conflict, "another object uses it: remove that use first"),
+    row(ANY, InOrder("resource '", "in error state"), Meaning::Conflict, "HA gave the guest up: PUT /cluster/ha/resources/{sid} with state=disabled clears the error, then state=started starts it again"),
+    row(ANY, Contains("not HA managed"), Meaning::Absent, "GET /cluster/ha/resources lists what HA manages"),
     row(ANY, Contains("is managed by HA"), Meaning::Conflict, "the HA manager decides about this guest: change its state with PUT /cluster/ha/resources/{sid}"),
 
     // The guest agent.
@@ -200,7 +241,18 @@ static TABLE: &[Row] = &[
     row(ANY, Contains("No QEMU guest agent configured"), Meaning::AgentUnavailable, "the agent is off in the guest's config: set agent=1 (PUT …/config), then stop and start the guest, with qemu-guest-agent installed inside"),
     row(ANY, Contains("guest agent command failed"), Meaning::Unclassified, "the agent answered, and the command failed inside the guest"),
     row(ANY, Contains("got no data from"), Meaning::AgentUnavailable, "the agent inside the guest did not answer in time: try again"),
+    row(ANY, InOrder("qga command '", "got timeout"), Meaning::Unavailable, AGENT_SLOW),
+    row(ANY, InOrder("qmp command 'guest-", "timeout"), Meaning::Unavailable, AGENT_SLOW),
+    row(ANY, InOrder("qga socket", "timeout"), Meaning::Unavailable, AGENT_SLOW),
+    row(ANY, InOrder("qmp command '", "timeout"), Meaning::Unavailable, QEMU_SLOW),
+    row(ANY, InOrder("qmp socket", "timeout"), Meaning::Unavailable, QEMU_SLOW),
+    row(ANY, InOrder("PID ", "does not exist"), Meaning::Absent, "the agent forgets a command once its end was read, and with a restart of the guest: start the command again if its output is still needed"),
+    row(ANY, InOrder("command guest-", "has not been found"), Meaning::AgentUnavailable, "the agent inside the guest is too old, or built without this command: a newer qemu-guest-agent may have it"),
+    row(ANY, Contains("cannot find the file specified"), Meaning::Absent, AGENT_NO_FILE),
+    row(ANY, Contains("Failed to execute helper program"), Meaning::Absent, AGENT_NO_FILE),
+    row(ANY, InOrder("Agent error", "Permission denied"), Meaning::Unclassified, "the operating system of the guest denied it to the agent: check the file's mode, and SELinux or AppArmor inside the guest"),
     row(ANY, InOrder("Agent error", "No such file"), Meaning::Absent, AGENT_NO_FILE),
+    row(ANY, InOrder("Failed to execute child process", "Permission denied"), Meaning::Unclassified, "the program exists inside the guest, and may not be run: check its mode (chmod +x), and SELinux or AppArmor inside the guest"),
     row(ANY, Contains("Failed to execute child process"), Meaning::Absent, AGENT_NO_FILE),
     row(ANY, Contains("has been disabled"), Meaning::AgentUnavailable, "the configuration of the agent inside the guest forbids this command"),
     row(ANY, Contains("Wide character in"), Meaning::InvalidParameters, "this node can't take characters beyond ASCII here: send the content in base64 with encode=0"),
@@ -211,6 +263,28 @@ static TABLE: &[Row] = &[
     row(ANY, InOrder("create storage failed", "already defined"), Meaning::AlreadyExists, "choose another name: GET /storage lists those in use"),
     row(ANY, InOrder("create storage failed", "is not online"), Meaning::Conflict, "the server of the new storage does not answer, so Proxmox did not add it: check its address and its export or share"),
     row(ANY, Contains("is not online"), Meaning::StorageUnavailable, "the server of the storage does not answer: GET /nodes/{node}/storage shows `active`"),
+    row(ANY, InOrder("storage '", "is not enabled"), Meaning::StorageUnavailable, "an operator disabled the storage: PUT /storage/{storage} with disable=0 enables it"),
+    row(ANY, Contains("is expected to be a mount point but is not mounted"), Meaning::StorageUnavailable, "the disk or share below the storage is not mounted on this node: its operator mounts it there"),
+    row(ANY, Contains("Stale file handle"), Meaning::StorageUnavailable, "the share behind the storage was changed or restarted: its operator mounts it again on the node"),
+    row(ANY, Contains("mount error"), Meaning::StorageUnavailable, "the share can't be mounted: check its server, its export and its credentials, from the node"),
+    row(ANY, Contains("error fetching datastores"), Meaning::StorageUnavailable, PBS_FAILED),
+    row(ANY, Contains("proxmox-backup-client failed"), Meaning::StorageUnavailable, PBS_FAILED),
+    row(ANY, InOrder("fingerprint", "not verified"), Meaning::StorageUnavailable, "the backup server has another certificate than the storage expects: its operator compares it, and sets `fingerprint` (PUT /storage/{storage})"),
+    row(ANY, Contains("reached threshold"), Meaning::StorageUnavailable, FULL),
+    row(ANY, Contains("insufficient free space"), Meaning::StorageUnavailable, FULL),
+    row(ANY, Contains("err -28"), Meaning::StorageUnavailable, FULL),
+    row(ANY, InOrder("storage '", "does not support"), Meaning::InvalidParameters, "the storage does not take this kind of content: GET /storage shows `content`, choose another"),
+    row(ANY, InOrder("missing replicate feature", "volume"), Meaning::Conflict, "replication works between ZFS storages only: move the disk there first (POST …/move_disk), or leave it out with replicate=0"),
+    row(ANY, InOrder("no such volume", "'"), Meaning::Absent, VOLUMES),
+    row(ANY, InOrder("volume '", "does not exist"), Meaning::Absent, VOLUMES),
+    row(ANY, Contains("no such logical volume"), Meaning::Absent, VOLUMES),
+    row(ANY, InOrder("zfs error", "does not exist"), Meaning::Absent, VOLUMES),
+    row(ANY, Contains("no such pool"), Meaning::Absent, "GET /nodes/{node}/disks/zfs lists the ZFS pools of the node"),
+    row(ANY, Contains("refusing to override existing file"), Meaning::AlreadyExists, "the storage has a file of that name: choose another name, or delete that one first"),
+    row(ANY, Contains("wrong checksum"), Meaning::InvalidParameters, "what was downloaded is not what the checksum belongs to: compare both with the publisher's page"),
+    row(ANY, Contains("is protected"), Meaning::Conflict, "the backup is protected from removal, perhaps on purpose: ask the user, then PUT the volume with protected=0"),
+    row(ANY, InOrder("/dev/", "is already in use"), Meaning::Conflict, DISK_IN_USE),
+    row(ANY, InOrder("/dev/", "has a partition"), Meaning::Conflict, DISK_IN_USE),
     row(ANY, InOrder("storage '", "is disabled"), Meaning::StorageUnavailable, "an operator disabled the storage: PUT /storage/{storage} with disable=0 enables it"),
     row(ANY, Contains("is not available on node"), Meaning::StorageUnavailable, "the storage is limited to other nodes: GET /storage/{storage} shows `nodes`"),
     row(ANY, Contains("unable to parse directory volume name"), Meaning::InvalidParameters, NEW_DISK),
@@ -218,9 +292,8 @@ static TABLE: &[Row] = &[
     row(ANY, Contains("unable to parse zfs volume name"), Meaning::InvalidParameters, NEW_DISK),
     row(ANY, Contains("unable to parse rbd volume name"), Meaning::InvalidParameters, NEW_DISK),
     row(ANY, Contains("unable to parse volume ID"), Meaning::InvalidParameters, "a volume is STORAGE:NAME, such as local:iso/debian.iso; GET /nodes/{node}/storage/{storage}/content lists them"),
-    row(ANY, Contains("does not support content"), Meaning::InvalidParameters, "the storage does not take this kind of content: GET /storage shows `content`, choose another"),
-    row(ANY, Contains("No space left on device"), Meaning::StorageUnavailable, "the storage is full: GET /nodes/{node}/storage shows what is free"),
-    row(ANY, Contains("out of space"), Meaning::StorageUnavailable, "the storage is full: GET /nodes/{node}/storage shows what is free"),
+    row(ANY, Contains("No space left on device"), Meaning::StorageUnavailable, FULL),
+    row(ANY, Contains("out of space"), Meaning::StorageUnavailable, FULL),
     row(ANY, Contains("not implemented for this plugin"), Meaning::UnknownOperation, "this type of storage does not have that operation"),
 
     // Packages and components.
@@ -228,7 +301,13 @@ static TABLE: &[Row] = &[
     row(ANY, Contains("binary not installed"), Meaning::NotInstalled, "a program is not installed on the node: root installs its package there"),
     row(ANY, Contains("zfsutils-linux not installed"), Meaning::NotInstalled, "ZFS is not installed on this node, so its operations do not apply"),
     row(ANY, Contains("Install 'skopeo'"), Meaning::NotInstalled, "root installs the package skopeo on the node"),
-    row(ANY, Contains("not fully configured - missing '/etc/pve/ceph.conf'"), Meaning::NotInstalled, "Ceph is not set up on this cluster, so its operations do not apply"),
+    row(ANY, Contains("not fully configured - missing '/etc/pve/ceph.conf'"), Meaning::NotInstalled, NO_CEPH),
+    row(ANY, InOrder("ceph.conf", "does not exist"), Meaning::NotInstalled, NO_CEPH),
+    row(ANY, Contains("rados_conf_read_file failed"), Meaning::NotInstalled, NO_CEPH),
+    row(ANY, Contains("couldn't connect to the cluster"), Meaning::Unavailable, CEPH_SILENT),
+    row(ANY, Contains("rados_connect failed"), Meaning::Unavailable, CEPH_SILENT),
+    row(ANY, InOrder("got timeout", "ceph"), Meaning::Unavailable, CEPH_SILENT),
+    row(ANY, Contains("No cloudinit drive"), Meaning::Absent, "the VM has no cloud-init drive: add one first, such as ide2=local-lvm:cloudinit (PUT …/config)"),
     row(ANY, Contains("not installed"), Meaning::NotInstalled, "a package is not installed on the node: root installs it there"),
     row(ANY, Contains("ha groups have been migrated to rules"), Meaning::UnknownOperation, "since Proxmox VE 9 rules replace HA groups: GET and POST /cluster/ha/rules (type node-affinity)"),
     row(ANY, Contains("ACME is not available"), Meaning::NotInstalled, "this node can't reach or use ACME"),
@@ -245,6 +324,7 @@ static TABLE: &[Row] = &[
     row(ANY, InOrder("create user failed", "already exists"), Meaning::AlreadyExists, "the user exists: change it with PUT /access/users/{userid}"),
     row(ANY, Contains("no such user"), Meaning::Absent, "GET /access/users lists the users, each with its realm (name@pve)"),
     row(ANY, Contains("no such token"), Meaning::Absent, "GET /access/users/{userid}/token lists the tokens of the user"),
+    row(ANY, InOrder("auto-generated role", "cannot be modified"), Meaning::Conflict, "the roles of Proxmox can't be changed: POST /access/roles makes one of your own"),
     row(ANY, Contains("no such group"), Meaning::Absent, "GET /access/groups lists the groups"),
     row(ANY, Contains("is not empty (contains"), Meaning::Conflict, "the pool still has members or pools within it: GET /pools?poolid=NAME lists them, move or remove them first"),
     row(ANY, Contains("belongs already to pool"), Meaning::Conflict, "add allow-move=1 to move the guest to the other pool"),
@@ -278,13 +358,17 @@ static TABLE: &[Row] = &[
     row(400..=400, Contains("invalid urlencoded string"), Meaning::InvalidParameters, "the value is percent-encoded once before it is sent (a space as %20)"),
     row(400..=400, Contains("value without key"), Meaning::InvalidParameters, "the value is a list of key=value, such as keep-last=3,keep-weekly=2"),
     row(400..=400, Contains("valid CIDR"), Meaning::InvalidParameters, "a network is written as 10.0.0.0/24"),
-    row(404..=404, Contains("not found"), Meaning::Absent, ABSENT),
+    // (PVE: of an unknown path it says 501.)
+    row(404..=404, Contains(" "), Meaning::Absent, ABSENT),
     row(501..=501, Contains("/lxc/"), Meaning::UnknownOperation, "the node has no such operation for containers. Containers have no exec in the API: `pct exec` on the node's shell works, or SSH into the container. search_api finds other operations"),
     row(400..=599, Contains("already exists"), Meaning::AlreadyExists, "choose another name, or change the one that exists"),
     row(400..=599, Contains("already defined"), Meaning::AlreadyExists, "choose another name, or change the one that exists"),
     row(400..=599, Contains("does not exist"), Meaning::Absent, ABSENT),
     row(500..=599, Contains("no such "), Meaning::Absent, ABSENT),
+    row(500..=500, StartsWith("job '"), Meaning::Absent, ABSENT),
     row(500..=500, Contains("unable to find"), Meaning::Absent, ABSENT),
+    row(500..=500, Contains("Cannot allocate memory"), Meaning::Unavailable, "the node has no memory left: GET /nodes/{node}/status shows it, stop or move guests"),
+    row(500..=500, Contains("Resource temporarily unavailable"), Meaning::Unavailable, "the node has reached a limit: try again in a moment"),
     row(500..=500, Contains("Connection timed out"), Meaning::Unavailable, "something that the node asked did not answer it in time: try again"),
     row(500..=500, StartsWith("got timeout"), Meaning::Unavailable, "the node waited too long, often for a storage: try again, and look at GET /nodes/{node}/storage"),
 
@@ -296,14 +380,44 @@ static TABLE: &[Row] = &[
     row(503..=503, Anything, Meaning::Unavailable, "the node is overloaded or restarting: try again in a moment"),
     row(595..=595, Anything, Meaning::NodeUnreachable, "the node asked cannot reach the node concerned, which is down or cut off from it; a name in the wrong case also ends so"),
     row(596..=596, Contains("timed out"), Meaning::NodeTimedOut, PEER_TIMEOUT),
+    // No request is sent before the end of the handshake.
+    row(596..=596, Contains("certificate verify failed"), Meaning::NodeUnreachable, PEER_TLS),
+    row(596..=596, Contains("wrong version number"), Meaning::NodeUnreachable, PEER_TLS),
+    row(596..=596, Contains("handshake"), Meaning::NodeUnreachable, PEER_TLS),
+    row(596..=596, Contains("unknown ca"), Meaning::NodeUnreachable, PEER_TLS),
     row(596..=596, Anything, Meaning::NodeLostOrUnknown, "the connection from the node asked to the node concerned broke, or no node of that name exists: names are case-sensitive, GET /nodes lists them"),
-    row(597..=597, Anything, Meaning::NodeLost, NODE_LOST),
-    row(598..=598, Anything, Meaning::NodeLost, ""),
-    row(599..=599, Anything, Meaning::NodeLost, NODE_LOST),
+    row(597..=599, Anything, Meaning::NodeLost, NODE_LOST),
 ];
 
 const SICK_NODE: &str = "the cluster file system (pmxcfs) of the node asked is down, so it can do nothing: its operator \
                          restarts the service pve-cluster there";
+const READ_ONLY_NODE: &str = "the node can't write to the cluster file system (/etc/pve): it is cut off from the majority of the \
+                              cluster, or pmxcfs failed. GET /cluster/status shows it; look at the object before you \
+                              repeat the call";
+const ALONE: &str = "this node runs alone, which is a state and no failure: operations of a cluster do not apply to it";
+const NODE_SSH: &str = "the nodes can't reach each other by SSH, which Proxmox uses for this: root runs `pvecm updatecerts` on \
+                        both nodes, and checks port 22 between them";
+const RUNNING: &str = "the guest runs: shut it down first (POST …/status/shutdown)";
+const OTHER_LOCK: &str = "another operation holds the lock: try again in some seconds";
+const CONTAINER_MOVE: &str = "a running container can't move live: add restart=1, which stops it and starts it on the other \
+                              node, or shut it down first";
+const LOCAL_DISK: &str = "a disk is on a storage of this node: add with-local-disks=1 and targetstorage, or move the disk to a \
+                          shared storage first. A CD or its image on local storage is removed from the config first";
+const AGENT_SLOW: &str = "the agent inside the guest did not answer in time, and may still carry the command out: look inside \
+                          before you repeat it. A busy or frozen guest and a stopped agent both look so";
+const QEMU_SLOW: &str = "the guest's QEMU process does not answer: it may hang on its storage, or be about to stop. GET \
+                         …/status/current and /nodes/{node}/storage show it; try again";
+const PBS_FAILED: &str = "the backup server does not answer or denies access: check its address and datastore, and the user, \
+                          rights and password of the storage (GET /storage/{storage})";
+const FULL: &str = "the storage is full: GET /nodes/{node}/storage shows what is free";
+const VOLUMES: &str = "GET /nodes/{node}/storage/{storage}/content lists the volumes";
+const DISK_IN_USE: &str = "the disk is in use: GET /nodes/{node}/disks/list shows by what. Wiping it loses its data for good, so \
+                           ask the user first";
+const NO_CEPH: &str = "Ceph is not set up on this cluster, so its operations do not apply";
+const CEPH_SILENT: &str = "Ceph does not answer: too few of its monitors are up, or its network is down. Its operator looks at \
+                           `ceph -s` on a node";
+const PEER_TLS: &str = "no node of that name exists (GET /nodes lists them), or the node asked does not trust the certificate of \
+                        that node: its operator runs `pvecm updatecerts` there";
 const TICKET_WAY: &str = "no API token can do this: a person does it in the web interface, or root on the node's shell";
 const ROOT_WAY: &str = "no API token can do this, not even one of root@pam: root does it on the node's shell, or root@pam \
                         with a password in the web interface";
@@ -336,6 +450,25 @@ pub(in crate::pve) fn proxy_diagnosis() -> Diagnosis {
                     Ask its operator, or put the node's own address (port 8006) into clusters.json",
         ),
     }
+}
+
+/// Returns the meaning of an answer by which a proxy rejected the request itself.
+pub(in crate::pve) fn proxy_rejection_diagnosis(status: u16) -> Diagnosis {
+    let hint = match status {
+        401 => {
+            "a proxy or web server in front of Proxmox demands a login of its own: its operator has to pass calls with an API \
+             token on, or put the node's own address (port 8006) into clusters.json"
+        }
+        429 => {
+            "a proxy in front of Proxmox limits the number of calls: try again in a minute, or put the node's own address \
+             (port 8006) into clusters.json"
+        }
+        _ => {
+            "a proxy or web server answers, not Proxmox, and did not pass the call on: ask its operator, or put the node's \
+             own address (port 8006) into clusters.json"
+        }
+    };
+    Diagnosis { meaning: Meaning::ProxyRejected, hint: Some(hint) }
 }
 
 /// Returns the meaning of an answer without Proxmox's message. `is_empty`: the answer has no body.
@@ -563,7 +696,97 @@ mod tests {
         (596, "Connection timed out", Meaning::NodeTimedOut, "longer"),
         (596, "Broken pipe", Meaning::NodeLostOrUnknown, "case-sensitive"),
         (597, "Broken pipe", Meaning::NodeLost, "try again"),
-        (598, "", Meaning::NodeLost, ""),
+        (598, "", Meaning::NodeLost, "try again"),
+        (500, "ipcc_send_rec[3] failed: Unknown error -1", Meaning::SickNode, "pmxcfs"),
+        (500, "error with cfs lock 'domain-ha': no quorum!", Meaning::NoQuorum, "/cluster/status"),
+        (500, "unable to open file '/etc/pve/x.tmp' - Transport endpoint is not connected", Meaning::Unavailable, "pmxcfs"),
+        (500, "unable to open file '/etc/pve/nodes/pve1/lxc/200.conf.tmp.12' - Permission denied", Meaning::Unavailable, "majority"),
+        (500, "close (rename) atomic file '/etc/pve/x' failed: Input/output error", Meaning::Unavailable, "majority"),
+        (500, "unable to open '/etc/pve/x' - Read-only file system", Meaning::Unavailable, "majority"),
+        (500, "Error: Corosync config '/etc/pve/corosync.conf' does not exist - is this node part of a cluster?", Meaning::Conflict, "alone"),
+        (500, "target node 'pve2' not in available nodes", Meaning::Conflict, "/migrate"),
+        (500, "Host key verification failed.", Meaning::Unavailable, "updatecerts"),
+        (500, "ssh: connect to host 10.0.0.2 port 22: Connection refused", Meaning::Unavailable, "updatecerts"),
+        (500, "unable to find a free VMID", Meaning::Conflict, "next-id"),
+        (500, "VM 100 is running - destroy failed", Meaning::Conflict, "shutdown"),
+        (500, "unable to destroy CT 200 - container is running", Meaning::Conflict, "shutdown"),
+        (500, "unable to remove VM 100 - used in HA resources and purge parameter not set.", Meaning::Conflict, "purge=1"),
+        (500, "VM is locked (suspended)", Meaning::Locked, "resumes"),
+        (500, "VM is locked (rollback)", Meaning::Locked, "rollback"),
+        (500, "can't aquire lock '/var/lock/vzdump.lock' - got timeout", Meaning::Locked, "some seconds"),
+        (500, "unable to create image: 'storage-local-lvm'-locked command timed out - aborting", Meaning::Unavailable, "in part"),
+        (500, "can't rollback, 'a' is not most recent snapshot on 'local-zfs:vm-100-disk-0'", Meaning::Conflict, "newer ones"),
+        (500, "zfs error: cannot rollback to 'x': more recent snapshots exist", Meaning::Conflict, "newer ones"),
+        (500, "zfs error: cannot destroy 'x': dataset is busy", Meaning::Conflict, "that use"),
+        (500, "unable to create template, because VM contains snapshots", Meaning::Conflict, "delete them"),
+        (500, "you can't move a disk with snapshots and delete the source", Meaning::Conflict, "delete=1"),
+        (500, "base volume 'local-lvm:base-9000-disk-0' is still in use by linked cloned", Meaning::Conflict, "depend"),
+        (500, "can't migrate running container without --online or --restart", Meaning::Conflict, "restart=1"),
+        (500, "CT migration of running container is not supported. Use restart mode", Meaning::Conflict, "restart=1"),
+        (500, "can't migrate local disk 'local-lvm:vm-100-disk-0': x", Meaning::Conflict, "with-local-disks"),
+        (500, "Cannot migrate from local storage 'local-lvm'", Meaning::Conflict, "with-local-disks"),
+        (500, "can't migrate VM - check log", Meaning::Unclassified, "log"),
+        (500, "migration aborted", Meaning::Unclassified, "stays"),
+        (500, "KVM virtualisation configured, but not available. Either disable in VM configuration or enable in BIOS.", Meaning::Conflict, "kvm=0"),
+        (500, "PCI device '0000:01:00.0' already in use by VMID '105'", Meaning::Conflict, "hardware/pci"),
+        (500, "no PCI device found for '0000:99:00.0'", Meaning::Absent, "hardware/pci"),
+        (500, "cannot prepare PCI pass-through, IOMMU not present", Meaning::Conflict, "firmware"),
+        (500, "start failed: QEMU exited with code 1", Meaning::Unclassified, "log"),
+        (500, "timeout waiting on systemd", Meaning::Unavailable, "minute"),
+        (500, "can't unplug bootdisk 'scsi0'", Meaning::Conflict, "shut the guest down"),
+        (400, "hotplug problem - can't unplug", Meaning::Conflict, "shut the guest down"),
+        (400, "hotplug problem - unable to hotplug memory", Meaning::Conflict, "next start"),
+        (500, "only possible if the VM is running", Meaning::Conflict, "start it first"),
+        (500, "resource 'vm:100' in error state, must be disabled and fixed first", Meaning::Conflict, "state=disabled"),
+        (500, "cannot delete service 'vm:100', not HA managed!", Meaning::Absent, "/cluster/ha/resources"),
+        (500, "VM 100 qga command 'guest-exec' failed - got timeout", Meaning::Unavailable, "look inside"),
+        (500, "VM 100 qmp command 'guest-ping' failed - got timeout", Meaning::Unavailable, "look inside"),
+        (500, "unable to connect to VM 100 qga socket - timeout after 31 retries", Meaning::Unavailable, "look inside"),
+        (500, "VM 100 qmp command 'query-status' failed - got timeout", Meaning::Unavailable, "QEMU process"),
+        (500, "unable to connect to VM 100 qmp socket - timeout after 51 retries", Meaning::Unavailable, "QEMU process"),
+        (500, "Agent error: PID 9 does not exist", Meaning::Absent, "forgets"),
+        (500, "The command guest-get-load has not been found", Meaning::AgentUnavailable, "too old"),
+        (500, "Agent error: Failed to create process: The system cannot find the file specified.", Meaning::Absent, "one program name"),
+        (500, "Agent error: Failed to execute helper program (Invalid argument)", Meaning::Absent, "one program name"),
+        (500, "Agent error: failed to open file '/root/x' (mode: 'r'): Permission denied", Meaning::Unclassified, "denied"),
+        (500, "Failed to execute child process \u{201c}x\u{201d} (Permission denied)", Meaning::Unclassified, "chmod"),
+        (500, "storage 'nas' is not enabled", Meaning::StorageUnavailable, "disable=0"),
+        (500, "unable to activate storage 'nas' - directory is expected to be a mount point but is not mounted: '/mnt'", Meaning::StorageUnavailable, "not mounted"),
+        (500, "unable to open '/mnt/pve/nas/x' - Stale file handle", Meaning::StorageUnavailable, "again"),
+        (500, "mount error: mount.nfs: Connection refused", Meaning::StorageUnavailable, "export"),
+        (500, "error fetching datastores - 401 Unauthorized", Meaning::StorageUnavailable, "backup server"),
+        (500, "proxmox-backup-client failed: Error: permission check failed", Meaning::StorageUnavailable, "backup server"),
+        (500, "fingerprint 'AA' not verified, abort!", Meaning::StorageUnavailable, "certificate"),
+        (500, "Cannot create new thin volume, free space in thin pool pve/data reached threshold.", Meaning::StorageUnavailable, "full"),
+        (500, "Volume group \"pve\" has insufficient free space", Meaning::StorageUnavailable, "full"),
+        (500, "job failed with err -28", Meaning::StorageUnavailable, "full"),
+        (500, "storage 'local' does not support vm images", Meaning::InvalidParameters, "`content`"),
+        (500, "missing replicate feature on volume 'local-lvm:vm-100-disk-0'", Meaning::Conflict, "ZFS"),
+        (500, "no such volume 'local:iso/x.iso'", Meaning::Absent, "/content"),
+        (500, "volume 'local:iso/x.iso' does not exist", Meaning::Absent, "/content"),
+        (500, "no such logical volume pve/vm-100-disk-0", Meaning::Absent, "/content"),
+        (500, "zfs error: cannot open 'x': dataset does not exist", Meaning::Absent, "/content"),
+        (500, "zfs error: cannot open 'tank': no such pool", Meaning::Absent, "disks/zfs"),
+        (500, "refusing to override existing file '/x.iso'", Meaning::AlreadyExists, "another name"),
+        (500, "wrong checksum: 'a' != 'b'", Meaning::InvalidParameters, "compare"),
+        (500, "unable to remove backup 'x' - it is protected", Meaning::Conflict, "protected=0"),
+        (500, "device '/dev/sdb' is already in use", Meaning::Conflict, "disks/list"),
+        (500, "device '/dev/sdb' has a partition", Meaning::Conflict, "disks/list"),
+        (500, "ceph config file '/etc/pve/ceph.conf' does not exist", Meaning::NotInstalled, "Ceph"),
+        (500, "rados_conf_read_file failed - No such file or directory", Meaning::NotInstalled, "Ceph"),
+        (500, "rbd error: rbd: couldn't connect to the cluster!", Meaning::Unavailable, "monitors"),
+        (500, "rados_connect failed - Connection timed out", Meaning::Unavailable, "monitors"),
+        (500, "got timeout when trying to ping ceph", Meaning::Unavailable, "monitors"),
+        (500, "No cloudinit drive", Meaning::Absent, "cloudinit"),
+        (500, "auto-generated role 'PVEAdmin' cannot be modified", Meaning::Conflict, "/access/roles"),
+        (404, "could not find endpoint 'x1'", Meaning::Absent, "one step above"),
+        (500, "job 'x' not found", Meaning::Absent, "one step above"),
+        (500, "fork failed: Cannot allocate memory", Meaning::Unavailable, "memory"),
+        (500, "unable to fork worker - Resource temporarily unavailable", Meaning::Unavailable, "limit"),
+        (596, "tls_process_server_certificate: certificate verify failed", Meaning::NodeUnreachable, "updatecerts"),
+        (596, "ssl3_get_record: wrong version number", Meaning::NodeUnreachable, "updatecerts"),
+        (596, "sslv3 alert handshake failure", Meaning::NodeUnreachable, "updatecerts"),
+        (596, "tlsv1 alert unknown ca", Meaning::NodeUnreachable, "updatecerts"),
         (599, "Too many redirections", Meaning::NodeLost, "try again"),
         (999, "", Meaning::Unclassified, ""),
     ];

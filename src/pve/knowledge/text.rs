@@ -2,15 +2,14 @@
 
 use std::borrow::Cow;
 
-/// Returns `text` on one line: joins lines with `; `, replaces control characters by spaces, cuts after `max`
-/// characters.
+/// Returns `text` on one line: joins lines with `; `, makes control characters visible, cuts after `max` characters.
 pub(in crate::pve) fn to_one_line(text: &str, max: usize) -> String {
     let mut out = String::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if !out.is_empty() {
             out.push_str("; ");
         }
-        out.extend(line.chars().take(max.saturating_add(1)).map(|c| if c.is_control() { ' ' } else { c }));
+        out.extend(line.chars().take(max.saturating_add(1)).map(make_visible));
         // Checked per line and in bytes: a bound on the work, not the cut itself.
         if out.len() > max.saturating_mul(4) {
             break;
@@ -21,6 +20,17 @@ pub(in crate::pve) fn to_one_line(text: &str, max: usize) -> String {
         out.push('…');
     }
     out
+}
+
+/// Returns a picture of a control character, and a space for one that only separates words.
+fn make_visible(c: char) -> char {
+    match c {
+        '\t' | '\r' => ' ',
+        '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER),
+        '\x7f' => '\u{2421}',
+        c if c.is_control() => ' ',
+        c => c,
+    }
 }
 
 /// Decodes a text whose bytes of UTF-8 a node sent as a character each. Any other text stays.
@@ -87,7 +97,7 @@ mod tests {
 
     #[test]
     fn untrusted_text_becomes_one_plain_line() {
-        assert_eq!(to_one_line("a\r\n  b\tc\u{1b}[0m\n\n", 50), "a; b c [0m");
+        assert_eq!(to_one_line("a\r\n  b\tc\u{1b}[0m\n\n", 50), "a; b c\u{241b}[0m");
         assert_eq!(to_one_line("äöü", 2), "äö…");
         assert!(to_one_line(&"x\n".repeat(100_000), 100).chars().count() <= 101);
     }

@@ -187,13 +187,36 @@ fn push_items(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: u
             is_whole = false;
             return false;
         }
-        let separator = if item.starts_with('{') { "; " } else { ", " };
+        let separator = if item.starts_with(['{', '[']) { "; " } else { ", " };
         text.push_str(if count == 0 { "" } else { separator });
         count += 1;
-        is_whole &= push_value(text, key, item, utc_offset, level + 1);
+        is_whole &= match find_pair(item) {
+            Some((name, value)) => {
+                let is_whole = push_single_line(text, name) & push_single_line(text, " = ");
+                is_whole & push_single_line(text, value)
+            }
+            None => push_value(text, key, item, utc_offset, level + 1),
+        };
         true
     });
     is_whole
+}
+
+/// Returns the name and the value of a list of two scalars, the first a text. (PVE: the raw keys of a container's config,
+/// `"lxc": [["lxc.cap.drop", ""], …]`.)
+fn find_pair(item: &str) -> Option<(&str, &str)> {
+    let mut parts = Vec::new();
+    let is_list = item.starts_with('[')
+        && walk(item, &mut |_, part| {
+            parts.push(part);
+            parts.len() <= 2
+        });
+    match parts.as_slice() {
+        [name, value] if is_list && name.starts_with('"') && !value.starts_with(['[', '{']) => {
+            Some((strip_quotes(name), strip_quotes(value)))
+        }
+        _ => None,
+    }
 }
 
 /// Returns a cell of a table in a form for readers.

@@ -2,11 +2,13 @@
 
 use super::index::{OperationEntry, OperationScope, Posting, SearchIndex};
 use super::path_query;
+use super::phrasings;
 use super::search_query::{SearchQuery, WeightedWord};
 use super::tokenizer::MAX_QUERY_CHARS;
-use super::topics::{self, TopicOperations};
+use super::topics;
 use crate::pve::method::Method;
 use crate::pve::schema::model::{Operation, SchemaModel};
+use std::collections::HashMap;
 
 /// Share of the score of a second synonym.
 const SECOND_SYNONYM_SHARE: f32 = 0.2;
@@ -16,6 +18,9 @@ const COVERAGE_SHARE: f32 = 0.6;
 
 /// Factor for an operation of an area that the query does not mention.
 const OTHER_AREA_FACTOR: f32 = 0.8;
+
+/// Weight of the places of a topic that hardly fits by accident.
+const CERTAIN_TOPIC_WEIGHT: f32 = 1.2;
 
 /// Greatest score from names of parameters.
 const MAX_PARAMETER_SCORE: f32 = 2.5;
@@ -33,23 +38,37 @@ pub(in crate::pve::schema) fn find_operations<'s>(
     let query: String = query.chars().take(MAX_QUERY_CHARS).collect();
     let query = query.trim();
     let mut found = path_query::find_named(model, query);
-    let TopicOperations { operations, is_certain } = topics::find_operations(model, query);
-    let of_topics = if found.is_empty() { operations } else { Vec::new() };
-    let of_words = rank_operations(index, query);
-    // The words of a query may fit a topic by accident, so both ways have a share of the first places.
-    let in_turn = (0..of_topics.len().max(of_words.len())).flat_map(|place| match is_certain {
-        true => [of_topics.get(place), of_words.get(place)],
-        false => [of_words.get(place), of_topics.get(place)],
-    });
-    for operation in in_turn.flatten().copied() {
-        if found.len() >= limit {
-            break;
-        }
-        if !found.contains(&operation) {
-            found.push(operation);
-        }
+    if found.is_empty() {
+        let topics = topics::find_operations(model, query);
+        let topic_weight = if topics.is_certain { CERTAIN_TOPIC_WEIGHT } else { 1.0 };
+        found = merge_by_place(&[
+            (1.0, phrasings::find_operations(model, query)),
+            (1.0, rank_operations(index, query)),
+            (topic_weight, topics.operations),
+        ]);
+    } else {
+        let of_words = rank_operations(index, query).into_iter().take(limit);
+        let further: Vec<usize> = of_words.filter(|operation| !found.contains(operation)).collect();
+        found.extend(further);
     }
     found.into_iter().take(limit).filter_map(|operation| model.operation(operation)).collect()
+}
+
+/// Merges ranked lists by the places of their members, in shares of the weight of each list (reciprocal rank fusion).
+fn merge_by_place(lists: &[(f32, Vec<usize>)]) -> Vec<usize> {
+    let mut scores: Vec<(f32, usize)> = Vec::new();
+    let mut position_by_operation: HashMap<usize, usize> = HashMap::new();
+    for (weight, list) in lists {
+        for (place, operation) in list.iter().enumerate() {
+            let position = *position_by_operation.entry(*operation).or_insert(scores.len());
+            if position == scores.len() {
+                scores.push((0.0, *operation));
+            }
+            scores[position].0 += weight / (1.0 + place as f32);
+        }
+    }
+    scores.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    scores.into_iter().map(|(_, operation)| operation).collect()
 }
 
 /// Score of an operation.

@@ -4,8 +4,8 @@
 //! words, a sentence or nothing, and operations, the best first. Each word, or one of several with `|` between them, must
 //! be in the query, and none after a `!`. `@name` is one of the words of that name.
 
+use super::operation_name::OperationName;
 use super::tokenizer::{MAX_QUERY_CHARS, split_words, stem};
-use crate::pve::method::Method;
 use crate::pve::schema::model::SchemaModel;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -24,16 +24,8 @@ struct SearchTopic {
     /// No stem of these may be in the query.
     excluded: Vec<String>,
     note: Option<&'static str>,
-    operations: Vec<(Method, String)>,
+    operations: Vec<OperationName>,
 }
-
-/// The beginnings of the paths, shortened in `topics.tsv`.
-const PREFIXES: [(&str, &str); 4] = [
-    ("vm/", "/nodes/{node}/qemu/{vmid}/"),
-    ("ct/", "/nodes/{node}/lxc/{vmid}/"),
-    ("st/", "/nodes/{node}/storage/{storage}/"),
-    ("node/", "/nodes/{node}/"),
-];
 
 impl SearchTopic {
     fn parse(names: &HashMap<&'static str, &'static str>, line: &'static str) -> Self {
@@ -48,17 +40,11 @@ impl SearchTopic {
             named.map(stem).collect::<Vec<_>>()
         };
         let (excluded, groups): (Vec<&str>, Vec<&str>) = words.split(' ').partition(|word| word.starts_with('!'));
-        let operations = operations.split('|').filter(|operation| !operation.is_empty()).map(|operation| {
-            let (method, template) = operation.split_once(' ').expect("a method and a path");
-            let prefix = PREFIXES.iter().find_map(|(short, long)| Some((long, template.strip_prefix(short)?)));
-            let template = prefix.map_or(template.to_owned(), |(long, rest)| format!("{long}{rest}"));
-            (Method::from_name(method).expect("a method"), template)
-        });
         Self {
             groups: groups.into_iter().map(stems).collect(),
             excluded: excluded.into_iter().flat_map(|word| stems(&word[1..])).collect(),
             note: Some(note).filter(|note| !note.is_empty()),
-            operations: operations.collect(),
+            operations: OperationName::parse_all(operations),
         }
     }
 
@@ -97,9 +83,8 @@ pub(super) fn find_operations(model: &SchemaModel, query: &str) -> TopicOperatio
     let places = topics.iter().map(|topic| topic.operations.len()).max().unwrap_or(0);
     let in_turn = (0..places).flat_map(|place| topics.iter().filter_map(move |topic| topic.operations.get(place)));
     let mut found = Vec::new();
-    for (method, template) in in_turn {
-        let operation = model.operations().position(|o| o.method() == *method && o.template() == *template);
-        found.extend(operation.filter(|operation| !found.contains(operation)));
+    for operation in in_turn {
+        found.extend(operation.find(model).filter(|operation| !found.contains(operation)));
     }
     found.truncate(MAX_OPERATIONS);
     TopicOperations { operations: found, is_certain }
@@ -122,9 +107,8 @@ mod tests {
         for line in TOPICS.lines().filter(|line| !line.starts_with('=')) {
             let topic = SearchTopic::parse(&names, line);
             assert!(!topic.operations.is_empty(), "{line}");
-            for (method, template) in &topic.operations {
-                let exists = embedded_schema().operations().any(|o| o.method() == *method && o.template() == *template);
-                assert!(exists, "{method} {template}: {line}");
+            for operation in &topic.operations {
+                assert!(operation.find(embedded_schema()).is_some(), "{}: {line}", operation.template);
             }
         }
     }

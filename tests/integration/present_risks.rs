@@ -1,0 +1,127 @@
+//! Changes whose risk depends on the present state: what they take away by leaving it out.
+
+use crate::support::node::{Request, ScriptedReply};
+use crate::support::policy::{RecordingNode, confirming_policy, open_policy, protected};
+use crate::support::proxmox::gzipped_facts;
+use crate::support::tool::ToolServer;
+use proxmox_mcp::policy::ClusterPolicy;
+use serde_json::{Value, json};
+
+/// Returns the answer to a read of an object that calls of the tests replace.
+fn present(request: &Request) -> Option<ScriptedReply> {
+    let data = match request.target.strip_prefix("/api2/json")? {
+        "/access/roles/Ops" => json!({"VM.Audit": 1, "VM.PowerMgmt": 1, "VM.Backup": 0}),
+        "/access/users/ada@pve" => json!({"groups": ["ops", "backup"]}),
+        "/cluster/backup/daily" => json!({"id": "daily", "vmid": "100,101", "schedule": "daily"}),
+        "/cluster/backup/all" => json!({"id": "all", "all": 1, "schedule": "daily"}),
+        "/cluster/firewall/ipset/web/192.0.2.1" => json!({"cidr": "192.0.2.1", "nomatch": 1}),
+        "/cluster/firewall/ipset/web/192.0.2.2" => json!({"cidr": "192.0.2.2"}),
+        "/nodes/pve1/qemu/100/config" => {
+            json!({"name": "web01", "net0": "virtio,bridge=vmbr0,firewall=1", "digest": "d"})
+        }
+        _ => return None,
+    };
+    (request.method == "GET").then(|| ScriptedReply::data(&data.to_string()))
+}
+
+fn start(policy: ClusterPolicy, answer: fn(&Request) -> Option<ScriptedReply>) -> ToolServer {
+    let node = RecordingNode::with(gzipped_facts(), answer);
+    let cluster = node.cluster("prod", policy);
+    ToolServer::new(node, vec![cluster])
+}
+
+/// Calls PUT, and returns whether it was sent. Otherwise it was asked.
+#[track_caller]
+fn is_sent(server: &ToolServer, path: &str, data: Value) -> bool {
+    let result = server.call("proxmox_api_call", json!({"path": path, "method": "PUT", "data": data}));
+    let sent = server.node.writes().len() == 1;
+    assert!(sent != result.failed, "{path} {data}: {result:?}");
+    assert!(sent || result.text.contains("has to be confirmed"), "{path} {data}: {result:?}");
+    sent
+}
+
+#[test]
+fn list_that_keeps_every_item_is_sent_and_one_that_drops_an_item_is_asked() {
+    let server = start(confirming_policy(), present);
+    for (path, data, sent) in [
+        ("/access/roles/Ops", json!({"privs": "VM.PowerMgmt VM.Audit,VM.Console"}), true),
+        ("/access/roles/Ops", json!({"privs": "VM.Audit"}), false),
+        ("/access/roles/Ops", json!({"privs": "VM.Console", "append": 1}), true),
+        ("/access/roles/Ops", json!({"privs": "VM.Console", "append": 0}), false),
+        ("/access/users/ada@pve", json!({"groups": "web,backup,ops"}), true),
+        ("/access/users/ada@pve", json!({"groups": "web,ops"}), false),
+        ("/access/users/ada@pve", json!({"groups": ""}), false),
+        ("/cluster/backup/daily", json!({"vmid": "101,100,200"}), true),
+        ("/cluster/backup/daily", json!({"vmid": "100"}), false),
+        ("/cluster/backup/daily", json!({"delete": "vmid"}), false),
+        ("/cluster/backup/all", json!({"vmid": "100,101"}), false),
+    ] {
+        assert_eq!(is_sent(&server, path, data.clone()), sent, "{path} {data}");
+    }
+}
+
+#[test]
+fn list_that_can_t_be_read_is_asked() {
+    let server = start(confirming_policy(), |request| {
+        let is_object = request.method == "GET" && request.path().contains("/Ops");
+        is_object.then(|| ScriptedReply::refusal(403, "Permission check failed", r#"{"data":null}"#))
+    });
+    assert!(!is_sent(&server, "/access/roles/Ops", json!({"privs": "VM.Audit,VM.PowerMgmt,VM.Backup"})));
+}
+
+#[test]
+fn member_of_an_ip_set_that_loses_nomatch_is_asked() {
+    let server = start(confirming_policy(), present);
+    for (member, data, sent) in [
+        ("192.0.2.1", json!({"comment": "x"}), false),
+        ("192.0.2.2", json!({"comment": "x"}), true),
+        ("192.0.2.2", json!({"nomatch": 1}), false),
+    ] {
+        let path = format!("/cluster/firewall/ipset/web/{member}");
+        assert_eq!(is_sent(&server, &path, data.clone()), sent, "{path} {data}");
+    }
+}
+
+#[test]
+fn config_that_the_plan_read_is_not_read_again_before_the_change() {
+    for policy in [confirming_policy(), ClusterPolicy { protect: protected(&["tag:x"]), ..open_policy() }] {
+        let server = start(policy, present);
+        let data = json!({"net0": "virtio,bridge=vmbr1,firewall=1", "description": "x"});
+        let call = json!({"path": "/nodes/pve1/qemu/100/config", "method": "PUT", "data": data});
+        let result = server.call("proxmox_api_call", call);
+        assert!(!result.failed, "{result:?}");
+        let requests = server.node.requests();
+        let change = requests.iter().position(|request| request.method == "PUT").expect("a change");
+        let reads = requests[..change].iter().filter(|request| request.path().ends_with("/qemu/100/config")).count();
+        assert_eq!(reads, 1, "{requests:?}");
+    }
+}
+
+#[test]
+fn each_call_of_a_list_is_undone_to_the_config_right_before_it() {
+    let server = start(open_policy(), |request| {
+        static MEMORY: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(1024);
+        use std::sync::atomic::Ordering;
+        match (request.method.as_str(), request.path()) {
+            ("PUT", _) => {
+                MEMORY.fetch_add(1024, Ordering::SeqCst);
+                Some(ScriptedReply::data("null"))
+            }
+            ("GET", path) if path.ends_with("/qemu/100/config") => {
+                let memory = MEMORY.load(Ordering::SeqCst);
+                Some(ScriptedReply::data(&json!({"name": "web01", "memory": memory, "digest": "d"}).to_string()))
+            }
+            ("GET", path) if path.ends_with("/qemu/100/pending") => {
+                let memory = MEMORY.load(Ordering::SeqCst);
+                Some(ScriptedReply::data(&json!([{"key": "memory", "value": memory}]).to_string()))
+            }
+            _ => None,
+        }
+    });
+    let change =
+        |memory: u32| json!({"path": "/nodes/pve1/qemu/100/config", "method": "PUT", "data": {"memory": memory}});
+    let result = server.call("proxmox_api_call", json!({"calls": [change(2048), change(3072)]}));
+    assert!(!result.failed, "{result:?}");
+    let undone: Vec<_> = result.text.lines().filter(|line| line.contains("undo: ")).collect();
+    assert!(undone[0].contains("1024") && undone[1].contains("2048"), "{}", result.text);
+}
