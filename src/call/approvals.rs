@@ -12,6 +12,7 @@ use crate::config::Client;
 use crate::metrics;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -25,6 +26,10 @@ pub const APPROVAL_LIFETIME: Duration = Duration::from_secs(300);
 const MAX_CALLS_PER_CLIENT: usize = 16;
 /// The most calls in the list. Each has a text of some KiB.
 const MAX_CALLS: usize = 256;
+/// The most notices about the calls of one client in [`NOTICE_TIME`]. A client that asks again and again must not make a
+/// person tired of reading.
+const MAX_NOTICES: usize = 16;
+const NOTICE_TIME: Duration = Duration::from_secs(600);
 /// The tool of a decision in the audit log.
 const AUDIT_TOOL: &str = "approvals";
 
@@ -155,6 +160,8 @@ pub struct Approvals {
     calls: Mutex<Vec<WaitingCall>>,
     page: OnceLock<String>,
     notice_sink: OnceLock<NoticeSink>,
+    /// Client and time of the last notices, in milliseconds.
+    notices: Mutex<VecDeque<(String, u64)>>,
     counts: [AtomicU64; ApprovalEvent::ALL.len()],
 }
 
@@ -224,17 +231,19 @@ impl WaitingCall {
         }
     }
 
-    /// Returns whether the present rights still have the client that asked, its cluster, and the client that approved.
+    /// Returns whether the present rights still have the client that asked, its cluster, and the client that approved or
+    /// can approve.
     fn has_rights(&self, rights: &RightsSnapshot) -> bool {
-        let approver = match &self.decision {
-            Some(Decided::Approved { by, .. }) => Some(by),
-            _ => None,
-        };
         let is_present = |client: &Arc<Client>| {
             let present = rights.find_client(client).filter(|present| present.is_same_client(client));
             present.is_some_and(|present| rights.clusters_of(present).manager.find(&self.cluster).is_some())
         };
-        is_present(&self.client) && approver.is_none_or(|by| is_present(by) && may_approve(rights, by, &self.cluster))
+        let has_approver = match &self.decision {
+            Some(Decided::Approved { by, .. }) => is_present(by) && may_approve(rights, by, &self.cluster),
+            Some(Decided::Denied) => true,
+            None | Some(Decided::Recording) => has_approver(rights, &self.client, &self.cluster),
+        };
+        is_present(&self.client) && has_approver
     }
 
     fn operations(&self) -> Vec<String> {
@@ -295,6 +304,12 @@ fn may_approve(rights: &RightsSnapshot, client: &Arc<Client>, cluster: &str) -> 
     present.is_some_and(|present| rights.clusters_of(present).manager.find(cluster).is_some())
 }
 
+/// Returns whether the present rights allow another client to decide on calls of this one to a cluster.
+fn has_approver(rights: &RightsSnapshot, client: &Client, cluster: &str) -> bool {
+    let mut others = rights.clients().iter().filter(|other| !is_same_person(other, client));
+    others.any(|other| may_approve(rights, other, cluster))
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -324,6 +339,7 @@ impl Approvals {
             calls: Mutex::default(),
             page: OnceLock::new(),
             notice_sink: OnceLock::new(),
+            notices: Mutex::default(),
             counts: Default::default(),
         }
     }
@@ -375,9 +391,7 @@ impl Approvals {
         now: u64,
     ) -> Result<ApprovalStep, CannotWait> {
         let ApprovalRequest { client, cluster, fingerprint, operations, plan, transport, call_id } = request;
-        let rights = self.rights.current();
-        let mut others = rights.clients().iter().filter(|other| !is_same_person(other, client));
-        if !others.any(|other| may_approve(&rights, other, cluster)) {
+        if !has_approver(&self.rights.current(), client, cluster) {
             return Err(CannotWait::NoApprover);
         }
         let has_room = make_room(calls, MAX_CALLS_PER_CLIENT, |call| call.is_of(client));
@@ -406,7 +420,7 @@ impl Approvals {
             call.cluster
         );
         let pending = call.pending(self.page.get(), true);
-        if let Some(notify) = self.notice_sink.get() {
+        if let Some(notify) = self.notice_sink.get().filter(|_| self.may_notify(&call, now)) {
             notify(ApprovalNotice {
                 id: call.id.clone(),
                 client: call.client.name.clone(),
@@ -417,6 +431,19 @@ impl Approvals {
         }
         calls.push(call);
         Ok(ApprovalStep::Pending(pending))
+    }
+
+    /// Counts a notice about a call, unless there were too many about calls of its client.
+    fn may_notify(&self, call: &WaitingCall, now: u64) -> bool {
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        notices.retain(|(_, at)| now.saturating_sub(*at) < millis(NOTICE_TIME));
+        let is_allowed = notices.iter().filter(|(client, _)| *client == call.client.name).count() < MAX_NOTICES;
+        if is_allowed {
+            notices.push_back((call.client.name.clone(), now));
+        } else {
+            log::warn!("no notification about approval {}: client {} asks too often", call.id, call.client.name);
+        }
+        is_allowed
     }
 
     /// Returns an id that no call of the list has. It is no secret.

@@ -2,7 +2,7 @@
 
 use super::approvals::WaitingOperation;
 use super::handle::ClusterHandle;
-use super::scope::ConfirmationStep;
+use super::scope::{ConfirmationStep, OperationDescription};
 use crate::audit::{AuditDecision, AuditEvent, AuditLog, AuditOutcome, AuditRecord, AuditWriteError, quoted_len};
 use crate::base::trace::TraceParent;
 use crate::pve::Method;
@@ -91,6 +91,11 @@ impl AuditedCall<'_> {
         let _ = self.write(AuditEntry { reason: Some(&reason), ..entry });
     }
 
+    /// Adds a call that is requested again to the facts of its line in the log.
+    pub(super) fn observe_request(self) {
+        self.observe(AuditEvent::ConfirmationRequested);
+    }
+
     /// Returns the call as the list of approvals shows and records it.
     pub(super) fn to_waiting_operation(self) -> WaitingOperation {
         let text = format!("{} {}", self.method, self.path);
@@ -150,24 +155,21 @@ impl AuditedCall<'_> {
         let observer = self.cluster.scope.origin.observer;
         observer.record_cluster(self.cluster.name());
         if event != AuditEvent::Lookup {
-            observer.record_operation(self.method != Method::Get, &|| self.logged_operation());
+            observer.record_operation(self.method != Method::Get, &|| self.describe_operation());
         }
     }
 
-    /// Returns the operation and its guests as words of a log line.
-    fn logged_operation(self) -> String {
+    fn describe_operation(self) -> OperationDescription {
         let operation = format!("{} {}", self.method, self.path);
         let shown = format_provable(&operation, sanitize::redact_text(&operation).into_owned(), MAX_OPERATION_BYTES);
-        let guest = describe_guests(self.path, self.params);
-        match guest.as_str() {
-            "" => format!("operation={shown:?}"),
-            guest if guest.len() <= CUT_CHARS && guest.bytes().all(|byte| byte.is_ascii_digit() || byte == b',') => {
-                format!("operation={shown:?} guest={guest}")
-            }
-            _ => {
-                let guest: String = sanitize::redact_text(&guest).chars().take(CUT_CHARS).collect();
-                format!("operation={shown:?} guest={guest:?}")
-            }
+        let guests = describe_guests(self.path, self.params);
+        let is_plain = |guests: &str| guests.bytes().all(|byte| byte.is_ascii_digit() || byte == b',');
+        match guests.len() <= CUT_CHARS && is_plain(&guests) {
+            true => OperationDescription { operation: shown, guests },
+            false => OperationDescription {
+                operation: shown,
+                guests: format!("{:?}", sanitize::redact_text(&guests).chars().take(CUT_CHARS).collect::<String>()),
+            },
         }
     }
 

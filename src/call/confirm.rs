@@ -279,8 +279,9 @@ fn confirm_by_operator<'a>(
             Ok(calls.into_iter().map(|call| call.into_confirmed(Confirmer::Operator, &reason)).collect())
         }
         Ok(ApprovalStep::Pending(pending)) => {
-            if pending.is_new {
-                calls.iter().for_each(|call| call.planned().audited().record_approval_request(&pending.id));
+            for call in &calls {
+                let audited = call.planned().audited();
+                if pending.is_new { audited.record_approval_request(&pending.id) } else { audited.observe_request() }
             }
             Err(ConfirmationError::ApprovalPending(Box::new(pending)))
         }

@@ -177,7 +177,7 @@ pub use lookup_error::LookupError;
 pub use operation::{expand_shorthand, find_operation, find_path, parse_path, split_leading_method};
 pub use plan_error::{GuestError, PlanError, UnknownMethod, UnknownPath};
 pub use planned_call::PlannedCall;
-pub use scope::{CallObserver, CallOrigin, CallScope, ConfirmationStep, RemovedClient};
+pub use scope::{CallObserver, CallOrigin, CallScope, ConfirmationStep, OperationDescription, RemovedClient};
 pub use service::CallService;
 pub use spec::CallSpec;
 pub use visibility::VisibleClusters;

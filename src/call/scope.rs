@@ -29,7 +29,15 @@ pub trait CallObserver: Sync {
     /// Records that the call concerns this cluster.
     fn record_cluster(&self, name: &str);
     /// Records what the call does, if `describe` is wanted.
-    fn record_operation(&self, is_change: bool, describe: &dyn Fn() -> String);
+    fn record_operation(&self, is_change: bool, describe: &dyn Fn() -> OperationDescription);
+}
+
+/// The operation of a call, without secrets.
+pub struct OperationDescription {
+    /// Method and path.
+    pub operation: String,
+    /// The guests as they are written in the log, or empty.
+    pub guests: String,
 }
 
 /// The step of a confirmation that ends a tool call without sending anything.

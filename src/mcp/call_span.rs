@@ -102,7 +102,7 @@ impl<'a> CallSpan<'a> {
             tool: logged_tool(self.server, method, self.tool_index.get()),
             cluster: self.attributes.target().map(str::to_owned),
             has_more_clusters: self.attributes.has_several_targets(),
-            operation: self.attributes.operation_words().trim_start().to_owned(),
+            operation: self.attributes.operation_text(),
             outcome: outcome.name(),
             transport: self.caller.transport,
         };

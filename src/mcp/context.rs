@@ -66,14 +66,22 @@ pub struct CallAttributes {
     waiting: AtomicBool,
     target: OnceLock<String>,
     several_targets: AtomicBool,
-    operation: Mutex<Option<LoggedOperation>>,
+    operation: Mutex<Option<MainOperation>>,
 }
 
-/// The operation of a call, as its line in the log shows it.
+/// The operation of a call, without secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LoggedOperation {
+    /// The operation and its object.
+    pub operation: String,
+    /// The objects as they are written in the log, or empty.
+    pub guests: String,
+}
+
+/// The operation that names a call.
 #[derive(Clone)]
-struct LoggedOperation {
-    /// The operation and its object, formatted.
-    text: String,
+struct MainOperation {
+    logged: LoggedOperation,
     is_change: bool,
     /// True if the call has other operations of this kind too.
     has_more: bool,
@@ -124,28 +132,39 @@ impl CallAttributes {
         }
     }
 
-    /// Records what the call does, as `key="value"` words. `describe` runs only if they are of use. The first one counts,
-    /// and a change counts more than a read.
-    pub fn set_operation(&self, is_change: bool, describe: impl FnOnce() -> String) {
+    /// Records what the call does. `describe` runs only if it is of use. The first one counts, and a change counts more
+    /// than a read.
+    pub fn set_operation(&self, is_change: bool, describe: impl FnOnce() -> LoggedOperation) {
         if !self.are_wanted() {
             return;
         }
         let mut operation = self.operation.lock().unwrap_or_else(PoisonError::into_inner);
         match operation.as_mut() {
             Some(first) if first.is_change == is_change => {
-                first.has_more = first.has_more || first.text != describe();
+                first.has_more = first.has_more || first.logged != describe();
             }
             Some(first) if first.is_change => {}
-            _ => *operation = Some(LoggedOperation { text: describe(), is_change, has_more: false }),
+            _ => *operation = Some(MainOperation { logged: describe(), is_change, has_more: false }),
         }
     }
 
-    /// Returns the words of the operation, with a space before them.
+    /// Returns the operation as `key="value"` words, each with a space before it.
     pub(super) fn operation_words(&self) -> String {
         let operation = self.operation.lock().unwrap_or_else(PoisonError::into_inner);
-        operation.as_ref().map_or_else(String::new, |LoggedOperation { text, has_more, .. }| {
+        operation.as_ref().map_or_else(String::new, |MainOperation { logged, has_more, .. }| {
+            let LoggedOperation { operation, guests } = logged;
+            let guests = if guests.is_empty() { String::new() } else { format!(" guest={guests}") };
             let more = if *has_more { " and=others" } else { "" };
-            format!(" {text}{more}")
+            format!(" operation={operation:?}{guests}{more}")
+        })
+    }
+
+    /// Returns the operation for people, if the call has one.
+    pub(super) fn operation_text(&self) -> Option<String> {
+        let operation = self.operation.lock().unwrap_or_else(PoisonError::into_inner);
+        operation.as_ref().map(|MainOperation { logged, has_more, .. }| {
+            let more = if *has_more { " and others" } else { "" };
+            format!("{}{more}", logged.operation)
         })
     }
 

@@ -23,8 +23,8 @@ pub struct RecentCall {
     /// The first cluster of the call, if it concerns one.
     pub cluster: Option<String>,
     pub has_more_clusters: bool,
-    /// The operation and its guests, as in the log. May be empty.
-    pub operation: String,
+    /// The operation, without parameters.
+    pub operation: Option<String>,
     pub outcome: &'static str,
     pub transport: &'static str,
 }
@@ -95,7 +95,7 @@ mod tests {
             tool: "list_nodes",
             cluster: None,
             has_more_clusters: false,
-            operation: String::new(),
+            operation: None,
             outcome: "ok",
             transport: "http",
         }

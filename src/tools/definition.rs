@@ -1,11 +1,11 @@
 //! A tool as data, with its handler.
 
 use super::state::ToolState;
-use crate::call::{CallObserver, CallScope, ConfirmationStep};
+use crate::call::{CallObserver, CallScope, ConfirmationStep, OperationDescription};
 use crate::mcp::CallAttributes;
 use crate::mcp::arguments::{ToolArguments, ToolParameter};
 use crate::mcp::catalog::{TaskError, TaskHandlers, TaskSnapshot, Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
-use crate::mcp::context::CallContext;
+use crate::mcp::context::{CallContext, LoggedOperation};
 use crate::metrics::CallOutcome;
 use crate::render::list::ListForm;
 use serde_json::{Map, Value};
@@ -170,7 +170,10 @@ impl CallObserver for CallAttributes {
         self.set_target(name);
     }
 
-    fn record_operation(&self, is_change: bool, describe: &dyn Fn() -> String) {
-        self.set_operation(is_change, describe);
+    fn record_operation(&self, is_change: bool, describe: &dyn Fn() -> OperationDescription) {
+        self.set_operation(is_change, || {
+            let OperationDescription { operation, guests } = describe();
+            LoggedOperation { operation, guests }
+        });
     }
 }

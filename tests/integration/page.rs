@@ -184,19 +184,14 @@ fn last_calls_are_shown_on_the_clusters_of_the_approver() {
     ask("list_clusters", json!({}));
     ask("proxmox_api_get", json!({"cluster": "demo", "path": "/version", "fields": "secret-word"}));
     ask("get_cluster_resources", json!({"type": "overview"}));
-    let shown = |token: &str| {
+    let shown = |token: &str| -> Vec<Value> {
         let reply = server.get("/calls", token);
         assert!(!reply.body.contains("secret-word"), "{}", reply.body);
-        let tools = reply.json()["clients"]
-            .as_array()
-            .expect("clients")
-            .iter()
-            .flat_map(|client| {
-                assert_eq!(client["client"], "agent");
-                client["calls"].as_array().expect("calls").iter().map(|call| call["tool"].clone()).collect::<Vec<_>>()
-            })
-            .collect::<Vec<_>>();
-        tools
+        let list = reply.json();
+        let clients = list["clients"].as_array().expect("clients");
+        assert!(clients.iter().all(|client| client["client"] == "agent"), "{list}");
+        let calls = clients.iter().flat_map(|client| client["calls"].as_array().expect("calls"));
+        calls.map(|call| call["tool"].clone()).collect()
     };
     assert_eq!(shown("ada"), ["get_cluster_resources", "proxmox_api_get", "list_clusters"]);
     assert_eq!(shown("eve"), ["proxmox_api_get"]);

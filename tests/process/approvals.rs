@@ -307,21 +307,60 @@ fn stop_withdraws_and_answers_the_call_that_waits() {
     assert!(withdrawn["why"].as_str().expect("a reason").ends_with("the server stops"), "{withdrawn}");
 }
 
+fn reload(server: &ProgramServer, config: &Value) {
+    fs::write(&server.config, config.to_string()).expect("write");
+    server.process.signal(Signal::HUP);
+    loop {
+        match server.process.stderr.recv_timeout(LONG) {
+            Ok(line) if line.contains("reloaded") => break,
+            Ok(_) => {}
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => panic!("never reloaded"),
+        }
+    }
+}
+
+#[test]
+fn waiting_call_ends_with_the_right_of_its_last_approver() {
+    let node = start_node();
+    let server = start(&node);
+    let endpoint = server.endpoint.clone();
+    let call = thread::spawn(move || {
+        let mut arguments = delete();
+        arguments["wait"] = true.into();
+        ask_legacy(&endpoint, arguments)
+    });
+    eventually("the call waits", || !waiting(&server).is_empty());
+    let mut without_approvers = config(&node);
+    for name in ["bob", "eve"] {
+        without_approvers["clients"][name]["approve"] = false.into();
+    }
+    reload(&server, &without_approvers);
+    let refused = call.join().expect("an answer");
+    assert!(result_text(&refused).contains("no other client may approve"), "{refused}");
+    assert_eq!(deletes(&node), 0);
+}
+
+#[test]
+fn no_more_notices_of_a_client_that_asks_too_often() {
+    let node = start_node();
+    let receiver = Node::start(|_| ScriptedReply::data("{}"));
+    let hook = format!("http://{}/hook", receiver.endpoint().to_string().trim_start_matches("http://"));
+    let server = ProgramServer::builder(&config(&node)).flags(&["--notify-url", &hook]).start();
+    for _ in 0..17 {
+        ask_legacy(&server, delete());
+        assert_eq!(decide(&server, BOB, &only_id(&server), "deny"), 200);
+        assert!(result_text(&ask_legacy(&server, delete())).contains("a person denied it"));
+    }
+    receiver.wait_for_requests(16);
+    assert!(server.stop_and_read().contains("client ada asks too often"));
+    assert_eq!(receiver.requests().len(), 16);
+}
+
 #[test]
 fn reload_without_the_approver_or_the_asker_withdraws() {
     let node = start_node();
     let server = start(&node);
-    let reload = |config: &Value| {
-        fs::write(&server.config, config.to_string()).expect("write");
-        server.process.signal(Signal::HUP);
-        loop {
-            match server.process.stderr.recv_timeout(LONG) {
-                Ok(line) if line.contains("reloaded") => break,
-                Ok(_) => {}
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => panic!("never reloaded"),
-            }
-        }
-    };
+    let reload = |config: &Value| reload(&server, config);
     ask_legacy(&server, delete());
     assert_eq!(decide(&server, EVE, &only_id(&server), "approve"), 200);
     let mut without_eve = config(&node);
@@ -543,7 +582,7 @@ fn last_calls_are_shown_to_approvers_without_values() {
         (&shown["client"], &call["tool"], &call["cluster"], &call["transport"]),
         (&json!("ada"), &json!(CALL), &json!("prod"), &json!("http"))
     );
-    assert!(call["operation"].as_str().expect("a text").contains("DELETE /nodes/pve1/qemu/100"), "{call}");
+    assert_eq!(call["operation"], "DELETE /nodes/pve1/qemu/100", "{call}");
     assert_eq!(call["outcome"], "asked", "{call}");
     assert!(!reply.body.contains("purge"), "{}", reply.body);
 }

@@ -1,5 +1,6 @@
 //! Parsers of flag values. Their errors say which values are valid and never repeat the value.
 
+use crate::command::web_request::with_target;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use proxmox_mcp::base::hint::Hint;
 use proxmox_mcp::config::{self, Client, Endpoint, Fingerprint};
@@ -11,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 use ureq::http::Uri;
-use ureq::http::uri::{Authority, Scheme};
+use ureq::http::uri::{Authority, PathAndQuery, Scheme};
 
 /// A list of strings, one flag's worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +104,10 @@ pub fn http_url(text: &str) -> Result<Uri, String> {
         let is_web = url.scheme().is_some_and(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
         is_web && url.authority().is_some_and(|authority| !authority.as_str().contains('@') && has_port(authority))
     });
-    url.filter(|_| is_plain).ok_or_else(|| "expected a URL such as https://example.com/path".to_owned())
+    let url = url.filter(|_| is_plain).ok_or_else(|| "expected a URL such as https://example.com/path".to_owned())?;
+    // A query may follow the host, but no request can begin with it.
+    let target = url.path_and_query().map_or("/", PathAndQuery::as_str);
+    Ok(if target.starts_with('/') { url } else { with_target(&url, &format!("/{target}")) })
 }
 
 /// Returns whether the text after the host, if there is one, is a port.
