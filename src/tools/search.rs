@@ -33,5 +33,5 @@ fn search_api(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let limit = call.args.count("limit").unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
     let query = call.args.text("query").expect("a required parameter");
     let note = Schema::find_search_note(query);
-    Ok(ToolOutput::text(render_search(note, &schema.search(query, limit as usize))))
+    Ok(ToolOutput::text(render_search(&schema, note, &schema.search(query, limit as usize))))
 }
