@@ -134,6 +134,7 @@ impl ClusterHandle<'_> {
     /// happens. `starts_guest`: the call asked for the start of the new guest.
     pub fn follow_up(&self, upid: &Upid, starts_guest: bool, deadline: Instant) -> Option<TaskFollowUp> {
         let expected = expectation(&upid.kind)?;
+        let wanted = expected.status.or(starts_guest.then_some("running"));
         let vmid = upid.id.parse::<u32>().ok()?;
         let is_ha = upid.is_ha_request();
         let end = match (is_ha, starts_guest) {
@@ -161,7 +162,7 @@ impl ClusterHandle<'_> {
             let status = guest.filter(|guest| guest.vmid == vmid).and_then(|guest| lookups.read_guest_state(guest));
             match &status {
                 Some(state) if is_ha && state.ha_state == "error" => return Some(TaskFollowUp::HaError),
-                Some(state) if expected.status.is_some_and(|wanted| wanted == state.status) => {
+                Some(state) if wanted.is_some_and(|wanted| wanted == state.status) => {
                     return Some(TaskFollowUp::Reached { status: state.status.clone() });
                 }
                 _ => {}
