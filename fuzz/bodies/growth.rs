@@ -16,7 +16,7 @@ use crate::pve::path::ApiPath;
 use crate::pve::schema::embedded_schema;
 use crate::pve::task::Upid;
 use crate::render::output::{OutputArguments, OutputFormat, OutputOptions};
-use crate::render::table::{CellFormat, Column, ListTable, SortKey};
+use crate::render::table::{ListTable, SortKey};
 use crate::sanitize::escape_invisible::{escape_json, escape_text};
 use crate::sanitize::{LogRedactor, redact_json, redact_text};
 use rustix::time::{ClockId, clock_gettime};
@@ -167,8 +167,7 @@ fn render_rows(text: &str, filter: &str, sort: &str, table: bool) {
 }
 
 fn read_table(text: &str) {
-    const COLUMNS: [Column; 2] =
-        [Column { key: "a", format: CellFormat::Plain }, Column { key: "b", format: CellFormat::Bytes }];
+    const COLUMNS: [&str; 2] = ["a", "b"];
     let rows = close(text);
     let mut table = ListTable::new(&COLUMNS);
     if table.read(&rows, &[]).is_ok() {

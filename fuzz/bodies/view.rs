@@ -4,18 +4,12 @@ use super::json::{is_json, parse_members};
 use crate::base::hint::render_error;
 use crate::mcp::arguments::{ToolArguments, UnknownArguments};
 use crate::render::output::OutputOptions;
-use crate::render::table::{CellFormat, Column, ListTable, SortKey};
+use crate::render::table::{ListTable, SortKey};
 use crate::tools::output_options::PARAMS;
 use serde_json::Value;
 use std::borrow::Cow;
 
-const COLUMNS: [Column; 5] = [
-    Column { key: "cluster", format: CellFormat::Plain },
-    Column { key: "name", format: CellFormat::Plain },
-    Column { key: "cpu", format: CellFormat::Percent },
-    Column { key: "mem", format: CellFormat::Bytes },
-    Column { key: "uptime", format: CellFormat::Duration },
-];
+const COLUMNS: [&str; 5] = ["cluster", "name", "cpu", "mem", "uptime"];
 
 /// Reads arguments as JSON from the first line, with the limit in `cap`, then an answer. Checks that the output is
 /// bounded and that it is JSON if JSON was requested.

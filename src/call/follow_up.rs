@@ -135,6 +135,7 @@ impl ClusterHandle<'_> {
     /// happens. `starts_guest`: the call asked for the start of the new guest.
     pub fn follow_up(&self, upid: &Upid, starts_guest: bool, deadline: Instant) -> Option<TaskFollowUp> {
         let expected = expectation(&upid.kind)?;
+        let wanted = expected.status.or(starts_guest.then_some("running"));
         let vmid = upid.id.parse::<u32>().ok()?;
         let is_ha = upid.is_ha_request();
         let end = match (is_ha, starts_guest) {
@@ -169,7 +170,7 @@ impl ClusterHandle<'_> {
                         return Some(TaskFollowUp::Moved { status: state.status.clone(), node });
                     }
                 }
-                Some(state) if expected.status.is_some_and(|wanted| wanted == state.status) => {
+                Some(state) if wanted.is_some_and(|wanted| wanted == state.status) => {
                     return Some(TaskFollowUp::Reached { status: state.status.clone() });
                 }
                 _ => {}

@@ -148,6 +148,7 @@ mod shared_object;
 mod spec;
 mod state_risks;
 mod undo;
+mod undo_disks;
 mod visibility;
 
 pub use crate::pve::client::cluster::ApiResponse;

@@ -2,6 +2,7 @@
 
 use super::planned_call::PlannedCall;
 use super::present_state::ObjectReader;
+use super::undo_disks::undo_disk_option;
 use crate::base::list_text::list_items;
 use crate::policy::Risk;
 use crate::pve::Method;
@@ -25,6 +26,8 @@ pub(super) struct StateBefore {
     pub(super) object: Option<Map<String, Value>>,
     /// The rows of the access control list.
     pub(super) grants: Option<Vec<Value>>,
+    /// The VM of a moved disk is known to be off.
+    pub(super) is_stopped: bool,
 }
 
 impl PlannedCall<'_> {
@@ -36,6 +39,10 @@ impl PlannedCall<'_> {
         }
         if self.path.as_str() == "/access/acl" {
             before.grants = reader.read_value(self.path.clone()).ok();
+        } else if let Some(guest) = self.guest_of_moved_disk() {
+            before.object = reader.read_value(guest.path(&["config"])).ok();
+            let status = reader.read_value::<Map<String, Value>>(guest.path(&["status", "current"])).ok();
+            before.is_stopped = status.is_some_and(|status| status.get("status").is_some_and(|s| s == "stopped"));
         } else if self.facts().contains(&Fact::Object) {
             before.object = reader.read_before(self.path.clone()).ok();
         }
@@ -45,7 +52,7 @@ impl PlannedCall<'_> {
     /// Returns the state that the undo needs, with an object that was read already.
     pub(super) fn complete_state_before(&self, object: Option<&Map<String, Value>>) -> StateBefore {
         match object.filter(|_| self.facts().contains(&Fact::Object)) {
-            Some(object) => StateBefore { object: Some(object.clone()), grants: None },
+            Some(object) => StateBefore { object: Some(object.clone()), ..StateBefore::default() },
             None => self.read_state_before(&ObjectReader::new(self.cluster)),
         }
     }
@@ -71,6 +78,9 @@ impl PlannedCall<'_> {
             (Method::Put, "/access/acl") => self.undo_grant(before.grants.as_deref()?),
             (Method::Put, "/pools" | "/pools/{poolid}") if self.has_param("vms") || self.has_param("storage") => {
                 self.undo_membership()
+            }
+            _ if self.guest_of_moved_disk().is_some() => {
+                self.undo_moved_disk(before.object.as_ref()?, before.is_stopped)
             }
             (Method::Put | Method::Post, _) if self.facts().contains(&Fact::Object) => {
                 self.set_back(before.object.as_ref()?)
@@ -106,12 +116,14 @@ impl PlannedCall<'_> {
         if ["revert", "moveto", "append"].iter().any(|name| self.has_param(name)) {
             return None;
         }
-        // A disk that is detached keeps its volume as an unused one, so no call brings the old state back.
-        if guest.is_some() && names.iter().chain(&removed).any(|name| has_disk_name(name)) {
-            return None;
-        }
         let (mut data, mut unset) = (Vec::new(), Vec::new());
         for name in names.iter().chain(&removed) {
+            if let Some(guest) = guest.as_ref().filter(|_| has_disk_name(name)) {
+                let disk = undo_disk_option(guest.kind, now, name, self.param(name))?;
+                unset.extend(disk.unset);
+                data.extend(disk.data);
+                continue;
+            }
             match now.get(*name).filter(|value| !value.is_null()) {
                 Some(value) => {
                     let value = to_text(value);
@@ -122,9 +134,17 @@ impl PlannedCall<'_> {
                     }
                 }
                 None if removed.contains(name) => {}
-                None => unset.push(*name),
+                None => unset.push((*name).to_owned()),
             }
         }
+        // A disk may have brought the boot order back already.
+        let mut given: Vec<String> = Vec::new();
+        data.retain(|(name, _)| {
+            !given.contains(name) && {
+                given.push(name.clone());
+                true
+            }
+        });
         if data.is_empty() && unset.is_empty() {
             return None;
         }
@@ -143,6 +163,7 @@ impl PlannedCall<'_> {
             data,
             takes_digest: operation.parameter("digest").is_some(),
             waiting: waiting.unwrap_or_default(),
+            remark: None,
         })
     }
 

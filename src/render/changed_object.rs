@@ -98,6 +98,10 @@ impl GuestPlace<'_> {
                 let _ = write!(text, "{separator} waits for its next start with {}", join(waiting));
             }
         }
+        if changed.names().any(|name| has_disk_name(name) && find(name).is_none()) {
+            let unused = rows.iter().filter_map(|row| Some((row.get("key")?.as_str()?, row.get("value")?)));
+            push_unused(&mut text, unused);
+        }
         text
     }
 
@@ -109,12 +113,7 @@ impl GuestPlace<'_> {
             Some(value) => write!(text, ": {} is now {}", quote_word(disk), show_cluster_value(disk, value)),
             None => write!(text, " has no {} now", quote_word(disk)),
         };
-        let unused = config.iter().filter(|(key, _)| key.starts_with("unused") && has_disk_name(key));
-        let unused: Vec<String> =
-            unused.map(|(key, value)| format!("{} {}", quote_word(key), show_cluster_value(key, value))).collect();
-        if !unused.is_empty() {
-            let _ = write!(text, "; unused and kept: {}", join(&unused));
-        }
+        push_unused(&mut text, config.iter().map(|(key, value)| (key.as_str(), value)));
         text
     }
 
@@ -144,6 +143,16 @@ impl GuestPlace<'_> {
             }
         }
         text
+    }
+}
+
+/// Names the unused disks among the options of a guest.
+fn push_unused<'o>(text: &mut String, options: impl Iterator<Item = (&'o str, &'o Value)>) {
+    let unused = options.filter(|(key, _)| key.starts_with("unused") && has_disk_name(key));
+    let unused: Vec<String> =
+        unused.map(|(key, value)| format!("{} {}", quote_word(key), show_cluster_value(key, value))).collect();
+    if !unused.is_empty() {
+        let _ = write!(text, "; unused and kept: {}", join(&unused));
     }
 }
 

@@ -1,26 +1,16 @@
 //! The table of the clusters.
 
 use super::cluster_errors::ReadFailure;
-use super::list::{ListForm, RenderedList, column};
-use super::table::{CellFormat, Column, ListTable, SortKey, to_json_text};
+use super::list::{ListForm, RenderedList};
+use super::table::{ListTable, SortKey, to_json_text};
 use crate::config::ClusterConfig;
 use crate::pve::client::address_check::{AddressCheck, AddressState};
 use crate::pve::error::PveError;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-const COLUMNS: [Column; 10] = [
-    column("name", CellFormat::Plain),
-    column("nodes", CellFormat::Plain),
-    column("token", CellFormat::Plain),
-    column("tls", CellFormat::Plain),
-    column("default", CellFormat::Plain),
-    column("status", CellFormat::Plain),
-    column("version", CellFormat::Plain),
-    column("online", CellFormat::Plain),
-    column("addresses", CellFormat::Plain),
-    column("error", CellFormat::Plain),
-];
+const COLUMNS: [&str; 10] =
+    ["name", "nodes", "token", "tls", "default", "status", "version", "online", "addresses", "error"];
 
 /// A cluster for the table. It has only what the table shows.
 pub struct ClusterEntry<'a> {

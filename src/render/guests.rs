@@ -1,8 +1,8 @@
 //! The table of `find_guest`.
 
 use super::cluster_errors::{AllClustersFailed, ClusterErrors};
-use super::list::{ListForm, RenderedList, column};
-use super::table::{CellFormat, Column, ListTable, SortKey, to_json_text};
+use super::list::{ListForm, RenderedList};
+use super::table::{ListTable, SortKey, to_json_text};
 use crate::pve::guests::{self, Guest, GuestSearchTexts};
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
@@ -16,21 +16,9 @@ const MAX_NAMELESS: usize = 10;
 /// The most tags of a guest, and parts of its name, that are compared with a mistyped word. A node may send millions.
 const MAX_WORDS: usize = 64;
 
-const COLUMNS: [Column; 14] = [
-    column("cluster", CellFormat::Plain),
-    column("vmid", CellFormat::Plain),
-    column("type", CellFormat::Plain),
-    column("name", CellFormat::Plain),
-    column("node", CellFormat::Plain),
-    column("status", CellFormat::Plain),
-    column("tags", CellFormat::Plain),
-    column("pool", CellFormat::Plain),
-    column("maxcpu", CellFormat::Plain),
-    column("maxmem", CellFormat::Bytes),
-    column("uptime", CellFormat::Duration),
-    column("template", CellFormat::Plain),
-    column("lock", CellFormat::Plain),
-    column("path", CellFormat::Plain),
+const COLUMNS: [&str; 14] = [
+    "cluster", "vmid", "type", "name", "node", "status", "tags", "pool", "maxcpu", "maxmem", "uptime", "template",
+    "lock", "path",
 ];
 
 /// A guest in the list of its cluster.

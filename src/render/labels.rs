@@ -1,6 +1,6 @@
 //! Values in the words of a sentence.
 
-use super::table::push_single_line;
+use super::cell::push_single_line;
 use super::units::{push_byte_size, push_duration};
 use crate::pve::guests::Guest;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

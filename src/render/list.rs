@@ -1,6 +1,7 @@
 //! A rendered table, as text and as JSON.
 
-use super::table::{CellFormat, Column};
+/// The maximum number of rows of one cluster. No cluster has as many. The limit bounds the memory of a hostile response.
+pub(crate) const MAX_ROWS: usize = 100_000;
 
 /// A rendered table, with the facts that it does not show.
 #[derive(Clone, Debug)]
@@ -36,8 +37,4 @@ impl ListForm {
         let json = list.structured.as_ref().filter(|_| self.has_json);
         list.text.len().max(json.map_or(0, String::len)) <= self.max_bytes
     }
-}
-
-pub(super) const fn column(key: &'static str, format: CellFormat) -> Column {
-    Column { key, format }
 }

@@ -2,6 +2,7 @@
 
 pub mod backup_report;
 pub mod briefing;
+pub(crate) mod cell;
 pub mod changed_object;
 pub mod cluster_errors;
 pub mod clusters;

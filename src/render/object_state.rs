@@ -485,7 +485,7 @@ pub(crate) fn has_disk_name(name: &str) -> bool {
 }
 
 /// Returns whether an option is a disk of the guest itself. A CD and a folder of the node are not.
-fn is_own_disk(name: &str, value: &str) -> bool {
+pub(crate) fn is_own_disk(name: &str, value: &str) -> bool {
     has_disk_name(name)
         && !value.starts_with('/')
         && !value.starts_with("none")

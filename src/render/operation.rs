@@ -52,8 +52,9 @@ pub fn describe(
 /// The most required parameters that a search result names.
 const MAX_REQUIRED_NAMES: usize = 12;
 
-/// Renders the operations that a search found, after the sentence about the query, if there is one.
-pub fn render_search(note: Option<&str>, operations: &[Operation<'_>]) -> String {
+/// Renders the operations that a search found, after the sentence about the query, if there is one. Further methods that
+/// change something on their paths are named.
+pub fn render_search(schema: &Schema, note: Option<&str>, operations: &[Operation<'_>]) -> String {
     let mut text = note.map(|note| format!("{note}\n")).unwrap_or_default();
     if operations.is_empty() && note.is_none() {
         return "No operation fits these words. Try others (what is it about: vm, container, storage, backup, user, \
@@ -66,7 +67,17 @@ pub fn render_search(note: Option<&str>, operations: &[Operation<'_>]) -> String
             summary => summary,
         };
         let summary: String = summary.chars().take(100).collect();
-        let _ = write!(text, "{} {} — {summary}\n  ", operation.method(), operation.template());
+        let same_path = schema.operations().filter(|other| other.template() == operation.template());
+        let methods = same_path.map(|other| other.method());
+        let is_listed =
+            |method| operations.iter().any(|o| o.method() == method && o.template() == operation.template());
+        let others = methods.filter(|method| *method != Method::Get && !is_listed(*method));
+        let others: Vec<&str> = others.map(Method::as_str).collect();
+        let _ = write!(text, "{} {}", operation.method(), operation.template());
+        if !others.is_empty() {
+            let _ = write!(text, " (also {})", others.join(", "));
+        }
+        let _ = write!(text, " — {summary}\n  ");
         let names = operation.parameters().filter(|p| p.is_required_with(None)).map(|p| p.name());
         let names = names.filter(|name| !operation.is_path_parameter(name));
         let required: Vec<&str> = names.take(MAX_REQUIRED_NAMES).collect();

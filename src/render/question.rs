@@ -1,8 +1,8 @@
 //! Dry runs, and questions for the user who confirms a call.
 
+use super::cell::push_single_line;
 use super::object_state::{self, GuestState, ObjectState, quote_word, show_cluster_value, to_text};
 use super::quoted::{push_quoted, push_value, quote};
-use super::table::push_single_line;
 use super::undo::UndoCall;
 use crate::base::list_text::list_items;
 use crate::policy::{Risk, RiskReason};

@@ -1,56 +1,44 @@
 //! Lists of nodes and resources, of one cluster or of several.
 
+use super::cell::push_single_line;
 use super::cluster_errors::{AllClustersFailed, ClusterErrors, ClusterFailure, ErrorText, ReadFailure, join_names};
-use super::list::{ListForm, RenderedList, column};
-use super::table::{
-    CellFormat, Column, ListTable, MAX_ROWS, RowsRead, SortKey, SortKeyFn, TableLayout, TableRow, push_single_line,
-    to_json_text,
-};
+use super::list::{ListForm, MAX_ROWS, RenderedList};
+use super::table::{ListTable, RowsRead, SortKey, SortKeyFn, TableLayout, TableRow, to_json_text};
 use super::units::push_byte_size;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
-const NODE_COLUMNS: [Column; 10] = [
-    column("cluster", CellFormat::Plain),
-    column("node", CellFormat::Plain),
-    column("status", CellFormat::Plain),
-    column("cpu", CellFormat::Percent),
-    column("maxcpu", CellFormat::Plain),
-    column("mem", CellFormat::Bytes),
-    column("maxmem", CellFormat::Bytes),
-    column("disk", CellFormat::Bytes),
-    column("maxdisk", CellFormat::Bytes),
-    column("uptime", CellFormat::Duration),
-];
+const NODE_COLUMNS: [&str; 10] =
+    ["cluster", "node", "status", "cpu", "maxcpu", "mem", "maxmem", "disk", "maxdisk", "uptime"];
 
-const RESOURCE_COLUMNS: [Column; 21] = [
-    column("cluster", CellFormat::Plain),
-    column("id", CellFormat::Plain),
-    column("name", CellFormat::Plain),
-    column("node", CellFormat::Plain),
-    column("status", CellFormat::Plain),
-    column("cpu", CellFormat::Percent),
-    column("maxcpu", CellFormat::Plain),
-    column("mem", CellFormat::Bytes),
-    column("maxmem", CellFormat::Bytes),
-    column("disk", CellFormat::Bytes),
-    column("maxdisk", CellFormat::Bytes),
-    column("avail", CellFormat::Bytes),
-    column("uptime", CellFormat::Duration),
-    column("pool", CellFormat::Plain),
-    column("tags", CellFormat::Plain),
-    column("template", CellFormat::Plain),
-    column("hastate", CellFormat::Plain),
-    column("lock", CellFormat::Plain),
-    column("plugintype", CellFormat::Plain),
-    column("shared", CellFormat::Plain),
-    column("content", CellFormat::Plain),
+const RESOURCE_COLUMNS: [&str; 21] = [
+    "cluster",
+    "id",
+    "name",
+    "node",
+    "status",
+    "cpu",
+    "maxcpu",
+    "mem",
+    "maxmem",
+    "disk",
+    "maxdisk",
+    "avail",
+    "uptime",
+    "pool",
+    "tags",
+    "template",
+    "hastate",
+    "lock",
+    "plugintype",
+    "shared",
+    "content",
 ];
 
 /// Returns whether a member of a row of either list is shown or counted.
 pub fn is_shown_member(key: &str, _value: &str) -> bool {
-    NODE_COLUMNS.iter().chain(&RESOURCE_COLUMNS).any(|column| column.key == key)
+    NODE_COLUMNS.iter().chain(&RESOURCE_COLUMNS).any(|column| *column == key)
 }
 
 /// The answer of one cluster: a JSON list of rows, or the error.
@@ -104,7 +92,7 @@ struct ListQuestion {
 fn render_list(
     clusters: &[ClusterRows<'_>],
     form: ListForm,
-    columns: &'static [Column],
+    columns: &'static [&'static str],
     question: ListQuestion,
     summarize: impl Fn(&mut String, &ListTable<'_>),
 ) -> Result<RenderedList, AllClustersFailed> {

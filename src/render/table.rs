@@ -2,34 +2,12 @@
 //! tab-separated rows and numbers with units. The JSON for programs, if it is wanted, has the raw values.
 
 use crate::base::json_scan::JsonScanner;
-use crate::render::units::{append, append_byte_size, append_duration, append_number, append_percent, parse_number};
+use crate::render::cell::{push_row, strip_quotes};
+use crate::render::list::MAX_ROWS;
+use crate::render::output::{KeyFormat, format_cell};
+use crate::render::units::{append, append_number, parse_number};
 use std::borrow::Cow;
 use thiserror::Error;
-
-/// The maximum number of rows of one cluster. No cluster has as many. The limit bounds the memory of a hostile response.
-pub(crate) const MAX_ROWS: usize = 100_000;
-
-/// The maximum number of characters of a cell. Longer values are cut.
-pub(crate) const MAX_CELL_CHARS: usize = 300;
-
-#[derive(Clone, Copy, Debug)]
-pub struct Column {
-    /// The key in the objects of the API, which is also the header.
-    pub key: &'static str,
-    pub format: CellFormat,
-}
-
-/// The form of a column's values in text. In JSON they stay raw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CellFormat {
-    Plain,
-    /// A fraction of 1, written as a percentage.
-    Percent,
-    /// Bytes, written in binary units.
-    Bytes,
-    /// Seconds, written as days, hours and minutes.
-    Duration,
-}
 
 /// A text that is not a list of objects, with the number of rows before the one that is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -46,14 +24,14 @@ pub enum RowsRead {
 
 /// The rows of one or several API responses under the same columns.
 pub struct ListTable<'a> {
-    columns: &'static [Column],
+    columns: &'static [&'static str],
     index: ColumnIndex,
     /// All cells, row after row, each the JSON text of its value.
     cells: Vec<Option<Cow<'a, str>>>,
 }
 
 impl<'a> ListTable<'a> {
-    pub fn new(columns: &'static [Column]) -> Self {
+    pub fn new(columns: &'static [&'static str]) -> Self {
         Self { columns, index: ColumnIndex::from_columns(columns), cells: Vec::new() }
     }
 
@@ -145,14 +123,19 @@ impl<'a> ListTable<'a> {
         self.cells.chunks_exact(self.columns.len()).map(|cells| TableRow { table: self, cells })
     }
 
-    /// Returns the table as it is written: with sorted rows, and without columns that have no value.
+    /// Returns the table as it is written: with sorted rows, and without columns that have no value, or only `no`.
     pub fn layout(&self, sort_key: SortKeyFn) -> TableLayout<'_> {
         let rows: Vec<TableRow<'_>> = self.rows().collect();
         let sort_keys: Vec<SortKey<'_>> = rows.iter().map(sort_key).collect();
         let mut sorted: Vec<usize> = (0..rows.len()).collect();
         sorted.sort_by_key(|&row| &sort_keys[row]);
-        let columns: Vec<usize> =
-            (0..self.columns.len()).filter(|&column| rows.iter().any(|row| row.cells[column].is_some())).collect();
+        let is_told = |column: usize, cell: &Option<Cow<'_, str>>| match KeyFormat::for_key(self.columns[column]) {
+            KeyFormat::Flag => !matches!(cell.as_deref().map(strip_quotes), None | Some("0" | "false")),
+            _ => cell.is_some(),
+        };
+        let columns =
+            (0..self.columns.len()).filter(|&column| rows.iter().any(|row| is_told(column, &row.cells[column])));
+        let columns: Vec<usize> = columns.collect();
         let rows = sorted.into_iter().map(|row| rows[row].cells).collect();
         TableLayout {
             columns: columns.into_iter().map(|column| (column, self.columns[column])).collect(),
@@ -165,7 +148,7 @@ impl<'a> ListTable<'a> {
 /// A table as it is written.
 pub struct TableLayout<'t> {
     /// The columns with their places in a row.
-    columns: Vec<(usize, Column)>,
+    columns: Vec<(usize, &'static str)>,
     /// The rows that are written.
     rows: Vec<&'t [Option<Cow<'t, str>>]>,
     /// The number of rows of the table.
@@ -197,30 +180,20 @@ impl TableLayout<'_> {
 
     /// Appends the header and the rows. Keeps only the first rows that have room in `max_bytes`.
     pub fn write_text(&mut self, text: &mut String, max_bytes: usize) {
-        let mut out = std::mem::take(text).into_bytes();
-        out.reserve((64 + self.rows.len() * 96).min(max_bytes));
-        for (n, (_, column)) in self.columns.iter().enumerate() {
-            append(&mut out, if n == 0 { &b""[..] } else { b"\t" });
-            append(&mut out, column.key.as_bytes());
-        }
-        out.push(b'\n');
-        let start = out.len();
+        text.reserve((64 + self.rows.len() * 96).min(max_bytes));
+        push_row(text, self.columns.iter().map(|(_, key)| Cow::Borrowed(*key)));
+        let formats: Vec<KeyFormat> = self.columns.iter().map(|(_, key)| KeyFormat::for_key(key)).collect();
+        let start = text.len();
         for (written, row) in self.rows.iter().enumerate() {
-            let end = out.len();
-            for (n, (place, column)) in self.columns.iter().enumerate() {
-                append(&mut out, if n == 0 { &b""[..] } else { b"\t" });
-                if let Some(raw) = &row[*place] {
-                    append_cell(&mut out, raw, column.format);
-                }
-            }
-            out.push(b'\n');
-            if out.len() - start > max_bytes {
-                out.truncate(end);
+            let end = text.len();
+            let cells = self.columns.iter().zip(&formats);
+            push_row(text, cells.map(|((place, key), format)| format_cell(*format, key, row[*place].as_deref(), 0)));
+            if text.len() - start > max_bytes {
+                text.truncate(end);
                 self.rows.truncate(written);
                 break;
             }
         }
-        *text = String::from_utf8(out).expect("cells are whole texts");
     }
 
     /// Returns the table as members of a JSON object: `"columns":…,"rows":…,"total":…`, and `"left_out":…` if rows are.
@@ -231,7 +204,7 @@ impl TableLayout<'_> {
         append(&mut json, br#""columns":["#);
         for (n, (_, column)) in self.columns.iter().enumerate() {
             let quote = if n == 0 { &b"\""[..] } else { b",\"" };
-            [quote, column.key.as_bytes(), b"\""].iter().for_each(|part| append(&mut json, part));
+            [quote, column.as_bytes(), b"\""].iter().for_each(|part| append(&mut json, part));
         }
         append(&mut json, br#"],"rows":["#);
         for (n, row) in self.rows.iter().enumerate() {
@@ -261,11 +234,11 @@ struct ColumnIndex([u8; ColumnIndex::SLOTS]);
 impl ColumnIndex {
     const SLOTS: usize = 128;
 
-    fn from_columns(columns: &[Column]) -> Self {
+    fn from_columns(columns: &[&str]) -> Self {
         debug_assert!(columns.len() <= Self::SLOTS / 4);
         let mut slots = [0; Self::SLOTS];
         for (n, column) in columns.iter().enumerate() {
-            let mut slot = Self::hash(column.key.as_bytes());
+            let mut slot = Self::hash(column.as_bytes());
             while slots[slot] != 0 {
                 slot = (slot + 1) % Self::SLOTS;
             }
@@ -279,12 +252,12 @@ impl ColumnIndex {
         (usize::from(*first) * 7 + usize::from(*last) * 31 + key.len()) % Self::SLOTS
     }
 
-    fn find(&self, columns: &[Column], key: &str) -> Option<usize> {
+    fn find(&self, columns: &[&str], key: &str) -> Option<usize> {
         let key = key.as_bytes();
         let mut slot = Self::hash(key);
         loop {
             let column = usize::from(self.0[slot]).checked_sub(1)?;
-            let known = columns[column].key.as_bytes();
+            let known = columns[column].as_bytes();
             // For a few bytes this is faster than a call of `memcmp`.
             if known.len() == key.len() && known.iter().zip(key).all(|(a, b)| a == b) {
                 return Some(column);
@@ -335,47 +308,6 @@ impl TableRow<'_> {
     }
 }
 
-/// Returns the inside of a JSON string with its escapes, which keep tabs and line ends out of a table. Returns any
-/// other value unchanged.
-pub(crate) fn strip_quotes(raw: &str) -> &str {
-    raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).unwrap_or(raw)
-}
-
-fn append_cell(out: &mut Vec<u8>, raw: &str, format: CellFormat) {
-    let plain = strip_quotes(raw);
-    let bytes = plain.as_bytes();
-    match format {
-        CellFormat::Percent if let Some(n) = parse_number(bytes) => append_percent(out, n),
-        CellFormat::Bytes if let Some(n) = parse_number(bytes) => append_byte_size(out, n),
-        CellFormat::Duration if let Some(n) = parse_number(bytes).filter(|n| *n >= 0.0) => {
-            append_duration(out, n as u64);
-        }
-        // Only a list or an object can have line ends, between its tokens.
-        _ if bytes.len() <= MAX_CELL_CHARS && !matches!(bytes.first(), Some(b'{' | b'[')) => append(out, bytes),
-        _ => {
-            let mut cell = String::new();
-            push_single_line(&mut cell, plain);
-            append(out, cell.as_bytes());
-        }
-    }
-}
-
-/// Pushes a value with its control characters as spaces, because a list or an object may have line ends and tabs
-/// between its tokens. Returns false if the value was cut at [`MAX_CELL_CHARS`].
-pub(crate) fn push_single_line(text: &mut String, plain: &str) -> bool {
-    if plain.len() <= MAX_CELL_CHARS && !plain.bytes().any(|b| b.is_ascii_control()) {
-        text.push_str(plain);
-        return true;
-    }
-    let mut chars = plain.chars().map(|c| if c.is_control() { ' ' } else { c });
-    text.extend(chars.by_ref().take(MAX_CELL_CHARS));
-    let cut = chars.next().is_some();
-    if cut {
-        text.push('…');
-    }
-    !cut
-}
-
 /// Returns a text as a JSON string for a cell.
 pub fn to_json_text(text: &str) -> Cow<'static, str> {
     Cow::Owned(serde_json::Value::from(text).to_string())
@@ -385,14 +317,7 @@ pub fn to_json_text(text: &str) -> Cow<'static, str> {
 mod tests {
     use super::*;
 
-    const COLUMNS: [Column; 6] = [
-        Column { key: "cluster", format: CellFormat::Plain },
-        Column { key: "name", format: CellFormat::Plain },
-        Column { key: "cpu", format: CellFormat::Percent },
-        Column { key: "mem", format: CellFormat::Bytes },
-        Column { key: "uptime", format: CellFormat::Duration },
-        Column { key: "level", format: CellFormat::Plain },
-    ];
+    const COLUMNS: [&str; 6] = ["cluster", "name", "cpu", "mem", "uptime", "level"];
 
     #[test]
     fn a_list_becomes_text_and_json_with_the_same_columns() {
@@ -403,7 +328,7 @@ mod tests {
         let mut layout = table.layout(|row| SortKey { name: row.text("name"), ..SortKey::default() });
         let (mut text, members) = (String::new(), layout.json_members(table.len()));
         layout.write_text(&mut text, usize::MAX);
-        assert_eq!(text, "cluster\tname\tcpu\tmem\tuptime\nlab\ta\\tq\t\t\t0s\nlab\tb\t12.3%\t1.5GiB\t1d2h\n");
+        assert_eq!(text, "cluster\tname\tcpu\tmem\tuptime\nlab\ta\\tq\t-\t-\t0s\nlab\tb\t12.3%\t1.5GiB\t1d2h\n");
         let value: serde_json::Value = serde_json::from_str(&format!("{{{members}}}")).unwrap();
         assert_eq!(
             value,
@@ -430,7 +355,7 @@ mod tests {
         table.read(&json, &[]).unwrap();
         let mut text = String::new();
         table.layout(|_| SortKey::default()).write_text(&mut text, usize::MAX);
-        assert_eq!(text, format!("name\tlevel\n{{ \"a\": 1}}\t{}…\n", "x".repeat(300)));
+        assert_eq!(text, format!("name\tlevel\na 1\t{}…\n", "x".repeat(300)));
     }
 
     #[test]

@@ -48,6 +48,11 @@ pub fn render_task(upid: &Upid, result: &TaskResult) -> TaskText {
     TaskText { headline, log_heading: render_log_heading(upid, result), log }
 }
 
+/// Renders a request to the HA manager after which its guest has the wanted state.
+pub fn render_acted(upid: &Upid) -> String {
+    format!("OK: {}, and the HA manager has acted", describe_task(upid))
+}
+
 /// Returns a task as JSON, with what its text says.
 pub fn structure_task(upid: &Upid, result: &TaskResult, text: &TaskText, cluster: Option<&str>) -> Value {
     let mut structured = json!({

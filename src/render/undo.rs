@@ -14,11 +14,13 @@ pub struct UndoCall {
     pub takes_digest: bool,
     /// The options that change back at the next start of the guest only.
     pub waiting: Vec<String>,
+    /// What the call leaves over.
+    pub remark: Option<&'static str>,
 }
 
 impl UndoCall {
     pub fn new(method: Method, path: ApiPath, data: Vec<(String, String)>) -> Self {
-        Self { method, path, data, takes_digest: false, waiting: Vec::new() }
+        Self { method, path, data, takes_digest: false, waiting: Vec::new(), remark: None }
     }
 
     /// Renders the call in one line: `PUT /nodes/pve1/qemu/100/config {"memory":"8192"}`. `digest` is that of the object
@@ -38,6 +40,9 @@ impl UndoCall {
         }
         if !self.waiting.is_empty() {
             text.push_str(&format!(" ({} at the next start of the guest)", self.waiting.join(", ")));
+        }
+        if let Some(remark) = self.remark {
+            text.push_str(&format!(" ({remark})"));
         }
         text
     }

@@ -9,7 +9,7 @@ use crate::mcp::MAX_TASK_STATE_BYTES;
 use crate::mcp::catalog::ToolOutput;
 use crate::pve::task::{TaskResult, TaskState, Upid};
 use crate::render::cluster_errors::prefix_cluster;
-use crate::render::task::{TaskText, describe_task, render_task, structure_task};
+use crate::render::task::{TaskText, describe_task, render_acted, render_task, structure_task};
 use std::time::Instant;
 
 /// Event after a task, as text.
@@ -177,13 +177,25 @@ impl FollowedTask {
         };
         let mut is_failure = matches!(result.state, TaskState::Failed(_) | TaskState::Unknown(_));
         let is_pending = matches!(follow_up, Some(TaskFollowUp::Pending { .. }));
-        let follow_up = follow_up.map(|event| render_follow_up(&self.upid, &event));
-        if let Some(event) = &follow_up {
-            text.headline = cluster.redact(format!("{}\n{}", text.headline, event.line));
-            is_failure |= event.is_failure;
-        }
         let has_ended = matches!(result.state, TaskState::Ok | TaskState::Warnings(_));
         let object = if has_ended { self.describe_object(cluster) } else { Vec::new() };
+        let is_told_by_object = matches!(follow_up, Some(TaskFollowUp::Reached { .. })) && !object.is_empty();
+        // What the HA manager did says that it was asked for it.
+        let has_acted = self.upid.is_ha_request()
+            && (is_told_by_object
+                || matches!(&follow_up, Some(TaskFollowUp::Task { result, .. }) if result.state == TaskState::Ok));
+        if has_acted {
+            text = TaskText { headline: render_acted(&self.upid), log_heading: String::new(), log: String::new() };
+        }
+        let follow_up = follow_up.map(|event| render_follow_up(&self.upid, &event));
+        if let Some(event) = &follow_up {
+            is_failure |= event.is_failure;
+            text.headline = match (has_acted, is_told_by_object) {
+                (_, true) => text.headline,
+                (true, _) => cluster.redact(event.line.clone()),
+                (false, _) => cluster.redact(format!("{}\n{}", text.headline, event.line)),
+            };
+        }
         for line in &object {
             text.headline.push('\n');
             text.headline.push_str(line);

@@ -34,7 +34,7 @@ fn search_api(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let query = call.args.text("query").expect("a required parameter");
     let note = Schema::find_search_note(query);
     let found = schema.search(query, limit as usize);
-    let mut output = ToolOutput::text(render_search(note, &found));
+    let mut output = ToolOutput::text(render_search(&schema, note, &found));
     // An operation without a summary of this program has the description of the cluster.
     if found.iter().any(|operation| operation.summary().is_empty()) {
         mark_untrusted(&mut output);

@@ -21,6 +21,12 @@ fn read(server: &McpServer, path: &str, fields: &str) -> Value {
         row.remove("digest");
         // (PVE: an option may be a number or a text.)
         row.values_mut().filter(|value| value.is_number()).for_each(|value| *value = value.to_string().into());
+        // (PVE: the options of a disk have an order of their own.)
+        for (_, disk) in row.iter_mut().filter(|(name, _)| name.starts_with("scsi") || name.starts_with("ide")) {
+            let mut parts: Vec<&str> = disk.as_str().unwrap_or_default().split(',').collect();
+            parts.sort_unstable();
+            *disk = parts.join(",").into();
+        }
     }
     value
 }
@@ -32,8 +38,7 @@ fn line_of<'t>(text: &'t str, start: &str) -> Option<&'t str> {
 
 /// Parses an undo, as a model reads it.
 fn parse_undo(text: &str) -> (String, Value) {
-    let text =
-        text.rsplit_once(" (").filter(|(_, end)| end.ends_with("next start of the guest)")).map_or(text, |(t, _)| t);
+    let text = text.rsplit_once(" (").filter(|(_, end)| end.ends_with(')')).map_or(text, |(text, _)| text);
     match text.split_once(" {") {
         Some((line, data)) => (line.to_owned(), serde_json::from_str(&format!("{{{data}")).expect("JSON")),
         None => (text.to_owned(), json!({})),
@@ -64,6 +69,9 @@ fn changes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
             "vmid,node,status",
         ),
         ("POST /cluster/ha/resources", json!({"sid": "vm:100"}), "/cluster/ha/resources", "sid,state"),
+        ("PUT /qemu/staging01/config", json!({"delete": "scsi0"}), "/qemu/106/config", "*"),
+        ("PUT /qemu/staging01/unlink", json!({"idlist": "scsi0"}), "/qemu/106/config", "*"),
+        ("PUT /qemu/staging01/config", json!({"ide2": "none,media=cdrom"}), "/qemu/106/config", "*"),
         ("PUT /cluster/ha/resources/vm:104", json!({"comment": "x"}), "/cluster/ha/resources/vm:104", "*"),
         ("PUT /pools/prod", json!({"vms": "104"}), "/cluster/resources?type=vm", "vmid,pool"),
         ("PUT /access/acl", grant, "/access/acl", "*"),
@@ -95,6 +103,42 @@ fn undo_brings_the_old_state_back() {
     }
 }
 
+/// Sends a change of a VM's disks that must succeed.
+fn change_disks(server: &McpServer, line: &str, data: Value) -> String {
+    let result = call(server, "proxmox_api_call", arguments(line, &data));
+    assert!(!result.failed, "{line} {data}: {result:?}");
+    result.text
+}
+
+#[test]
+fn undo_of_an_attached_disk_detaches_it() {
+    let (_demo, server) = start_open_demo();
+    let config = "PUT /qemu/106/config";
+    change_disks(&server, "POST /qemu/106/config", json!({"scsi1": "local-lvm:4"}));
+    let disk = read(&server, "/qemu/106/config", "*")["scsi1"].clone();
+    change_disks(&server, config, json!({"delete": "scsi1"}));
+    let detached = read(&server, "/qemu/106/config", "*");
+    let text = change_disks(&server, config, json!({"scsi1": disk}));
+    let (line, undo) = parse_undo(line_of(&text, "undo: ").expect("an undo"));
+    assert_eq!(read(&server, "/qemu/106/config", "*")["unused0"], Value::Null);
+    change_disks(&server, &line, undo);
+    assert_eq!(read(&server, "/qemu/106/config", "*"), detached);
+}
+
+#[test]
+fn undo_of_a_moved_disk_says_that_the_copy_stays() {
+    let (_demo, server) = start_open_demo();
+    let before = read(&server, "/qemu/106/config", "*");
+    let text = change_disks(&server, "POST /qemu/106/move_disk", json!({"disk": "scsi0", "storage": "nas"}));
+    let offered = line_of(&text, "undo: ").expect("an undo");
+    assert!(offered.ends_with("(the new copy stays as an unused disk)"), "{offered}");
+    let (line, undo) = parse_undo(offered);
+    change_disks(&server, &line, undo);
+    let after = read(&server, "/qemu/106/config", "*");
+    assert_eq!(after["scsi0"], before["scsi0"]);
+    assert_eq!(after["unused1"], "nas:106/vm-106-disk-0.raw");
+}
+
 #[test]
 fn undo_is_refused_after_a_later_change() {
     let (_demo, server) = start_open_demo();
@@ -111,7 +155,12 @@ fn no_undo_is_offered_where_a_part_is_lost() {
     let (_demo, server) = start_open_demo();
     for (change, data) in [
         ("PUT /qemu/web01/config", json!({"cipassword": "correct horse"})),
-        ("PUT /qemu/web01/config", json!({"delete": "scsi0"})),
+        ("PUT /qemu/web01/config", json!({"scsi1": "local-lvm:8"})),
+        ("PUT /qemu/web01/config", json!({"scsi0": "local-lvm:8"})),
+        ("PUT /lxc/200/config", json!({"delete": "mp0"})),
+        ("PUT /qemu/staging01/resize", json!({"disk": "scsi0", "size": "+1G"})),
+        ("POST /qemu/web01/move_disk", json!({"disk": "scsi0", "storage": "local-lvm"})),
+        ("POST /qemu/staging01/move_disk", json!({"disk": "scsi0", "storage": "nas", "delete": true})),
         ("PUT /qemu/web01/config", json!({"memory": 8192})),
         ("POST /qemu/web01/status/stop", json!({})),
         ("DELETE /qemu/staging01", json!({})),

@@ -147,7 +147,17 @@ fn change_config(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult<(
     for option in call.list("delete") {
         delete_option(state, &mut guest, option)?;
     }
+    // The volume of a disk that gets another one is kept as an unused one.
+    let volume_text = |value: &Value| volume_id(&value_text(value)).to_owned();
+    let replaced = changes.iter().filter(|(option, value)| {
+        let old = guest.config.get(*option).map(volume_text);
+        is_disk(option) && old.is_some_and(|old| old != volume_text(value))
+    });
+    for option in replaced.map(|(option, _)| option.clone()).collect::<Vec<_>>() {
+        delete_option(state, &mut guest, &option)?;
+    }
     guest.config.extend(changes);
+    guest.drop_reused_volumes();
     if let Some(running_config) = &mut guest.running_config {
         let is_cold = |option: &str| guest.kind == GuestKind::Qemu && COLD_OPTIONS.contains(&option);
         running_config.retain(|option, _| is_cold(option) || guest.config.contains_key(option));

@@ -311,6 +311,13 @@ impl Guest {
         disks
     }
 
+    /// Removes the options for unused disks whose volumes are disks again.
+    pub(crate) fn drop_reused_volumes(&mut self) {
+        let used: Vec<String> = self.disks().iter().map(|disk| disk.volume_id().to_owned()).collect();
+        let is_reused = |value: &Value| value.as_str().is_some_and(|volume| used.iter().any(|used| used == volume));
+        self.config.retain(|option, value| !option.starts_with("unused") || !is_reused(value));
+    }
+
     /// Returns the first option for an unused disk that the guest does not have.
     pub(crate) fn free_unused_slot(&self) -> Option<String> {
         (0..256).map(|n| format!("unused{n}")).find(|slot| !self.config.contains_key(slot))

@@ -1,5 +1,6 @@
 //! Rendering of an answer: the choice of the part that is shown, and of its form.
 
+use crate::render::cell::strip_quotes;
 use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{describe_kind, find, parse_index, pick, unquote, walk};
 use crate::render::output::names::push_name;
@@ -7,7 +8,6 @@ use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter};
 use crate::render::output::unknown_key::UnknownKey;
 use crate::render::output::{object_writer, series, table_writer, truncate};
-use crate::render::table::strip_quotes;
 use std::fmt::Write;
 
 /// The text of an answer.

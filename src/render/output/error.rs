@@ -1,8 +1,8 @@
 //! The errors of showing an answer.
 
 use crate::base::hint::Hint;
+use crate::render::list::MAX_ROWS;
 use crate::render::output::unknown_key::UnknownKey;
-use crate::render::table::MAX_ROWS;
 use std::borrow::Cow;
 use thiserror::Error;
 

@@ -1,9 +1,9 @@
 //! The form of a value by its key: times, sizes, shares, durations and truth values. Any other value stays as it is.
 
+use crate::render::cell::strip_quotes;
 use crate::render::labels::format_local_time;
 use crate::render::output::json_path::{parse_number, unquote, walk};
-use crate::render::table::strip_quotes;
-use crate::render::units::{push_byte_size, push_duration};
+use crate::render::units::{push_byte_size, push_duration, push_percent};
 use std::borrow::Cow;
 use std::fmt::Write;
 
@@ -211,8 +211,8 @@ impl KeyFormat {
             {
                 push_byte_size(&mut text, number);
             }
-            Self::Fraction => push_percent(&mut text, number * 100.0),
-            Self::Percent => push_percent(&mut text, number),
+            Self::Fraction => push_percent(&mut text, number),
+            Self::Percent => push_percent(&mut text, number / 100.0),
             Self::Duration if number >= 0.0 => push_duration(&mut text, number as u64),
             Self::Flag if number == 0.0 => text.push_str("no"),
             Self::Flag if number == 1.0 => text.push_str("yes"),
@@ -224,11 +224,6 @@ impl KeyFormat {
         }
         Cow::Owned(text)
     }
-}
-
-/// Appends a percentage with one decimal.
-fn push_percent(text: &mut String, percent: f64) {
-    let _ = write!(text, "{percent:.1}%");
 }
 
 /// Returns whether an answer has a time with this number in one of its first rows, so that it needs the zone of the node.

@@ -1,12 +1,12 @@
 //! An object as lines: a key and its value in a form for readers. What no reader needs is left out with a word.
 
+use crate::render::cell::{MAX_CELL_CHARS, push_single_line, strip_quotes};
 use crate::render::output::json_path::{pick, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
 use crate::render::output::key_order::compare_keys;
 use crate::render::output::names::push_name;
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter, ResultPart};
-use crate::render::table::{MAX_CELL_CHARS, push_single_line, strip_quotes};
 use std::fmt::Write;
 
 /// The most members that are written of an object within an object.

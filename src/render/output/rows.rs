@@ -1,13 +1,13 @@
 //! The rows of a list that were asked for, in the order that was asked for. Only rows to be sorted are held together.
 //! All others are read once and written.
 
+use crate::render::list::MAX_ROWS;
 use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{describe_kind, parse_number, pick, unquote, walk};
 use crate::render::output::names::push_names;
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter, ResultPart};
 use crate::render::output::unknown_key::UnknownKey;
-use crate::render::table::MAX_ROWS;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 

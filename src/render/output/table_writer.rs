@@ -1,6 +1,8 @@
 //! Lists as tables: a header, then tab-separated rows, each on one line. A list of texts, such as a log, has lines.
 
 use crate::base::json_scan::find_member;
+use crate::render::cell::{MAX_CELL_CHARS, push_row, strip_quotes};
+use crate::render::list::MAX_ROWS;
 use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{pick, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
@@ -10,7 +12,6 @@ use crate::render::output::object_writer::{cell, is_empty};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter};
 use crate::render::output::rows::{RowCounts, note_row_counts, select};
-use crate::render::table::{MAX_CELL_CHARS, MAX_ROWS, push_single_line, strip_quotes};
 use std::borrow::Cow;
 
 /// The maximum number of columns that are taken from the keys of the rows.
@@ -35,15 +36,11 @@ impl<'p> TableWriter<'p> {
         Self { page, row_count: 0, full: false, has_cut_cells: false }
     }
 
-    fn write_line<'c>(&mut self, cells: &mut dyn Iterator<Item = Cow<'c, str>>) {
-        for (n, cell) in cells.enumerate() {
-            self.page.text.push_str(if n == 0 { "" } else { "\t" });
-            self.has_cut_cells |= !push_single_line(&mut self.page.text, if cell.is_empty() { "-" } else { &cell });
-        }
-        self.page.text.push('\n');
+    fn write_line<'c>(&mut self, cells: impl Iterator<Item = Cow<'c, str>>) {
+        self.has_cut_cells |= !push_row(&mut self.page.text, cells);
     }
 
-    fn write_row<'c>(&mut self, cells: &mut dyn Iterator<Item = Cow<'c, str>>) {
+    fn write_row<'c>(&mut self, cells: impl Iterator<Item = Cow<'c, str>>) {
         if self.full {
             return;
         }
@@ -67,7 +64,12 @@ impl<'p> TableWriter<'p> {
 }
 
 /// Returns a value as a cell.
-fn format_cell<'r>(format: KeyFormat, key: &str, raw: Option<&'r str>, utc_offset: i32) -> Cow<'r, str> {
+pub(in crate::render) fn format_cell<'r>(
+    format: KeyFormat,
+    key: &str,
+    raw: Option<&'r str>,
+    utc_offset: i32,
+) -> Cow<'r, str> {
     match raw {
         None => Cow::Borrowed(""),
         Some(raw) if raw.starts_with(['{', '[']) && !is_empty(raw) => Cow::Owned(cell(key, raw, utc_offset)),
@@ -136,7 +138,7 @@ pub fn write_list(
     }
     let mut table = TableWriter::new(page);
     let header = columns.iter().map(String::as_str).chain(has_plain_rows.then_some("value"));
-    table.write_line(&mut header.map(Cow::Borrowed));
+    table.write_line(header.map(Cow::Borrowed));
     let formats: Vec<KeyFormat> = columns.iter().map(|column| KeyFormat::for_key(column)).collect();
     let mut found = Vec::new();
     for row in &rows {
@@ -155,7 +157,7 @@ pub fn write_list(
         });
         let plain = has_plain_rows.then(|| Some(*row).filter(|row| !row.starts_with('{')));
         let plain = plain.map(|raw| format_cell(KeyFormat::Plain, "", raw, options.utc_offset));
-        table.write_row(&mut cells.chain(plain));
+        table.write_row(cells.chain(plain));
     }
     let TableWriter { row_count, full, has_cut_cells, .. } = table;
     note_row_counts(options, page, answer_path, counts, row_count, full);
@@ -221,7 +223,7 @@ fn write_lines(
         if is_cursor(line) {
             cursors += 1;
         } else {
-            table.write_row(&mut std::iter::once(Cow::Borrowed(line)));
+            table.write_row(std::iter::once(Cow::Borrowed(line)));
         }
     }
     let TableWriter { row_count, full, has_cut_cells, .. } = table;

@@ -93,11 +93,20 @@ fn weigh_words(phrasing: &str) -> HashMap<String, f32> {
 pub(super) fn find_operations(model: &SchemaModel, query: &str) -> Vec<usize> {
     static INDEX: LazyLock<PhrasingIndex> = LazyLock::new(|| PhrasingIndex::parse(PHRASINGS));
     let mut line_scores = vec![0.0_f32; INDEX.operations.len()];
+    let mut have_meaning = vec![false; INDEX.operations.len()];
     for (word, weight) in weigh_words(query) {
+        let has_meaning = meanings().get(&word).is_none_or(|meaning| !meaning.is_stop_word);
         for (line, score) in INDEX.scores_by_word.get(&word).into_iter().flatten() {
             line_scores[*line] += weight * score;
+            have_meaning[*line] |= has_meaning;
         }
     }
+    // Lines that share only words such as "which" with the query fit by accident.
+    line_scores
+        .iter_mut()
+        .zip(have_meaning)
+        .filter(|(_, has_meaning)| !has_meaning)
+        .for_each(|(score, _)| *score = 0.0);
     let mut ranked: Vec<(f32, &OperationName)> = Vec::new();
     for (score, operations) in line_scores.iter().zip(&INDEX.operations).filter(|(score, _)| **score > 0.0) {
         let score_at = |place: usize| score / (1.0 + PLACE_DISCOUNT * place as f32);
@@ -118,6 +127,7 @@ pub(super) fn find_operations(model: &SchemaModel, query: &str) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::pve::schema::embedded_schema;
+    use crate::pve::schema::search::tokenizer::stem;
 
     #[test]
     fn every_phrasing_names_operations_that_exist() {
@@ -133,7 +143,7 @@ mod tests {
     #[test]
     fn words_of_few_lines_and_first_operations_count_most() {
         let index = PhrasingIndex::parse("GET /nodes\tlist the nodes; old nodes\nGET /pools\tlist the pools\n");
-        let score = |word: &str| index.scores_by_word[word].iter().map(|(_, score)| *score).fold(0.0, f32::max);
+        let score = |word: &str| index.scores_by_word[&stem(word)].iter().map(|(_, score)| *score).fold(0.0, f32::max);
         assert!(score("pool") > score("list"));
         assert!(score("node") > score("old"), "a repeated word counts more");
         assert!(!index.scores_by_word.contains_key("the"));

@@ -37,9 +37,11 @@ pub(super) fn split_words(text: &str) -> Vec<String> {
 /// Like [`split_words`], with the form of each word.
 pub(super) fn tokenize(text: &str) -> Vec<Token> {
     let lower = text.to_lowercase().replace(['’', '`'], "'").replace("'s", "").replace("n't", " not");
+    let lower = join_initials(&lower);
     let mut words: Vec<&str> = lower
         .split(|c: char| !c.is_alphanumeric())
         .map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()))
+        .map(|word| if is_disk_name(word) { "disk" } else { word })
         .filter(|word| word.len() > 1)
         .collect();
     join_particle(&mut words);
@@ -55,6 +57,21 @@ pub(super) fn tokenize(text: &str) -> Vec<Token> {
         rest = if phrase.is_some() { &after[1..] } else { after };
     }
     tokens
+}
+
+/// Writes abbreviations with dots as one word: "s.m.a.r.t.".
+fn join_initials(text: &str) -> String {
+    let join = |word: &str| match word.split('.').filter(|part| !part.is_empty()).all(|part| part.len() == 1) {
+        true => word.replace('.', ""),
+        false => word.to_owned(),
+    };
+    text.split_whitespace().map(join).collect::<Vec<_>>().join(" ")
+}
+
+/// Returns whether a word, without the digits at its end, is the name of a disk on a node: `sda`, `nvme0n1`.
+fn is_disk_name(word: &str) -> bool {
+    word.len() == 3 && word.starts_with("sd") && word != "sdn"
+        || word.strip_prefix("nvme").is_some_and(|rest| rest.ends_with('n'))
 }
 
 /// Moves the particle at a query's end to its verb: "turn the mail server (back) on".
@@ -149,6 +166,10 @@ mod tests {
         assert_eq!(split_words("not-backed-up"), ["uncover", "up"]);
         assert_eq!(split_words("the VM's won't"), ["the", "vm", "wo", "not"]);
         assert_eq!(split_words("… 7 ' ''s"), Vec::<String>::new());
+        assert_eq!(
+            split_words("S.M.A.R.T. of /dev/sdc, nvme0n1 and sdn"),
+            ["smart", "of", "dev", "disk", "disk", "and", "sdn"]
+        );
     }
 
     #[test]

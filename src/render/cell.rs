@@ -1,0 +1,39 @@
+//! The cells of tables: one line each, cut at a limit, `-` if there is no value.
+
+use std::borrow::Cow;
+
+/// The maximum number of characters of a cell. Longer values are cut.
+pub(crate) const MAX_CELL_CHARS: usize = 300;
+
+/// Pushes the cells of one row with tabs between them. Returns false if a cell was cut.
+pub(crate) fn push_row<'c>(text: &mut String, cells: impl Iterator<Item = Cow<'c, str>>) -> bool {
+    let mut are_whole = true;
+    for (n, cell) in cells.enumerate() {
+        text.push_str(if n == 0 { "" } else { "\t" });
+        are_whole &= push_single_line(text, if cell.is_empty() { "-" } else { &cell });
+    }
+    text.push('\n');
+    are_whole
+}
+
+/// Pushes a value with its control characters as spaces, because a list or an object may have line ends and tabs
+/// between its tokens. Returns false if the value was cut at [`MAX_CELL_CHARS`].
+pub(crate) fn push_single_line(text: &mut String, plain: &str) -> bool {
+    if plain.len() <= MAX_CELL_CHARS && !plain.bytes().any(|b| b.is_ascii_control()) {
+        text.push_str(plain);
+        return true;
+    }
+    let mut chars = plain.chars().map(|c| if c.is_control() { ' ' } else { c });
+    text.extend(chars.by_ref().take(MAX_CELL_CHARS));
+    let cut = chars.next().is_some();
+    if cut {
+        text.push('…');
+    }
+    !cut
+}
+
+/// Returns the inside of a JSON string with its escapes, which keep tabs and line ends out of a table. Returns any
+/// other value unchanged.
+pub(crate) fn strip_quotes(raw: &str) -> &str {
+    raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).unwrap_or(raw)
+}
