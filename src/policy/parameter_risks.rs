@@ -523,9 +523,9 @@ mod tests {
         let template = |action| format!("/nodes/{{node}}/services/{{service}}/{action}");
         for (service, action, before, after) in [
             ("corosync", "start", "O", "O"),
-            ("corosync", "stop", "F~", "F!"),
-            ("pve-cluster", "restart", "O~", "F!"),
-            ("networking", "reload", "O~", "F!"),
+            ("corosync", "stop", "F~", "F!~"),
+            ("pve-cluster", "restart", "O~", "F!~"),
+            ("networking", "reload", "O~", "F!~"),
             ("pveproxy", "start", "O", "O"),
             ("pvestatd", "restart", "O~", "O~"),
         ] {
