@@ -42,7 +42,7 @@ fn find_guest(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let answers = fan_out(&clusters, clusters.len(), |cluster: &ClusterHandle<'_>| {
         let mut guests = cluster.read_guests().map_err(|error| read_failed(cluster, &error))?;
         // The list has some names late.
-        if guests.iter().any(Guest::lacks_name) && !has_match(&guests, &query) {
+        if !has_match(&guests, &query) {
             cluster.fill_missing_names(&mut guests);
         }
         Ok(guests)
