@@ -477,7 +477,7 @@ fn full_disk_blocks_changes_and_reads_continue() {
     assert!(refused["result"]["isError"] == true && text.contains("without it nothing is changed"), "{text}");
     assert!(text.contains("Nothing was sent") && !text.contains("audit.log"), "{text}");
     let read = server.call(READER, "proxmox_api_get", json!({"path": CONFIG}));
-    assert!(texts(&read).starts_with("fine"), "{read}");
+    assert!(texts(&read).starts_with("name: web01"), "{read}");
     let not_let = server.call(READER, "proxmox_api_call", power_call("start"));
     assert!(texts(&not_let).contains("refused"), "{not_let}");
     assert_eq!((count_changes(&node), server.lines().len()), (1, 2));
@@ -502,7 +502,7 @@ fn removed_file_is_recreated_or_else_changes_are_blocked() {
     fs::remove_file(&server.audit).expect("remove");
     fs::create_dir(&server.audit).expect("a folder");
     let read = server.call(READER, "proxmox_api_get", json!({"path": CONFIG}));
-    assert!(texts(&read).starts_with("fine"), "{read}");
+    assert!(texts(&read).starts_with("name: web01"), "{read}");
     let refused = server.call(OPERATOR, "proxmox_api_call", power_call("start"));
     assert!(texts(&refused).contains("without it nothing is changed") && count_changes(&node) == 2, "{refused}");
     fs::remove_dir(&server.audit).expect("remove");
