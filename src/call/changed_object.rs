@@ -1,6 +1,6 @@
 //! The object of a change, read again after it. What can't be read is left out of the answer.
 
-use super::guest_wait::{AwaitedGuest, AwaitedState};
+use super::guest_wait::{AwaitedGuest, AwaitedState, GuestWaitEnd};
 use super::handle::ClusterHandle;
 use super::planned_call::PlannedCall;
 use super::present_state::{ObjectReader, PathGuest};
@@ -228,13 +228,17 @@ impl ChangedObject {
     /// Returns the guest and the state that the HA manager was asked for.
     pub(super) fn awaited_by_ha(&self) -> Option<AwaitedGuest> {
         let ChangedSubject::HaResource(sid) = &self.subject else { return None };
-        let wanted = match self.param("state").or((self.is_creation).then_some("started"))? {
-            "started" | "enabled" => "running",
-            "stopped" | "disabled" => "stopped",
-            _ => return None,
+        // (PVE: `migrate` and `relocate` have a node.)
+        let state = match self.param("node") {
+            Some(node) => AwaitedState::OnNode(node.to_owned()),
+            None => match self.param("state").or((self.is_creation).then_some("started"))? {
+                "started" | "enabled" => AwaitedState::Power("running".to_owned()),
+                "stopped" | "disabled" => AwaitedState::Power("stopped".to_owned()),
+                _ => return None,
+            },
         };
         let guest = sid.split_once(':').map_or(sid.as_str(), |(_, vmid)| vmid).to_owned();
-        Some(AwaitedGuest { guest, state: AwaitedState::Power(wanted.to_owned()) })
+        Some(AwaitedGuest { guest, state, by_ha: true })
     }
 
     fn options(&self) -> ChangedOptions<'_> {
@@ -247,12 +251,11 @@ impl ChangedObject {
 }
 
 impl ClusterHandle<'_> {
-    /// Waits for what the HA manager does after a change of one of its resources.
-    pub fn follow_ha_change(&self, changed: &ChangedObject, deadline: Instant) {
-        if let Some(awaited) = changed.awaited_by_ha() {
-            // The description of the object shows the end, also of a wait without success.
-            let _ = self.wait_for_guest(&awaited, deadline, &mut |_, _| {});
-        }
+    /// Waits for what the HA manager does after a change of one of its resources. Returns `None` for another change.
+    pub fn follow_ha_change(&self, changed: &ChangedObject, deadline: Instant) -> Option<GuestWaitEnd> {
+        let awaited = changed.awaited_by_ha()?;
+        // The description of the object shows a state that can't be read.
+        Some(self.wait_for_guest(&awaited, deadline, &mut |_, _| {}).map_or(GuestWaitEnd::NotYet, |wait| wait.end))
     }
 
     /// Reads a changed object again, and describes it in lines: the object as it is, why the change has no effect yet,

@@ -23,7 +23,11 @@ pub(super) fn correct_values(
         if operation.parameter(name).is_none() {
             continue;
         }
-        if let Some(corrected) = correct_value(name, value) {
+        let corrected = match &*value {
+            Value::String(text) if name == "size" && operation.template().ends_with("/resize") => correct_size(text),
+            value => correct_value(name, value),
+        };
+        if let Some(corrected) = corrected {
             notes.push(corrected.note(name));
             *value = corrected.value;
         }
@@ -56,6 +60,23 @@ fn correct_value(name: &str, value: &Value) -> Option<Correction> {
             .map(|disk| Correction { value: disk.into(), reason: "the size of a new disk is a plain number of GiB" }),
         _ => None,
     }
+}
+
+/// Corrects the unit of a disk's new size. A plain number is one of bytes, which no caller means, and the node refuses it.
+fn correct_size(text: &str) -> Option<Correction> {
+    let trimmed = text.trim();
+    let (sign, size) = trimmed.strip_prefix('+').map_or(("", trimmed), |size| ("+", size.trim_start()));
+    let digits = size.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = size.split_at(digits);
+    let unit = match unit.trim().to_ascii_lowercase().as_str() {
+        "m" | "mb" | "mib" => "M",
+        "g" | "gb" | "gib" => "G",
+        "t" | "tb" | "tib" => "T",
+        _ => return None,
+    };
+    let corrected = format!("{sign}{number}{unit}");
+    (!number.is_empty() && corrected != text)
+        .then(|| Correction { value: corrected.into(), reason: "a size has the unit M, G or T, without a blank" })
 }
 
 fn is_disk(name: &str) -> bool {
@@ -136,6 +157,11 @@ mod tests {
         ] {
             let (data, notes) = correct(Method::Put, template, given.clone());
             assert_eq!((data, notes.len()), (sent, 1), "{given} {notes:?}");
+        }
+        for (given, sent) in [("+10GB", "+10G"), ("+ 1.5 gib", "+1.5G"), ("512mb", "512M")] {
+            let resize = "/nodes/{node}/qemu/{vmid}/resize";
+            let (data, notes) = correct(Method::Put, resize, json!({"disk": "scsi0", "size": given}));
+            assert_eq!((data["size"].as_str(), notes.len()), (Some(sent), 1), "{given}");
         }
         for given in [
             json!({"memory": "2048"}),

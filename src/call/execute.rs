@@ -154,6 +154,18 @@ fn is_ha_request(data: &str) -> bool {
     Upid::parse(data).is_ok_and(|upid| upid.is_ha_request())
 }
 
+/// Returns whether a change of an HA resource asks the HA manager to start, stop or move the guest.
+fn is_ha_resource_request(planned: &PlannedCall<'_>) -> bool {
+    let template = planned.operation.template.as_deref().unwrap_or_default();
+    let is_given = |wanted: &str| planned.params.names().any(|name| name == wanted);
+    match template.strip_prefix("/cluster/ha/resources") {
+        Some("/{sid}/migrate" | "/{sid}/relocate") => true,
+        Some("/{sid}") => planned.is_change() && is_given("state"),
+        Some("") => planned.is_change(),
+        _ => false,
+    }
+}
+
 /// Returns what the response does not say of itself.
 fn response_note(planned: &PlannedCall<'_>, response: &ApiResponse) -> Option<ResponseNote> {
     let operation = &planned.operation;
@@ -171,6 +183,7 @@ fn response_note(planned: &PlannedCall<'_>, response: &ApiResponse) -> Option<Re
         }
         "[]" if operation.may_be_filtered => Some(ResponseNote::MaybeFiltered),
         data if is_ha_request(data) => Some(ResponseNote::HaRequest),
+        _ if is_ha_resource_request(planned) => Some(ResponseNote::HaRequest),
         _ if operation.is_paged && planned.params.is_empty() && response.has_extra_fields() => {
             Some(ResponseNote::FirstPage)
         }

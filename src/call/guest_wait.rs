@@ -26,6 +26,8 @@ pub enum AwaitedState {
     Ha(String),
     /// No operation holds the guest.
     Unlocked,
+    /// The guest is on this node, and no longer on its way.
+    OnNode(String),
 }
 
 /// A guest, by name or number, and the state that a caller waits for.
@@ -33,6 +35,8 @@ pub enum AwaitedState {
 pub struct AwaitedGuest {
     pub guest: String,
     pub state: AwaitedState,
+    /// The HA manager was asked for the state, and may give up.
+    pub by_ha: bool,
 }
 
 /// The end of a wait.
@@ -49,6 +53,23 @@ pub enum GuestWaitEnd {
     NotYet,
     /// The HA manager gave up.
     HaError,
+}
+
+impl GuestWaitEnd {
+    /// Describes the end of what the HA manager was asked for, where the state of the guest does not show it.
+    pub fn describe_ha_request(self) -> Option<&'static str> {
+        match self {
+            Self::Reached => None,
+            Self::NotYet => Some(
+                "PENDING: the HA manager has not done it yet. hint: GET …/status/current shows it, GET /cluster/tasks the \
+                 later task",
+            ),
+            Self::HaError => Some(
+                "FAILED: the HA manager gave up on the guest (ha state error). hint: GET /cluster/ha/status/current says \
+                 why; setting the resource's state to disabled and then to started clears it",
+            ),
+        }
+    }
 }
 
 /// The reason why a guest can't be waited for.
@@ -83,7 +104,7 @@ impl AwaitedGuest {
             [guest, ha, state] if ha.eq_ignore_ascii_case("ha") => (guest, AwaitedState::Ha((*state).to_owned())),
             _ => return None,
         };
-        Some(Self { guest: (*guest).to_owned(), state })
+        Some(Self { guest: (*guest).to_owned(), state, by_ha: false })
     }
 }
 
@@ -93,12 +114,14 @@ impl fmt::Display for AwaitedState {
             Self::Power(state) => f.write_str(state),
             Self::Ha(state) => write!(f, "HA state {state}"),
             Self::Unlocked => f.write_str("unlocked"),
+            Self::OnNode(node) => write!(f, "on {node}"),
         }
     }
 }
 
 impl AwaitedState {
-    fn is_reached(&self, status: &Map<String, Value>) -> bool {
+    /// Returns whether a guest on this node with this status has the state.
+    fn is_reached(&self, node: &str, status: &Map<String, Value>) -> bool {
         match self {
             Self::Power(wanted) => {
                 let precise = text_of(status, "qmpstatus");
@@ -110,6 +133,7 @@ impl AwaitedState {
             }
             Self::Ha(wanted) => ha_state(status) == wanted,
             Self::Unlocked => text_of(status, "lock").is_empty(),
+            Self::OnNode(wanted) => wanted == node && !matches!(ha_state(status), "migrate" | "relocate"),
         }
     }
 }
@@ -155,9 +179,9 @@ impl ClusterHandle<'_> {
                 Ok(status) => {
                     let line = GuestPlace { kind: place.kind, vmid: &place.vmid, node: &place.node };
                     let line = self.redact(line.describe_state(&status));
-                    let is_ha = matches!(awaited.state, AwaitedState::Ha(_));
+                    let is_ha = awaited.by_ha || matches!(awaited.state, AwaitedState::Ha(_));
                     let end = match () {
-                        () if awaited.state.is_reached(&status) => Some(GuestWaitEnd::Reached),
+                        () if awaited.state.is_reached(&place.node, &status) => Some(GuestWaitEnd::Reached),
                         () if is_ha && ha_state(&status) == "error" => Some(GuestWaitEnd::HaError),
                         () if left.is_zero() => Some(GuestWaitEnd::NotYet),
                         () => None,
@@ -224,9 +248,12 @@ mod tests {
             (AwaitedState::Unlocked, json!({"status": "running"}), true),
             (AwaitedState::Ha("started".into()), json!({"ha": {"managed": 1, "state": "started"}}), true),
             (AwaitedState::Ha("started".into()), json!({"ha": {"managed": 0}}), false),
+            (AwaitedState::OnNode("pve1".into()), json!({"ha": {"state": "started"}}), true),
+            (AwaitedState::OnNode("pve1".into()), json!({"ha": {"state": "migrate"}}), false),
+            (AwaitedState::OnNode("pve2".into()), json!({"ha": {"state": "started"}}), false),
         ] {
             let Value::Object(object) = status else { panic!("an object") };
-            assert_eq!(state.is_reached(&object), expected, "{state} {object:?}");
+            assert_eq!(state.is_reached("pve1", &object), expected, "{state} {object:?}");
         }
     }
 }

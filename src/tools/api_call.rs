@@ -1,7 +1,7 @@
 //! `proxmox_api_call`: any operation of the API.
 
 use super::call_list::{ListRun, authorize_list, describe_list, read_list};
-use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading, UNTRUSTED_NOTICE};
 use super::errors::call_failed;
 use super::followed_task::FollowedTask;
 use super::output::{json_output, render_answer, with_notes};
@@ -10,8 +10,8 @@ use super::tasks::{DEFAULT_WAIT, follow_task};
 use crate::base::hint::render_error;
 use crate::call::{
     Authorized, CODE_LIFETIME, CallError, CallObserver, CallSpec, ClusterHandle, CommandEnd, ConfirmationError,
-    ConfirmationInput, ConfirmationStep, Confirmed, DECISION_TIME, FollowUpKind, Outcome, PendingApproval, Question,
-    Rejection, UserAnswer, UserDialog, confirm_all, describe_dry_runs,
+    ConfirmationInput, ConfirmationStep, Confirmed, DECISION_TIME, FollowUpKind, GuestWaitEnd, Outcome,
+    PendingApproval, Question, Rejection, UserAnswer, UserDialog, confirm_all, describe_dry_runs,
 };
 use crate::mcp::arguments::{ParameterKind, ToolParameter};
 use crate::mcp::catalog::{InputMethod, InputRequest, InputRequired, ToolEffect, ToolError, ToolOutput};
@@ -20,6 +20,7 @@ use crate::mcp::message::{RequiredUrl, RpcError};
 use crate::pve::Method;
 use crate::pve::path::ApiPath;
 use crate::pve::task::Upid;
+use crate::render::cluster_errors::prefix_cluster;
 use crate::render::command::render_command;
 use crate::render::outcome::ResponseNote;
 use crate::render::output::OutputOptions;
@@ -361,10 +362,17 @@ fn render_outcome(
     outcome: Outcome,
 ) -> Result<ToolOutput, ToolError> {
     let Outcome { response, mut notes, operation, path, is_change, changed, location, .. } = outcome;
-    if let (true, Some(changed)) = (call.args.flag("wait"), &changed) {
-        cluster.follow_ha_change(changed, Instant::now() + DEFAULT_WAIT);
+    let ha_end = changed.as_ref().filter(|_| call.args.flag("wait"));
+    let ha_end = ha_end.and_then(|changed| cluster.follow_ha_change(changed, Instant::now() + DEFAULT_WAIT));
+    let mut lines = changed.map(|changed| cluster.describe_changed(&changed)).unwrap_or_default();
+    if let Some(end) = ha_end {
+        notes.retain(|note| *note != ResponseNote::HaRequest.to_string());
+        lines.splice(0..0, end.describe_ha_request().map(str::to_owned));
+        if end == GuestWaitEnd::HaError {
+            let text = format!("{}\n\n{UNTRUSTED_NOTICE}", lines.join("\n"));
+            return Err(ToolError::Failed(prefix_cluster(cluster.label(), &text)));
+        }
     }
-    let lines = changed.map(|changed| cluster.describe_changed(&changed)).unwrap_or_default();
     if lines.is_empty() {
         notes.splice(0..0, location);
     }

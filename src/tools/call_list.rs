@@ -8,7 +8,8 @@ use super::output::{format_notes, join_output};
 use super::tasks::report_progress;
 use crate::base::hint::render_error;
 use crate::call::{
-    Authorized, CallError, CallSpec, ClusterHandle, CommandEnd, Confirmed, FollowUpKind, Outcome, describe_dry_runs,
+    Authorized, CallError, CallSpec, ClusterHandle, CommandEnd, Confirmed, FollowUpKind, GuestWaitEnd, Outcome,
+    describe_dry_runs,
 };
 use crate::mcp::catalog::{ToolError, ToolOutput};
 use crate::mcp::context::CallContext;
@@ -214,10 +215,19 @@ impl ListRun<'_> {
             }
             (_, Some(upid)) if self.waits => self.follow_task(&cluster, outcome, &upid),
             _ => {
-                if let (true, Some(changed)) = (self.waits, &outcome.changed) {
-                    cluster.follow_ha_change(changed, self.deadline.max(Instant::now() + MIN_WAIT));
+                let mut outcome = outcome;
+                let changed = outcome.changed.as_ref().filter(|_| self.waits);
+                let deadline = self.deadline.max(Instant::now() + MIN_WAIT);
+                let Some(end) = changed.and_then(|changed| cluster.follow_ha_change(changed, deadline)) else {
+                    return render_answer(&cluster, outcome, max_bytes);
+                };
+                outcome.notes.retain(|note| *note != ResponseNote::HaRequest.to_string());
+                outcome.notes.extend(end.describe_ha_request().map(str::to_owned));
+                match (end, render_answer(&cluster, outcome, max_bytes)) {
+                    (GuestWaitEnd::HaError, CallEnd::Done(text)) => CallEnd::Failed(text),
+                    (GuestWaitEnd::NotYet, CallEnd::Done(text)) => CallEnd::Running(text),
+                    (_, end) => end,
                 }
-                render_answer(&cluster, outcome, max_bytes)
             }
         }
     }

@@ -43,8 +43,7 @@ fn find_guest(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let answers = fan_out(&clusters, clusters.len(), |cluster: &ClusterHandle<'_>| -> Result<_, ReadFailure> {
         let guests = cluster.read_guests().map_err(|error| read_failed(cluster, &error))?;
         // The list has some names late.
-        let needs_names = guests.iter().any(Guest::lacks_name) && !has_match(&guests, &query);
-        let names = if needs_names { cluster.read_missing_names(&guests) } else { HashMap::new() };
+        let names = if has_match(&guests, &query) { HashMap::new() } else { cluster.read_missing_names(&guests) };
         Ok((guests, names))
     });
     let mut failures = ClusterErrors::new();

@@ -7,7 +7,7 @@
 use super::model::{Operation, ParameterSpec, PathMatch, fold_families};
 use crate::base::exact_json::{JsonTextError, parse_exact};
 use crate::base::suggest::suggest;
-use crate::pve::knowledge::formats::{ValueFormat, is_extended_by_plugins};
+use crate::pve::knowledge::formats::{ValueFormat, find_form, is_extended_by_plugins};
 use crate::pve::parameter_error::{MAX_PROBLEMS, ParameterError, ParameterErrorKind, ParameterErrors};
 use crate::pve::params::{ApiParams, percent_encode_into, to_form_values};
 use serde_json::{Map, Value};
@@ -426,7 +426,8 @@ pub fn describe_parameter(parameter: &ParameterSpec<'_>) -> String {
         _ => "a text",
     });
     if !format.is_empty() {
-        let _ = write!(text, " ({format})");
+        let form = find_form(format).map(|form| format!(": {form}")).unwrap_or_default();
+        let _ = write!(text, " ({format}{form})");
     }
     let _ = match (parameter.minimum(), parameter.maximum()) {
         ("", "") => Ok(()),
