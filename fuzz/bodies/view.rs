@@ -55,7 +55,7 @@ fn check_rows(answer: &str) {
         return;
     }
     let mut layout = table.layout(|row| SortKey {
-        group: row.text("name"),
+        group: Some(row.text("name")),
         rank: 0,
         number: row.number("mem") as u64,
         name: row.text("cpu"),

@@ -60,7 +60,7 @@ pub fn render_nodes(clusters: &[ClusterRows<'_>], form: ListForm) -> Result<Rend
         form,
         &NODE_COLUMNS,
         ListQuestion {
-            sort_key: |row| SortKey { group: row.text("cluster"), name: row.text("node"), ..SortKey::default() },
+            sort_key: |row| SortKey { group: row.raw("cluster"), name: row.text("node"), ..SortKey::default() },
             path: "/nodes",
             narrower: "`cluster` names one cluster",
         },
@@ -235,7 +235,7 @@ fn explain_no_rows(clusters: &[ClusterRows<'_>]) -> String {
 
 /// Sorts guests first, by number, then nodes, storages and the rest by name.
 fn resource_sort_key<'r>(row: &'r TableRow<'_>) -> SortKey<'r> {
-    let (group, name) = (row.text("cluster"), row.text("id"));
+    let (group, name) = (row.raw("cluster"), row.text("id"));
     let (rank, number) = match name.split_once('/') {
         Some(("qemu" | "lxc", vmid)) => (0, vmid.parse().unwrap_or(u64::MAX)),
         Some(("node", _)) => (1, 0),

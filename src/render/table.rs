@@ -270,7 +270,8 @@ impl ColumnIndex {
 /// The place of a row in a table. Rows are compared field by field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SortKey<'r> {
-    pub group: &'r str,
+    /// `None` is compared without a look at a text, as in the list of one cluster.
+    pub group: Option<&'r str>,
     pub rank: u8,
     pub number: u64,
     pub name: &'r str,

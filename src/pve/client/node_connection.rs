@@ -366,6 +366,8 @@ impl StatusLine {
             if self.is_complete {
                 match *byte {
                     b'\n' if self.header_bytes == 0 && self.is_interim() => *self = Self::default(),
+                    // The rest is the body.
+                    b'\n' if self.header_bytes == 0 => return,
                     b'\n' => self.header_bytes = 0,
                     b'\r' => {}
                     _ => self.header_bytes += 1,

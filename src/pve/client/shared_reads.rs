@@ -259,13 +259,16 @@ impl<T> ReadTable<T> {
                 let until = now + (duration / 4).min(MAX_GATHERING);
                 entry.returning = Some(ReturningCallers { missing, until });
             }
+            // A sender waits for its turn as the next read. A signal is a system call even if no thread waits.
+            if entry.next.is_some() {
+                self.changed.notify_all();
+            }
             if entry.is_idle(now) {
                 entries.remove(key);
             } else if entries.len() > MAX_IDLE_ENTRIES {
                 entries.retain(|_, entry| !entry.is_idle(now));
             }
         }
-        self.changed.notify_all();
     }
 }
 
