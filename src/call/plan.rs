@@ -16,7 +16,7 @@ use super::operation::{
 };
 use super::plan_error::PlanError;
 use super::planned_call::{CallPurpose, GuestView, PlannedCall, PlannedOperation};
-use super::resolve_path::{GuestVerification, PathChange, check_node_name, resolve_path};
+use super::resolve_path::{GuestVerification, PathChange, check_node_name, check_node_parameters, resolve_path};
 use super::shared_object::SharedObject;
 use super::spec::CallSpec;
 use super::state_risks::StateChange;
@@ -231,6 +231,7 @@ fn check_operation_call(
         other.ok_or_else(|| reject(problems, &data))
     });
     let CheckedParameters { mut params, notes: differences } = checked?;
+    check_node_parameters(&operation, &params)?;
     notes.extend(differences);
     let known = find_embedded_operation(method, path);
     let same = known.filter(|known| known.template() == operation.template());

@@ -36,6 +36,9 @@ pub enum PlanError {
     SeveralNodes(Vec<String>),
     #[error("the cluster reports a node name that no node can have")]
     InvalidNodeName,
+    /// A node resolves such a name as that of a host, at a name server that its domain decides.
+    #[error("`{0}` is no name of a node, and a node would ask name servers for it")]
+    HostName(String),
     /// A change of a node that the cluster does not have.
     #[error("the cluster has no node `{typed}`{}", match right {
         Some(name) => format!(": its name is `{name}`, and names are exact"),
@@ -155,6 +158,7 @@ impl Hint for PlanError {
                 "containers have no exec in the API: `pct exec` on the node's shell works, or SSH into the container"
                     .into(),
             ),
+            Self::HostName(_) => Some("GET /nodes lists the nodes".into()),
             Self::UnknownPath(_) => Some("search_api finds operations by plain words".into()),
             Self::InvalidParameters { .. } => Some("describe_api shows all parameters".into()),
             _ => None,

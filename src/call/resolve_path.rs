@@ -7,9 +7,12 @@ use super::lookup_error::LookupError;
 use super::lookups::ConfiguredName;
 use super::operation::{build_path, expand_shorthand};
 use super::plan_error::{GuestError, PlanError};
+use crate::base::list_text::list_items;
 use crate::base::shorten::shorten;
 use crate::pve::guests::{self, FindGuestError, Guest, GuestCandidate, GuestIndex, GuestKind};
+use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
+use crate::pve::schema::Operation;
 use crate::pve::task::Upid;
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -65,6 +68,10 @@ pub(super) fn resolve_path(
     let (is_below_node, node) = (segment(0) == "nodes", segment(1));
     // (PVE: `localhost` is the node that receives the call, which the caller can't know.)
     let node_is_open = is_below_node && (is_placeholder(node) || node.eq_ignore_ascii_case("localhost"));
+    if is_below_node && !node_is_open && !node.is_empty() && !is_node_label(node) && !is_placeholder(node) {
+        check_node_name(cluster, &path)?;
+        return Err(PlanError::HostName(shorten(node).into_owned()));
+    }
     let mut others = segments.iter().enumerate().filter(|(at, _)| !(node_is_open && *at == 1));
     if let Some((_, placeholder)) = others.find(|(_, segment)| is_placeholder(segment)) {
         return Err(PlanError::Placeholder(shorten(placeholder).into_owned()));
@@ -126,6 +133,24 @@ pub(super) fn check_node_name(cluster: &ClusterHandle<'_>, path: &ApiPath) -> Re
         right: right.map(|node| node.name.clone()),
         nodes: nodes.iter().map(|node| node.name.clone()).collect(),
     })
+}
+
+/// Returns whether a name can be that of a node. (PVE: pve-node. A name with a dot is resolved as that of any host, before
+/// its form is checked.)
+fn is_node_label(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+/// Rejects names of hosts in parameters that name nodes.
+pub(super) fn check_node_parameters(operation: &Operation<'_>, params: &ApiParams) -> Result<(), PlanError> {
+    for (name, value) in params.iter() {
+        let format = operation.parameter(name).map_or("", |parameter| parameter.format());
+        let names_nodes = matches!(format, "pve-node" | "pve-node-list") || matches!(name, "node" | "node-list");
+        if names_nodes && let Some(host) = list_items(value).find(|node| !is_node_label(node)) {
+            return Err(PlanError::HostName(shorten(host).into_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// Finds the guest with a number or a name.

@@ -165,6 +165,7 @@ fn classify(error: &CallError) -> FailureKind {
             | PlanError::UnknownPath(_)
             | PlanError::UnknownMethod(_)
             | PlanError::SeveralNodes(_)
+            | PlanError::HostName(_)
             | PlanError::Guest(GuestError::NotFound(_)),
         ) => FailureKind::UnknownResource,
         CallError::Plan(

@@ -171,6 +171,41 @@ fn denied_look_ups_of_a_client_do_not_widen_what_it_may_change() {
 }
 
 #[test]
+fn name_of_a_host_in_place_of_a_node_reaches_no_name_server() {
+    let server = start(open_policy(), ClientRules::default());
+    for (tool, arguments) in [
+        ("proxmox_api_get", json!({"path": "/nodes/words.example.org/status"})),
+        ("proxmox_api_get", json!({"path": "/nodes/words%2eexample.org/status"})),
+        ("proxmox_api_get", json!({"path": "/nodes/203.0.113.9/qemu/100/config"})),
+        ("proxmox_api_get", json!({"paths": ["/nodes/words.example.org/status", "/nodes/x.example.org/tasks"]})),
+        ("proxmox_api_get", json!({"path": "/cluster/sdn/dry-run?node=words.example.org"})),
+        (
+            "proxmox_api_get",
+            json!({"path": "/cluster/metrics/export", "params": {"node-list": "pve1,words.example.org"}}),
+        ),
+        ("proxmox_api_get", json!({"path": "/nodes/pve1/qemu/100/migrate", "params": {"target": "words.example.org"}})),
+        (
+            "proxmox_api_call",
+            json!({"path": "/nodes/words.example.org/qemu/100/config", "method": "PUT", "data": {"memory": 512}}),
+        ),
+        (
+            "proxmox_api_call",
+            json!({"path": "/qemu/100/migrate", "method": "POST", "data": {"target": "words.example.org"}}),
+        ),
+        ("wait_for_task", json!({"upid": "UPID:words.example.org:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam:"})),
+    ] {
+        let result = server.call_as(ADA, tool, arguments.clone());
+        assert!(result.failed, "{tool} {arguments}: {result:?}");
+        let requests = server.node.requests();
+        let told = requests
+            .iter()
+            .find(|request| ["example.org", "203.0.113"].iter().any(|host| request.target.contains(host)));
+        assert!(told.is_none(), "{tool} {arguments}: {told:?}");
+    }
+    assert!(!server.call_as(ADA, "proxmox_api_get", json!({"path": "/nodes/pve1/status"})).failed);
+}
+
+#[test]
 fn lower_access_of_both_sides_decides() {
     let exec = json!({"path": "/nodes/pve1/qemu/100/agent/exec", "method": "POST", "data": {"command": ["id"]}});
     for (of_cluster, of_client, end) in [
