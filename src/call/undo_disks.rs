@@ -119,28 +119,24 @@ mod tests {
             "unused2": "lvm:vm-1-disk-3",
         });
         let now = now.as_object().unwrap();
-        let cases: [(&str, Option<&str>, Option<(Value, &[&str])>); 11] = [
-            ("scsi0", None, Some((json!([["boot", "order=scsi0;net0"], ["scsi0", "lvm:vm-1-disk-0,size=8G"]]), &[]))),
-            ("scsi1", None, Some((json!([["scsi1", "file=lvm:vm-1-disk-1,size=8G"]]), &[]))),
-            (
-                "scsi1",
-                Some("lvm:vm-1-disk-1,discard=on"),
-                Some((json!([["scsi1", "file=lvm:vm-1-disk-1,size=8G"]]), &[])),
-            ),
+        let set = |data: Value| Some(json!([data, []]));
+        let unset = |name: &str| Some(json!([[], [name]]));
+        let boot = ["boot", "order=scsi0;net0"];
+        for (name, new, expected) in [
+            ("scsi0", None, set(json!([boot, ["scsi0", "lvm:vm-1-disk-0,size=8G"]]))),
+            ("scsi1", None, set(json!([["scsi1", "file=lvm:vm-1-disk-1,size=8G"]]))),
+            ("scsi1", Some("lvm:vm-1-disk-1,discard=on"), set(json!([["scsi1", "file=lvm:vm-1-disk-1,size=8G"]]))),
             ("scsi1", Some("lvm:32"), None),
-            ("ide2", Some("nas:iso/b.iso,media=cdrom"), Some((json!([["ide2", "nas:iso/a.iso,media=cdrom"]]), &[]))),
-            ("ide2", Some("none,media=cdrom"), Some((json!([["ide2", "nas:iso/a.iso,media=cdrom"]]), &[]))),
-            ("ide3", Some("none,media=cdrom"), Some((json!([]), &["ide3"]))),
-            ("scsi3", Some("lvm:vm-1-disk-2,ssd=1"), Some((json!([]), &["scsi3"]))),
+            ("ide2", Some("nas:iso/b.iso,media=cdrom"), set(json!([["ide2", "nas:iso/a.iso,media=cdrom"]]))),
+            ("ide2", Some("none,media=cdrom"), set(json!([["ide2", "nas:iso/a.iso,media=cdrom"]]))),
+            ("ide3", Some("none,media=cdrom"), unset("ide3")),
+            ("scsi3", Some("lvm:vm-1-disk-2,ssd=1"), unset("scsi3")),
             ("scsi3", Some("lvm:vm-1-disk-3"), None),
             ("scsi3", Some("lvm:32"), None),
             ("unused0", None, None),
-        ];
-        for (name, new, expected) in cases {
+        ] {
             let undo = undo_disk_option(GuestKind::Qemu, now, name, new);
-            let found = undo.map(|undo| (json!(undo.data), undo.unset));
-            let expected = expected.map(|(data, unset)| (data, unset.iter().map(|name| (*name).to_owned()).collect()));
-            assert_eq!(found, expected, "{name} {new:?}");
+            assert_eq!(undo.map(|undo| json!([undo.data, undo.unset])), expected, "{name} {new:?}");
         }
         assert!(undo_disk_option(GuestKind::Lxc, now, "mp0", None).is_none());
     }

@@ -82,8 +82,8 @@ fn search_says_that_the_api_has_none_only_where_it_has_none() {
     );
 }
 
-/// These questions were held out, one file after the other, while topics and words were chosen. In their first runs, 92 of
-/// 100, 86 of 97 and 49 of 59 were answered within five. After each run the topics were tuned with its file too.
+/// These questions were held out, one file after the other, while topics, words and phrasings were chosen. After the
+/// first run of a file, the data was extended for its kinds too. `docs/dev/evals.md` has the first runs.
 #[test]
 fn search_finds_95_percent_of_once_held_out_words_of_users_within_five() {
     let files = [
@@ -96,8 +96,16 @@ fn search_finds_95_percent_of_once_held_out_words_of_users_within_five() {
         "users-seventh",
     ];
     let counts = files.map(|file| count_answered(&format!("{file}.tsv")));
-    for (file, ([.., five], all, missed)) in files.iter().zip(counts).rev() {
+    for (file, ([.., five], all, missed)) in files.iter().zip(counts) {
         println!("{missed}");
         assert!(five * 100 >= all * 95, "{file}: {five} of {all}");
     }
+}
+
+/// No data was chosen with these questions. Their first run counts. After tuning with them, new questions are needed.
+#[test]
+fn search_finds_90_percent_of_held_out_words_of_users_within_five() {
+    let ([.., five], all, missed) = count_answered("users-eighth.tsv");
+    println!("{missed}");
+    assert!(five * 10 >= all * 9, "{five} of {all}");
 }

@@ -37,6 +37,9 @@ const FIRST: &[&str] = &[
     "exitstatus",
     "lock",
     "qmpstatus",
+    "health",
+    "wearout",
+    "model",
     "enabled",
     "enable",
     "disable",
@@ -86,8 +89,21 @@ const FIRST: &[&str] = &[
 ];
 
 /// The keys that come last, in this order.
-const LAST: &[&str] =
-    &["comment", "description", "notes", "pid", "pstart", "smbios1", "vmgenid", "meta", "upid", "digest"];
+const LAST: &[&str] = &[
+    "vendor",
+    "by_id_link",
+    "wwn",
+    "comment",
+    "description",
+    "notes",
+    "pid",
+    "pstart",
+    "smbios1",
+    "vmgenid",
+    "meta",
+    "upid",
+    "digest",
+];
 
 /// Returns the order of two keys. Keys without a place are sorted by name, numbers by their value.
 pub fn compare_keys(a: &str, b: &str) -> Ordering {

@@ -15,6 +15,12 @@ const MAX_NESTED: usize = 60;
 /// The deepest level that is written with formats. Deeper values are JSON.
 const MAX_LEVEL: usize = 3;
 
+/// The length from which a value is not written again for another member, such as the privileges on a path.
+const MIN_SHARED_BYTES: usize = 100;
+
+/// The most values that later members are compared with.
+const MAX_SHARED: usize = 32;
+
 /// The most members of an object.
 const MAX_MEMBERS: usize = 10_000;
 
@@ -48,12 +54,19 @@ pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str
     }
     let total = members.len();
     let (mut count, mut is_full, mut cut) = (0, false, Vec::new());
+    // The long values that are written, which later members may have too.
+    let mut long: Vec<&ObjectMember<'_>> = Vec::new();
     for member in members.iter().skip(options.offset).take(options.limit) {
         let before = page.text.len();
         push_key(&mut page.text, &member.name);
         page.text.push_str(": ");
-        if !push_value(&mut page.text, &member.name, member.raw, options.utc_offset, 0) {
+        if let Some(same) = long.iter().find(|same| same.raw == member.raw) {
+            page.text.push_str("the same as ");
+            push_key(&mut page.text, &same.name);
+        } else if !push_value(&mut page.text, &member.name, member.raw, options.utc_offset, 0) {
             cut.push(member.name.as_str());
+        } else if member.raw.len() >= MIN_SHARED_BYTES && long.len() < MAX_SHARED {
+            long.push(member);
         }
         page.text.push('\n');
         if page.text.len() > page.cap() {

@@ -169,6 +169,18 @@ fn a_list_inside_an_object_is_a_list_like_any_other() {
 }
 
 #[test]
+fn a_long_value_that_several_members_have_is_written_once() {
+    let rights = json!({"Datastore.Allocate": 1, "Datastore.AllocateSpace": 1, "Sys.Audit": 1, "VM.Allocate": 1, "VM.Audit": 0,
+        "VM.Backup": 1});
+    let data =
+        json!({"/": rights, "/pool/prod": {"VM.Audit": 1}, "/vms": rights, "/vms/1": {"VM.Audit": 1}}).to_string();
+    let (text, _) = render_with_default_cap(json!({"format": "table"}), &data);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("/: Datastore.Allocate, "), "{text}");
+    assert_eq!(lines[1..], ["/pool/prod: VM.Audit", "/vms: the same as /", "/vms/1: VM.Audit"]);
+}
+
+#[test]
 fn tables_have_a_header_and_a_line_per_row() {
     let (text, note) = render_with_default_cap(json!({"format": "table"}), GUESTS);
     assert_eq!(

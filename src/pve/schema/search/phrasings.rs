@@ -31,14 +31,17 @@ const SATURATION: f32 = 1.0;
 /// How much less each further operation of a line is meant.
 const PLACE_DISCOUNT: f32 = 0.3;
 
-/// The lines with one word.
-type LinesOfWord = Vec<(usize, f32)>;
+/// The score of a line for one of its words.
+struct LineScore {
+    line: usize,
+    score: f32,
+}
 
 struct PhrasingIndex {
     /// The operations of each line.
     operations: Vec<Vec<OperationName>>,
-    /// The score of each line for each of its words, with the rarity of the word.
-    scores_by_word: HashMap<String, LinesOfWord>,
+    /// The scores of the lines for each word, with the rarity of the word.
+    scores_by_word: HashMap<String, Vec<LineScore>>,
 }
 
 impl PhrasingIndex {
@@ -47,17 +50,17 @@ impl PhrasingIndex {
         let counts: Vec<HashMap<String, f32>> = lines.iter().map(|(_, phrasings)| count_words(phrasings)).collect();
         let lengths: Vec<f32> = counts.iter().map(|words| words.values().sum()).collect();
         let mean_length = lengths.iter().sum::<f32>() / lengths.len() as f32;
-        let mut scores_by_word: HashMap<String, LinesOfWord> = HashMap::new();
+        let mut scores_by_word: HashMap<String, Vec<LineScore>> = HashMap::new();
         for (line, words) in counts.into_iter().enumerate() {
             let norm = SATURATION * (1.0 - LENGTH_SHARE + LENGTH_SHARE * lengths[line] / mean_length);
             for (word, count) in words {
                 let score = count * (SATURATION + 1.0) / (count + norm);
-                scores_by_word.entry(word).or_default().push((line, score));
+                scores_by_word.entry(word).or_default().push(LineScore { line, score });
             }
         }
         for scores in scores_by_word.values_mut() {
             let rarity = (1.0 + lines.len() as f32 / (scores.len() as f32 + 0.5)).ln();
-            scores.iter_mut().for_each(|(_, score)| *score *= rarity);
+            scores.iter_mut().for_each(|scored| scored.score *= rarity);
         }
         let operations = lines.iter().map(|(operations, _)| OperationName::parse_all(operations)).collect();
         Self { operations, scores_by_word }
@@ -96,7 +99,7 @@ pub(super) fn find_operations(model: &SchemaModel, query: &str) -> Vec<usize> {
     let mut have_meaning = vec![false; INDEX.operations.len()];
     for (word, weight) in weigh_words(query) {
         let has_meaning = meanings().get(&word).is_none_or(|meaning| !meaning.is_stop_word);
-        for (line, score) in INDEX.scores_by_word.get(&word).into_iter().flatten() {
+        for LineScore { line, score } in INDEX.scores_by_word.get(&word).into_iter().flatten() {
             line_scores[*line] += weight * score;
             have_meaning[*line] |= has_meaning;
         }
@@ -143,7 +146,8 @@ mod tests {
     #[test]
     fn words_of_few_lines_and_first_operations_count_most() {
         let index = PhrasingIndex::parse("GET /nodes\tlist the nodes; old nodes\nGET /pools\tlist the pools\n");
-        let score = |word: &str| index.scores_by_word[&stem(word)].iter().map(|(_, score)| *score).fold(0.0, f32::max);
+        let score =
+            |word: &str| index.scores_by_word[&stem(word)].iter().map(|scored| scored.score).fold(0.0, f32::max);
         assert!(score("pool") > score("list"));
         assert!(score("node") > score("old"), "a repeated word counts more");
         assert!(!index.scores_by_word.contains_key("the"));
