@@ -56,6 +56,12 @@ async function checkAccess(page, axe) {
   assert.deepEqual(violations, []);
 }
 
+// Waits for all parts of the demo's overview, which come in any order.
+async function overviewOf(page) {
+  await page.getByText("failed tasks (2)").waitFor();
+  await page.getByRole("meter", { name: "Memory" }).nth(2).waitFor();
+}
+
 async function openGuest(page, name) {
   await page.getByRole("button", { name: "Guests", exact: true }).click();
   await page.getByRole("button", { name }).click();
@@ -67,7 +73,7 @@ export const CHECKS = {
     await withDemo(binary, async (url) => {
       const page = await signIn(browser, url);
       await page.getByText("3 of 3 nodes online").first().waitFor();
-      await page.getByText("failed tasks (2)").waitFor();
+      await overviewOf(page);
       assert.equal(await page.getByRole("meter", { name: "Memory" }).count(), 3);
       await page.keyboard.press("/");
       await page.keyboard.type("web running");
@@ -439,7 +445,7 @@ export const CHECKS = {
         await page.close();
         const shown = await signIn(browser, url);
         await shown.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-        await shown.getByText("failed tasks (2)").waitFor();
+        await overviewOf(shown);
         await checkAccess(shown, axe);
         await openGuest(shown, "VM 100 web01");
         await checkAccess(shown, axe);
@@ -466,7 +472,7 @@ export const CHECKS = {
         const page = await signIn(browser, url);
         await page.setViewportSize(size);
         await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-        await page.getByText("failed tasks (2)").waitFor();
+        await overviewOf(page);
         if (guest) await openGuest(page, guest);
         else if (name.startsWith("guests")) await page.getByRole("button", { name: "Guests", exact: true }).click();
         const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
