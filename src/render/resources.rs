@@ -294,10 +294,12 @@ const MAX_NAMED_GROUPS: usize = 5;
 
 impl<'r> FileSystem<'r> {
     /// Returns whether a storage is a part of it. (PVE: storages are measured one after the other, so that what was
-    /// written in between differs.)
+    /// written in between differs.) Empty ones of one size are as many disks.
     fn has(&self, storage: &StorageUsage) -> bool {
         let (usage, tolerance) = (storage.usage, storage.usage.total / 1_000.0);
-        let is_equal = usage.total == self.usage.total && (usage.used - self.usage.used).abs() <= tolerance;
+        let is_equal = usage.total == self.usage.total
+            && usage.used > 0.0
+            && (usage.used - self.usage.used).abs() <= usage.used / 1_000.0;
         let is_one_pool = (storage.is_zfs || self.has_zfs)
             && usage.total != self.usage.total
             && (usage.free() - self.usage.free()).abs() <= tolerance;
@@ -438,7 +440,7 @@ fn push_merged_storages(text: &mut String, file_systems: &[FileSystem<'_>]) {
     if merged.is_empty() {
         return;
     }
-    text.push_str(" (by their sizes one file system or pool, which counts once: ");
+    text.push_str(" (by their sizes these look like one file system or pool, and count once: ");
     for (at, group) in merged.iter().take(MAX_NAMED_GROUPS).enumerate() {
         text.push_str(if at == 0 { "" } else { ", " });
         push_single_line(text, group);
