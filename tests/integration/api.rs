@@ -448,12 +448,19 @@ fn dry_run_of_a_call_with_confirmation_sends_nothing() {
     dry["dry_run"] = true.into();
     let (said, sent) = succeed(&server, dry);
     assert!(said.text.contains("has to be confirmed") && said.text.contains("VM 100"), "{said:?}");
-    // The name of the node is checked before a change.
-    assert_eq!(sent, ["GET /nodes", "GET /cluster/resources?type=vm"]);
+    // The name of the node is checked before a change, and each guest shows its own state.
+    let states = [100, 110].map(|vmid| format!("GET /nodes/pve1/qemu/{vmid}/status/current"));
+    let read_guests = [&["GET /cluster/resources?type=vm".to_owned()][..], &states].concat();
+    let sort = |mut lines: Vec<String>| {
+        lines.sort();
+        lines
+    };
+    assert_eq!(sent[0], "GET /nodes");
+    assert_eq!(sort(sent[1..].to_vec()), read_guests);
     // The question names the guests. The name of the node was seen a short time ago.
     let (said, sent) = record(&server, reboot);
     assert!(said.failed && said.text.contains("VM 100 \"web01\" (running, pve1)"), "{said:?}");
-    assert_eq!(sent.iter().map(line).collect::<Vec<_>>(), ["GET /cluster/resources?type=vm"]);
+    assert_eq!(sort(sent.iter().map(line).collect()), read_guests);
 }
 
 #[test]
