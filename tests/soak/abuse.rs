@@ -24,7 +24,7 @@ pub const LARGE: &str = "gamma";
 
 const GUESTS: usize = 10_000;
 /// The threads that send the worst requests.
-const SENDERS: usize = 4;
+const SENDERS: usize = 8;
 /// More connections than one address may have.
 const SILENT_CONNECTIONS: usize = 1100;
 /// The time in which an answer must arrive. Many of them take a core for a while.

@@ -309,7 +309,7 @@ impl SoakSession {
         let arguments = json!({"cluster": simulated.name, "path": path});
         if let CallOutcome::Result(answer) = self.call(scene, tool, arguments, &[self.home_cluster]) {
             scene.statistics.record_success(simulated.name);
-            let config: Value = serde_json::from_str(text(&answer)).unwrap_or_default();
+            let config = &answer["result"]["structuredContent"]["data"];
             let description = config["description"].as_str().unwrap_or_default();
             if !description.is_empty()
                 && description == self.unconfirmed_description

@@ -67,8 +67,11 @@ impl SoakSession {
             CallOutcome::Result(answer) => {
                 scene.statistics.record_success(simulated.name);
                 let message = text(&answer).to_owned();
-                let done = if method == "PUT" { message == "null" } else { message.starts_with("OK: qm") };
-                (times == 1 && (done || simulated.fault_since(Instant::now()).is_some()), message)
+                let is_done = match method {
+                    "PUT" => message.contains(&format!("now has description {mark}")),
+                    _ => message.starts_with("OK: qm"),
+                };
+                (times == 1 && (is_done || simulated.fault_since(Instant::now()).is_some()), message)
             }
             // The error names a task that was started but could not be followed.
             CallOutcome::Error(message) => {
