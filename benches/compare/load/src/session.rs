@@ -160,7 +160,9 @@ impl Stream {
         }
         let endpoint = String::new();
         let mut stream = Self { connection, chunked: head.chunked, left: 0, come: Vec::new(), endpoint };
-        stream.endpoint = String::from_utf8_lossy(&stream.event()?).into_owned();
+        let endpoint = String::from_utf8_lossy(&stream.event()?).into_owned();
+        // Ours is relative to `/sse`.
+        stream.endpoint = format!("/{}", endpoint.trim_start_matches('/'));
         poster.ask("POST", &stream.endpoint, JSON, &initialize("2024-11-05"))?;
         stream.event()?;
         poster.ask("POST", &stream.endpoint, JSON, READY)?;
