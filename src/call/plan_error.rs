@@ -131,6 +131,9 @@ pub enum GuestError {
         None => "the answer of the node is not a config".to_owned(),
     })]
     UnconfirmedName { id: String, name: String, error: Option<Arc<LookupError>> },
+    /// Each name costs a read.
+    #[error("more than {max} guests are given by name")]
+    TooManyNames { max: usize },
 }
 
 impl PlanError {
@@ -180,6 +183,7 @@ impl Hint for GuestError {
             Self::Renamed { .. } | Self::UnconfirmedName { .. } => {
                 Some("give the number of the guest that you mean".into())
             }
+            Self::TooManyNames { .. } => Some("give their numbers, or fewer guests".into()),
         }
     }
 }

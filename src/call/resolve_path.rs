@@ -14,7 +14,8 @@ use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::schema::Operation;
 use crate::pve::task::Upid;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -107,6 +108,9 @@ pub(super) fn resolve_path(
 
 /// The most configs that are read for a name that the list does not have.
 const MAX_CONFIG_READS: usize = 16;
+
+/// Guests of one call whose names are confirmed, each by a read of its config.
+const MAX_CONFIRMED_NAMES: usize = 64;
 
 /// Rejects a change of a node that the cluster does not have. A node of another name, reached by a proxying node, leaves
 /// the outcome of a change unknown.
@@ -261,13 +265,15 @@ pub(super) struct GuestFinder<'h, 'a> {
     cluster: &'h ClusterHandle<'a>,
     list: Result<(&'h [Guest], GuestIndex<'h>), Arc<LookupError>>,
     missing_names: MissingNames<'h>,
+    /// The numbers of the guests whose names are confirmed.
+    confirmed: RefCell<BTreeSet<u32>>,
 }
 
 impl<'h, 'a> GuestFinder<'h, 'a> {
     /// Looks the guests up.
     pub(super) fn new(cluster: &'h ClusterHandle<'a>) -> Self {
         let list = cluster.look_up_guests().map(|guests| (guests, GuestIndex::new(guests)));
-        Self { cluster, list, missing_names: MissingNames::default() }
+        Self { cluster, list, missing_names: MissingNames::default(), confirmed: RefCell::default() }
     }
 
     /// Finds the guest with a number or a name.
@@ -280,7 +286,14 @@ impl<'h, 'a> GuestFinder<'h, 'a> {
     /// Finds the guest with a name that its own config confirms.
     pub(super) fn find_confirmed(&self, name: &str) -> Result<&'h Guest, GuestError> {
         let guest = self.find(name)?;
-        confirm_name(self.cluster, guest, name.trim())?;
+        let mut confirmed = self.confirmed.borrow_mut();
+        if !confirmed.contains(&guest.vmid) {
+            if confirmed.len() == MAX_CONFIRMED_NAMES {
+                return Err(GuestError::TooManyNames { max: MAX_CONFIRMED_NAMES });
+            }
+            confirm_name(self.cluster, guest, name.trim())?;
+            confirmed.insert(guest.vmid);
+        }
         Ok(guest)
     }
 }

@@ -4,7 +4,7 @@
 use crate::support::canary::{CANARY, assert_unseen};
 use crate::support::node::{Request, ScriptedReply, closed_endpoint};
 use crate::support::policy::{RecordingNode, confirming_policy, open_policy, shown_risk};
-use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox, required};
+use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox, proxmox_with, required};
 use crate::support::test_tools::product;
 use crate::support::tool::{ToolResult, ToolServer, call};
 
@@ -366,6 +366,36 @@ fn guest_parameters_accept_names() {
     assert!(why.contains("`vmid`: 2 guests are called `twin`") && why.contains("110 on pve1"), "{why}");
     let why = refused("/nodes/pve1/vzdump", json!({"vmid": ["wbe01"]}));
     assert!(why.contains("did you mean `web01`?"), "{why}");
+}
+
+#[test]
+fn names_of_one_call_cost_a_bounded_number_of_reads() {
+    let name = |vmid: u32| format!("vm-{vmid}");
+    let rows: Vec<Value> = (100..200)
+        .map(|vmid| json!({"id": format!("qemu/{vmid}"), "node": "pve1", "name": name(vmid), "status": "stopped"}))
+        .collect();
+    let list = Value::from(rows).to_string();
+    let node = proxmox_with(gzipped_facts(), move |request| match request.path() {
+        "/api2/json/cluster/resources" => Some(ScriptedReply::data(&list)),
+        path => path
+            .strip_suffix("/config")
+            .and_then(|path| path.rsplit('/').next())
+            .map(|vmid| ScriptedReply::data(&json!({"name": format!("vm-{vmid}"), "digest": "0"}).to_string())),
+    });
+    let server = product(vec![node.cluster_settings()]);
+    let back_up = |names: Vec<String>| {
+        let data = json!({"vmid": names.join(",")});
+        let before = node.requests().len();
+        let arguments = json!({"path": "/nodes/pve1/vzdump", "method": "POST", "data": data, "dry_run": true});
+        let result = call(&server, "proxmox_api_call", arguments);
+        let is_config = |request: &&Request| request.path().ends_with("/config");
+        (result, node.requests()[before..].iter().filter(is_config).count())
+    };
+    let (result, reads) = back_up((100..164).chain(100..164).map(name).collect());
+    assert!(!result.failed && reads == 64, "{reads}: {result:?}");
+    let (result, reads) = back_up((100..200).map(name).collect());
+    assert!(result.failed && result.text.contains("more than 64 guests are given by name"), "{result:?}");
+    assert_eq!(reads, 64);
 }
 
 #[test]
