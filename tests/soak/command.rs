@@ -32,8 +32,8 @@ minute the log is not read, and for another part clusters.json changes 50 times 
 Progress goes to stderr every 30 s. The exit code is 0 if no answer was wrong, no change was forwarded twice, none that no
 configuration allows was forwarded, the server's memory stayed below MemoryMax of the systemd unit, its watchdog was
 notified in time, and it exited with success. With all sessions closed, it must have no more threads and descriptors than after the first
-minute. Its memory must be at most 1.5 times that of the first minute, and at most 1.1 times that of the middle, plus
-4 MiB each. Otherwise the exit code is 1 and the problems are listed. An idle machine with two cores is enough.";
+minute. Its memory must be at most 1.5 times that of the first two minutes, and at most 1.1 times that of the middle,
+plus 4 MiB each. Otherwise the exit code is 1 and the problems are listed. An idle machine with two cores is enough.";
 
 fn main() -> ExitCode {
     let plan = match parse_arguments(std::env::args().skip(1)) {
