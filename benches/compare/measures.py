@@ -93,7 +93,9 @@ class Measures:
                     rows += self._duel(pairs, sessions, tool, expected)
             say("an answer of 3.4 MB")
             pairs = [(mode, whole, sdk) for mode, peer in MODES if peer == SDK]
-            rows += self._duel(pairs, 1, LONG_ANSWER, f"vm-{LONG - 1}", {"path": "/cluster/log", "method": "GET"})
+            # The peers ignore the format, and have no other one.
+            whole_answer = {"path": "/cluster/log", "method": "GET", "format": "json"}
+            rows += self._duel(pairs, 1, LONG_ANSWER, f"vm-{LONG - 1}", whole_answer)
         return rows
 
     def growth_by_sessions(self):
@@ -149,7 +151,8 @@ class Measures:
                             background = ours.call_in_background("modern", callers, "list_nodes", {"cluster": "hung"})
                         try:
                             if waiting:
-                                hung.wait_for_requests(callers)
+                                # The callers share requests.
+                                hung.wait_for_request()
                             seconds, tool = self._effort.seconds, "list_nodes"
                             turn = ours.calls("modern", sessions, seconds, tool, TOOLS[tool], {"cluster": "prod"})
                         finally:

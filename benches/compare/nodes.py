@@ -230,7 +230,6 @@ class Hung(Listener):
         while connection.recv(1 << 16):
             self._requests.release()
 
-    def wait_for_requests(self, count):
-        for _ in range(count):
-            if not self._requests.acquire(timeout=20):
-                raise RuntimeError("the hanging node got no request")
+    def wait_for_request(self):
+        if not self._requests.acquire(timeout=20):
+            raise RuntimeError("the hanging node got no request")
