@@ -43,7 +43,8 @@ fn find_guest(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let answers = fan_out(&clusters, clusters.len(), |cluster: &ClusterHandle<'_>| -> Result<_, ReadFailure> {
         let guests = cluster.read_guests().map_err(|error| read_failed(cluster, &error))?;
         // The list has some names late.
-        let names = if has_match(&guests, &query) { HashMap::new() } else { cluster.read_missing_names(&guests) };
+        let is_found = has_match(&guests, &query, cluster.needs_redaction());
+        let names = if is_found { HashMap::new() } else { cluster.read_missing_names(&guests) };
         Ok((guests, names))
     });
     let mut failures = ClusterErrors::new();
@@ -76,10 +77,17 @@ fn find_guest(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     Ok(render_matches(&query, &all, &failures, clusters.len(), call.list_form())?.into())
 }
 
-/// Returns whether a guest matches every word of the query.
-fn has_match(guests: &[Guest], query: &str) -> bool {
+/// Returns whether a guest matches every word of the query, also without secrets if they are removed.
+fn has_match(guests: &[Guest], query: &str, needs_redaction: bool) -> bool {
     let words = guests::sort_words(query.split_whitespace());
-    guests.iter().any(|guest| GuestSearchTexts::new(guest).rank_all(&words).is_some())
+    let fits = |guest: &Guest| GuestSearchTexts::new(guest).rank_all(&words).is_some();
+    guests.iter().filter(|guest| fits(guest)).any(|guest| {
+        let mut guest = Cow::Borrowed(guest);
+        if needs_redaction {
+            redact_guest(&mut guest);
+        }
+        fits(&guest)
+    })
 }
 
 /// Removes secrets from a guest's texts before the search, which could otherwise be used to guess them.
