@@ -192,7 +192,8 @@ fn check(cluster: &Cluster, clients: &[Client]) -> Result<CheckReport, CheckErro
     let policy = &settings.policy;
     let lists = describe::operation_rules(&policy.deny, policy.allow.as_deref());
     details.extend(lists.into_iter().map(CheckDetail::fine));
-    let of_clients = clients.iter().filter(|client| may_use(client, settings)).flat_map(|client| &client.rules.protect);
+    let of_clients =
+        clients.iter().filter(|client| client.may_use(&settings.name)).flat_map(|client| &client.rules.protect);
     let protect: Vec<&GuestSelector> = policy.protect.iter().chain(of_clients).collect();
     details.extend(check_protection(cluster, &protect, &TokenPrivileges::from_data(&answer.to_string())));
     details.extend(check_clients(settings, clients));
@@ -223,10 +224,6 @@ fn check_addresses(cluster: &Cluster) -> Vec<CheckDetail> {
     details.collect()
 }
 
-fn may_use(client: &Client, cluster: &ClusterConfig) -> bool {
-    client.clusters.as_ref().is_none_or(|names| names.contains(&cluster.name))
-}
-
 /// Counts the operations of a cluster that each client may use, and warns of confirmations that no person can give.
 fn check_clients(settings: &ClusterConfig, clients: &[Client]) -> Vec<CheckDetail> {
     let local = [Client::anonymous()];
@@ -238,7 +235,7 @@ fn check_clients(settings: &ClusterConfig, clients: &[Client]) -> Vec<CheckDetai
         is_void.then(|| CheckDetail::warning(text))
     };
     details.extend(warn_of_exec("cluster", settings.policy.permissions));
-    for client in clients.iter().filter(|client| may_use(client, settings)) {
+    for client in clients.iter().filter(|client| client.may_use(&settings.name)) {
         let policy = EffectivePolicy {
             cluster: &settings.policy,
             client: &client.rules,
@@ -255,7 +252,7 @@ fn check_clients(settings: &ClusterConfig, clients: &[Client]) -> Vec<CheckDetai
                 client.name
             )));
         }
-        let decides = |other: &&Client| other.approve && other.name != client.name && may_use(other, settings);
+        let decides = |other: &&Client| other.approve && other.name != client.name && other.may_use(&settings.name);
         if rights.confirmed > 0
             && policy.confirmer() == Confirmer::Operator
             && !clients.iter().any(|other| decides(&other))

@@ -33,6 +33,11 @@ impl Client {
         Self::with_full_access("anyone", TokenHash::UNKNOWN)
     }
 
+    /// Returns whether the client may use the cluster with this name.
+    pub fn may_use(&self, cluster: &str) -> bool {
+        self.clusters.as_ref().is_none_or(|names| names.iter().any(|name| name == cluster))
+    }
+
     /// Returns the client whose token is `token`, the value of `MCP_AUTH_TOKEN`. The error does not contain the value.
     pub fn from_env_token(token: &str) -> Result<Self, ClientTokenError> {
         let hash = hash_token(token).map_err(ClientTokenError::Variable)?;

@@ -79,9 +79,8 @@ impl HealthEndpoints {
 
 /// Returns whether one of the clusters that a client may use is ready, and their states as a JSON object.
 pub fn filter_visible(readiness: &ClusterReadiness, client: &Client) -> (bool, Value) {
-    let is_visible = |name: &String| client.clusters.as_ref().is_none_or(|visible| visible.contains(name));
     let (mut ready, mut clusters) = (false, Map::new());
-    for (name, error) in readiness.iter().filter(|(name, _)| is_visible(name)) {
+    for (name, error) in readiness.iter().filter(|(name, _)| client.may_use(name)) {
         ready |= error.is_none();
         clusters.insert(name.clone(), error.unwrap_or("ok").into());
     }
