@@ -235,7 +235,7 @@ impl<W: Write> StdinReader<W> {
             Ok(Message::Notification(notification)) => server.handle_notification(&notification, calls),
             Ok(Message::Request(request)) if request.may_take_long() => {
                 // Registered before it runs, so that a cancellation on the next line finds it.
-                let guard = calls.register(request.id());
+                let guard = calls.register(request.id().into());
                 let memory = self.memory.open_whole(&caller.client.name);
                 let Ok(_reservation) = memory.reserve(line.len()) else {
                     server.record_busy(&request, caller);

@@ -1,42 +1,56 @@
 //! The calls of older versions of the protocol that run on `POST /mcp`, for `notifications/cancelled`. There are no
 //! sessions, so a client names its call by its request id alone.
 
+use crate::config::Client;
 use crate::mcp::context::Caller;
 use crate::mcp::in_flight::{CallGuard, InFlightCalls};
 use crate::mcp::message::RpcNotification;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The running calls of all clients.
 #[derive(Default)]
-pub struct PostedCalls(Arc<InFlightCalls>);
+pub struct PostedCalls(Arc<InFlightCalls<PostedCallKey>>);
+
+/// The key of a call. Only the same request id of the same client is equal.
+pub struct PostedCallKey {
+    client: Arc<Client>,
+    /// Without tokens every address is a client of its own.
+    address: Option<IpAddr>,
+    /// Request id as JSON text.
+    id: Box<str>,
+}
 
 impl PostedCalls {
     /// Registers a call by its client and its request id, as JSON text.
-    pub fn register(&self, caller: &Caller, id: &str) -> CallGuard {
-        self.0.register(&call_key(caller, id))
+    pub fn register(&self, caller: &Caller, id: &str) -> CallGuard<PostedCallKey> {
+        self.0.register(PostedCallKey {
+            client: caller.client.clone(),
+            address: find_client_address(caller),
+            id: id.into(),
+        })
     }
 
     /// Cancels the call that a notification names, if exactly one running call of its client fits. Several programs may
     /// share a token and use the same ids.
     pub fn handle_notification(&self, caller: &Caller, notification: &RpcNotification<'_>) {
         if let Some(id) = notification.cancelled_request() {
-            self.0.cancel_unique(&call_key(caller, id));
+            let address = find_client_address(caller);
+            self.0.cancel_unique(|key| {
+                *key.id == *id && key.address == address && key.client.is_same_client(&caller.client)
+            });
         }
     }
 }
 
-/// Returns a text that is the same only for the same request id of the same client. Without tokens every address is a
-/// client of its own.
-fn call_key(caller: &Caller, id: &str) -> String {
-    let client = &caller.client;
-    let address = caller.address.filter(|_| !client.has_token()).map(|address| address.to_canonical().to_string());
-    format!("{} {} {} {id}", client.name, client.token_sha256, address.unwrap_or_default())
+/// Returns the address of a caller that has no token.
+fn find_client_address(caller: &Caller) -> Option<IpAddr> {
+    caller.address.filter(|_| !caller.client.has_token()).map(|address| address.to_canonical())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Client;
     use crate::mcp::message::{Message, parse_message};
 
     fn caller(client: Client, address: &str) -> Caller {

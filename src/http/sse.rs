@@ -112,7 +112,7 @@ fn handle_message(
             }
             Ok(permit) => {
                 // Registered before it runs, so that an early cancellation finds it.
-                let guard = session.calls.register(message.id());
+                let guard = session.calls.register(message.id().into());
                 let MessageMemory { memory, reservation } = memory;
                 let begin_by = Deadline::from_now(state.limits.queue_timeout);
                 let caller = caller.clone();

@@ -221,7 +221,7 @@ pub struct CallContext<'a> {
     pub(super) sealed_state: Option<String>,
     pub(super) sealer: &'a StateSealer,
     /// Purpose that a sealed state is bound to: method, name and client.
-    pub(super) purpose: String,
+    pub(super) purpose: [&'a str; 3],
     /// Present if the call may continue as a task.
     pub(super) task_ids: Option<&'a TaskIdSealer>,
 }
@@ -298,6 +298,6 @@ impl CallContext<'_> {
     /// # Errors
     /// The state was forged or changed, has expired, or was made for another purpose.
     pub fn unseal_state(&self) -> Result<Option<Value>, RpcError> {
-        self.sealed_state.as_deref().map(|sealed| self.sealer.unseal(sealed, &self.purpose)).transpose()
+        self.sealed_state.as_deref().map(|sealed| self.sealer.unseal(sealed, &self.purpose.join(" "))).transpose()
     }
 }

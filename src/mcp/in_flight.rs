@@ -4,37 +4,45 @@ use crate::base::cancel::{CancelReason, CancelToken};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The calls in flight of one session (an SSE stream, a stdio pipe), by their request ids.
+/// The calls in flight of one session (an SSE stream, a stdio pipe), by their request ids as JSON text.
 ///
 /// A list, not a map: a session runs few calls. A client that uses an id twice at once, against the specification,
 /// still gets both answers.
-#[derive(Default)]
-pub struct InFlightCalls {
-    state: Mutex<InFlightState>,
+pub struct InFlightCalls<K = Box<str>> {
+    state: Mutex<InFlightState<K>>,
     min_log_level: AtomicUsize,
     has_ui: AtomicBool,
     can_open_url: AtomicBool,
 }
 
-#[derive(Default)]
-struct InFlightState {
+struct InFlightState<K> {
     closed: bool,
     last_serial: u64,
-    running: Vec<RunningCall>,
+    running: Vec<RunningCall<K>>,
 }
 
-struct RunningCall {
+struct RunningCall<K> {
     serial: u64,
-    /// Request id as JSON text.
-    id: Box<str>,
+    key: K,
     cancel: CancelToken,
 }
 
 /// A registered call. Dropping it removes the call from the list.
-pub struct CallGuard {
-    calls: Arc<InFlightCalls>,
+pub struct CallGuard<K = Box<str>> {
+    calls: Arc<InFlightCalls<K>>,
     serial: u64,
     pub cancel: CancelToken,
+}
+
+impl<K> Default for InFlightCalls<K> {
+    fn default() -> Self {
+        Self {
+            state: Mutex::new(InFlightState { closed: false, last_serial: 0, running: Vec::new() }),
+            min_log_level: AtomicUsize::default(),
+            has_ui: AtomicBool::default(),
+            can_open_url: AtomicBool::default(),
+        }
+    }
 }
 
 impl InFlightCalls {
@@ -42,13 +50,19 @@ impl InFlightCalls {
         Self::default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, InFlightState> {
+    /// Cancels the calls with this request id. A call that has already ended is not an error.
+    pub fn cancel(&self, id: &str) {
+        self.cancel_where(|running| **running == *id, CancelReason::ClientGone);
+    }
+}
+
+impl<K> InFlightCalls<K> {
+    fn lock(&self) -> MutexGuard<'_, InFlightState<K>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers the call with this request id (as JSON text). After [`InFlightCalls::cancel_all`] it is cancelled at
-    /// once.
-    pub fn register(self: &Arc<Self>, id: &str) -> CallGuard {
+    /// Registers a call. After [`InFlightCalls::cancel_all`] it is cancelled at once.
+    pub fn register(self: &Arc<Self>, key: K) -> CallGuard<K> {
         let cancel = CancelToken::new();
         let mut state = self.lock();
         if state.closed {
@@ -56,20 +70,15 @@ impl InFlightCalls {
         }
         state.last_serial += 1;
         let serial = state.last_serial;
-        state.running.push(RunningCall { serial, id: id.into(), cancel: cancel.clone() });
+        state.running.push(RunningCall { serial, key, cancel: cancel.clone() });
         drop(state);
         CallGuard { calls: self.clone(), serial, cancel }
     }
 
-    /// Cancels the calls with this request id. A call that has already ended is not an error.
-    pub fn cancel(&self, id: &str) {
-        self.cancel_where(|running| running == id, CancelReason::ClientGone);
-    }
-
-    /// Cancels the call with this request id, if there is exactly one.
-    pub fn cancel_unique(&self, id: &str) {
+    /// Cancels the call that is found, if there is exactly one.
+    pub fn cancel_unique(&self, is_found: impl Fn(&K) -> bool) {
         let state = self.lock();
-        let mut found = state.running.iter().filter(|call| *call.id == *id);
+        let mut found = state.running.iter().filter(|call| is_found(&call.key));
         let only = found.next().filter(|_| found.next().is_none()).map(|call| call.cancel.clone());
         drop(state);
         if let Some(call) = only {
@@ -125,16 +134,16 @@ impl InFlightCalls {
         self.len() == 0
     }
 
-    fn cancel_where(&self, matches: impl Fn(&str) -> bool, reason: CancelReason) {
+    fn cancel_where(&self, matches: impl Fn(&K) -> bool, reason: CancelReason) {
         // Cloned first: a cancellation runs a hook, and hooks run without this lock.
         let state = self.lock();
-        let found: Vec<_> = state.running.iter().filter(|call| matches(&call.id)).map(|c| c.cancel.clone()).collect();
+        let found: Vec<_> = state.running.iter().filter(|call| matches(&call.key)).map(|c| c.cancel.clone()).collect();
         drop(state);
         found.iter().for_each(|cancel| cancel.cancel(reason));
     }
 }
 
-impl Drop for CallGuard {
+impl<K> Drop for CallGuard<K> {
     fn drop(&mut self) {
         self.calls.lock().running.retain(|call| call.serial != self.serial);
     }
@@ -147,7 +156,7 @@ mod tests {
     #[test]
     fn a_cancellation_ends_only_the_call_it_names() {
         let calls = Arc::new(InFlightCalls::new());
-        let (a, b) = (calls.register("1"), calls.register("\"1\""));
+        let (a, b) = (calls.register("1".into()), calls.register("\"1\"".into()));
         calls.cancel("1");
         assert!(a.cancel.is_cancelled() && !b.cancel.is_cancelled());
         drop(a);
@@ -158,8 +167,8 @@ mod tests {
     #[test]
     fn a_closed_session_cancels_running_and_later_calls() {
         let calls = Arc::new(InFlightCalls::new());
-        let a = calls.register("1");
+        let a = calls.register("1".into());
         calls.cancel_all();
-        assert!(a.cancel.is_cancelled() && calls.register("2").cancel.is_cancelled());
+        assert!(a.cancel.is_cancelled() && calls.register("2".into()).cancel.is_cancelled());
     }
 }

@@ -300,7 +300,7 @@ fn find_completion_reference<'a>(
 /// Builds the view that a handler has of this call.
 pub(super) fn build_call_context<'a>(
     request_context: &RequestContext<'a>,
-    name: &str,
+    name: &'a str,
 ) -> Result<CallContext<'a>, RpcError> {
     let RequestContext { server, era, request, params, transport, span } = *request_context;
     let memory = transport.cancel.memory();
@@ -341,7 +341,7 @@ pub(super) fn build_call_context<'a>(
         input_responses: parse_object(params.input_responses, "inputResponses", memory)?,
         sealed_state: params.request_state.as_deref().map(ToOwned::to_owned),
         sealer: &server.sealer,
-        purpose: format!("{} {name} {}", request.method, transport.caller.client.name),
+        purpose: [&request.method, name, &transport.caller.client.name],
         task_ids: None,
     };
     if server.catalog.tasks.is_some() && request.is_tool_call() && context.client_supports_extension(TASKS_EXTENSION) {
@@ -378,7 +378,7 @@ fn encode_tool_error(
         out.extend_from_slice(head.as_bytes());
         if let Some(state) = state {
             out.extend_from_slice(br#","requestState":"#);
-            push_json_string(out, &server.sealer.seal(&state, &context.purpose));
+            push_json_string(out, &server.sealer.seal(&state, &context.purpose.join(" ")));
         }
         out.push(b'}');
     }))
