@@ -2,6 +2,7 @@
 
 use crate::base::cancel::CancelToken;
 use crate::base::memory::{MemoryError, MemoryWait};
+use crate::base::workers::WorkerPool;
 use crate::config::{ClusterConfig, Limits};
 use crate::metrics::ClusterMetrics;
 use crate::pve::client::address_check::{AddressCheck, ClusterIdentity, compare_addresses};
@@ -71,6 +72,7 @@ pub struct Cluster {
     /// Shared with the threads that send shared reads.
     core: Arc<ClusterCore>,
     reads: SharedReads<Result<SharedResponse, PveError>>,
+    read_workers: WorkerPool<SharedReadJob>,
 }
 
 /// The state of a [`Cluster`], and its calls without sharing.
@@ -165,7 +167,14 @@ impl AnswerReader {
     }
 }
 
-/// A read for another thread to send.
+/// A shared read for another thread to send, so that no caller waits longer than its own call lasts.
+struct SharedReadJob {
+    core: Arc<ClusterCore>,
+    sender: ReadSender<Result<SharedResponse, PveError>>,
+    request: SharedRequest,
+}
+
+/// The request of a read.
 struct SharedRequest {
     path: ApiPath,
     target: PathAndQuery,
@@ -197,8 +206,12 @@ impl Cluster {
 
     /// Creates the client of one of `clusters` clusters. Each keeps its share of idle connections.
     pub fn new_among(clusters: usize, settings: ClusterConfig, limits: &Limits) -> Result<Self, ClusterSetupError> {
+        // Half of them may wait for a permit.
+        let max_threads = 2 * limits.max_calls_per_cluster;
         let core = Arc::new(ClusterCore::new(clusters, settings, limits)?);
-        Ok(Self { core, reads: SharedReads::default() })
+        let read_workers =
+            WorkerPool::new(max_threads, |job: SharedReadJob| job.core.send_shared(job.sender, &job.request));
+        Ok(Self { core, reads: SharedReads::default(), read_workers })
     }
 
     /// Replaces the clock by which nodes are skipped and discovered.
@@ -321,10 +334,9 @@ impl Cluster {
         if let Some(sender) = sender {
             let reader = AnswerReader { answer_memory: |bytes| bytes, ..reader };
             let request = SharedRequest { path: path.clone(), target, reader };
-            let core = self.core.clone();
-            let send = move || core.send_shared(sender, &request);
-            if thread::Builder::new().name("shared-read".into()).spawn(send).is_err() {
-                // The sender was dropped with the closure, which ended the shared read.
+            let job = SharedReadJob { core: self.core.clone(), sender, request };
+            if self.read_workers.submit(job).is_err() {
+                // The sender was dropped with the job, which ended the shared read.
                 drop(ticket);
                 return send_alone();
             }
@@ -371,7 +383,7 @@ impl ClusterCore {
         })
     }
 
-    /// Sends a shared read, in a thread of its own, so that no caller waits longer than its own call lasts.
+    /// Sends a shared read.
     fn send_shared(&self, mut sender: ReadSender<Result<SharedResponse, PveError>>, request: &SharedRequest) {
         if !sender.wait_for_turn() {
             return;
