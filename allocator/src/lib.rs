@@ -23,6 +23,13 @@ pub fn configure() {
     }
 }
 
+/// Frees the blocks that the allocator caches for the current thread, and ends that cache. For a thread that will wait
+/// for a long time.
+pub fn end_thread_cache() {
+    #[cfg(target_env = "musl")]
+    split_allocator::end_thread_cache();
+}
+
 /// Returns unused memory to the system. After a burst of calls, an allocator keeps it for later calls that may never
 /// come. Code that ran once, such as that of the start, stays mapped.
 pub fn release_unused_memory() {

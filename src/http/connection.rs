@@ -23,6 +23,7 @@ use crate::base::trace::TraceParent;
 use crate::config::Client;
 use crate::mcp::context::Caller;
 use crate::metrics::RefusalReason;
+use proxmox_mcp_allocator::end_thread_cache;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -52,6 +53,7 @@ pub fn serve(
         ConnectionHandler { state, role, stream, permit, local, peer, input, head: RequestHead::default(), cors: None };
     // This drops the buffers before the stream, which may be quiet for days.
     if let Some(session) = connection.serve_requests() {
+        end_thread_cache();
         state.sessions.wait_until_closed(&session);
     }
 }
