@@ -1,5 +1,6 @@
 //! The cells of tables: one line each, cut at a limit, `-` if there is no value.
 
+use super::units::append;
 use std::borrow::Cow;
 
 /// The maximum number of characters of a cell. Longer values are cut.
@@ -8,18 +9,38 @@ pub(crate) const MAX_CELL_CHARS: usize = 300;
 /// Pushes the cells of one row with tabs between them. Returns false if a cell was cut.
 pub(crate) fn push_row<'c>(text: &mut String, cells: impl Iterator<Item = Cow<'c, str>>) -> bool {
     let mut are_whole = true;
+    let mut row = Vec::with_capacity(256);
     for (n, cell) in cells.enumerate() {
-        text.push_str(if n == 0 { "" } else { "\t" });
-        are_whole &= push_single_line(text, if cell.is_empty() { "-" } else { &cell });
+        if n > 0 {
+            row.push(b'\t');
+        }
+        are_whole &= append_single_line(&mut row, if cell.is_empty() { "-" } else { &cell });
     }
-    text.push('\n');
+    row.push(b'\n');
+    text.push_str(str::from_utf8(&row).expect("cells are whole texts"));
     are_whole
+}
+
+/// Appends what [`push_single_line`] pushes.
+fn append_single_line(out: &mut Vec<u8>, plain: &str) -> bool {
+    if is_short_line(plain) {
+        append(out, plain.as_bytes());
+        return true;
+    }
+    let mut line = String::new();
+    let is_whole = push_single_line(&mut line, plain);
+    out.extend_from_slice(line.as_bytes());
+    is_whole
+}
+
+fn is_short_line(plain: &str) -> bool {
+    plain.len() <= MAX_CELL_CHARS && !plain.bytes().any(|b| b.is_ascii_control())
 }
 
 /// Pushes a value with its control characters as spaces, because a list or an object may have line ends and tabs
 /// between its tokens. Returns false if the value was cut at [`MAX_CELL_CHARS`].
 pub(crate) fn push_single_line(text: &mut String, plain: &str) -> bool {
-    if plain.len() <= MAX_CELL_CHARS && !plain.bytes().any(|b| b.is_ascii_control()) {
+    if is_short_line(plain) {
         text.push_str(plain);
         return true;
     }

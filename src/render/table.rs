@@ -129,30 +129,38 @@ impl<'a> ListTable<'a> {
         let sort_keys: Vec<SortKey<'_>> = rows.iter().map(sort_key).collect();
         let mut sorted: Vec<usize> = (0..rows.len()).collect();
         sorted.sort_by_key(|&row| &sort_keys[row]);
-        let is_told = |column: usize, cell: &Option<Cow<'_, str>>| match KeyFormat::for_key(self.columns[column]) {
+        let is_told = |format: KeyFormat, cell: &Option<Cow<'_, str>>| match format {
             KeyFormat::Flag => !matches!(cell.as_deref().map(strip_quotes), None | Some("0" | "false")),
             _ => cell.is_some(),
         };
-        let columns =
-            (0..self.columns.len()).filter(|&column| rows.iter().any(|row| is_told(column, &row.cells[column])));
-        let columns: Vec<usize> = columns.collect();
-        let rows = sorted.into_iter().map(|row| rows[row].cells).collect();
+        let columns = self.columns.iter().enumerate().map(|(place, key)| {
+            let format = KeyFormat::for_key(key);
+            LayoutColumn { place, key, format }
+        });
+        let columns = columns.filter(|column| rows.iter().any(|row| is_told(column.format, &row.cells[column.place])));
         TableLayout {
-            columns: columns.into_iter().map(|column| (column, self.columns[column])).collect(),
+            columns: columns.collect(),
             total: self.len(),
-            rows,
+            rows: sorted.into_iter().map(|row| rows[row].cells).collect(),
         }
     }
 }
 
 /// A table as it is written.
 pub struct TableLayout<'t> {
-    /// The columns with their places in a row.
-    columns: Vec<(usize, &'static str)>,
+    columns: Vec<LayoutColumn>,
     /// The rows that are written.
     rows: Vec<&'t [Option<Cow<'t, str>>]>,
     /// The number of rows of the table.
     total: usize,
+}
+
+/// A column that is written.
+struct LayoutColumn {
+    /// Its place in a row.
+    place: usize,
+    key: &'static str,
+    format: KeyFormat,
 }
 
 impl TableLayout<'_> {
@@ -160,7 +168,7 @@ impl TableLayout<'_> {
     pub fn limit_json(&mut self, max_bytes: usize) {
         let mut bytes = 0_usize;
         let fitting = self.rows.iter().take_while(|row| {
-            let cells = self.columns.iter().map(|(place, _)| row[*place].as_deref().map_or(4, str::len) + 1);
+            let cells = self.columns.iter().map(|column| row[column.place].as_deref().map_or(4, str::len) + 1);
             bytes = bytes.saturating_add(cells.sum::<usize>() + 2);
             bytes <= max_bytes
         });
@@ -181,13 +189,13 @@ impl TableLayout<'_> {
     /// Appends the header and the rows. Keeps only the first rows that have room in `max_bytes`.
     pub fn write_text(&mut self, text: &mut String, max_bytes: usize) {
         text.reserve((64 + self.rows.len() * 96).min(max_bytes));
-        push_row(text, self.columns.iter().map(|(_, key)| Cow::Borrowed(*key)));
-        let formats: Vec<KeyFormat> = self.columns.iter().map(|(_, key)| KeyFormat::for_key(key)).collect();
+        push_row(text, self.columns.iter().map(|column| Cow::Borrowed(column.key)));
         let start = text.len();
         for (written, row) in self.rows.iter().enumerate() {
             let end = text.len();
-            let cells = self.columns.iter().zip(&formats);
-            push_row(text, cells.map(|((place, key), format)| format_cell(*format, key, row[*place].as_deref(), 0)));
+            let cells = self.columns.iter();
+            let cells = cells.map(|column| format_cell(column.format, column.key, row[column.place].as_deref(), 0));
+            push_row(text, cells);
             if text.len() - start > max_bytes {
                 text.truncate(end);
                 self.rows.truncate(written);
@@ -202,16 +210,16 @@ impl TableLayout<'_> {
     pub fn json_members(&self, total: usize) -> String {
         let mut json = Vec::with_capacity(64 + self.rows.len() * self.columns.len() * 12);
         append(&mut json, br#""columns":["#);
-        for (n, (_, column)) in self.columns.iter().enumerate() {
+        for (n, column) in self.columns.iter().enumerate() {
             let quote = if n == 0 { &b"\""[..] } else { b",\"" };
-            [quote, column.as_bytes(), b"\""].iter().for_each(|part| append(&mut json, part));
+            [quote, column.key.as_bytes(), b"\""].iter().for_each(|part| append(&mut json, part));
         }
         append(&mut json, br#"],"rows":["#);
         for (n, row) in self.rows.iter().enumerate() {
             append(&mut json, if n == 0 { b"[" } else { b",[" });
-            for (n, (place, _)) in self.columns.iter().enumerate() {
+            for (n, column) in self.columns.iter().enumerate() {
                 append(&mut json, if n == 0 { &b""[..] } else { b"," });
-                append(&mut json, row[*place].as_deref().unwrap_or("null").as_bytes());
+                append(&mut json, row[column.place].as_deref().unwrap_or("null").as_bytes());
             }
             json.push(b']');
         }

@@ -22,7 +22,7 @@ pub(crate) fn parse_number(text: &[u8]) -> Option<f64> {
 }
 
 /// Appends bytes in the largest binary unit that leaves a whole part: `1.5GiB`, `512MiB`, `0`.
-fn append_byte_size(out: &mut Vec<u8>, bytes: f64) {
+pub(crate) fn append_byte_size(out: &mut Vec<u8>, bytes: f64) {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     // Integers only, as formatting a float is many times slower.
     if bytes <= -1.0 {
@@ -35,8 +35,8 @@ fn append_byte_size(out: &mut Vec<u8>, bytes: f64) {
     }
     let unit = (bytes.ilog2() / 10).min(UNITS.len() as u32 - 1);
     // Rounds to at most two decimals, without trailing zeros.
-    let hundredths = (bytes * 100 + (1 << (10 * unit) >> 1)) >> (10 * unit);
-    append_number(out, (hundredths / 100) as u64);
+    let hundredths = ((bytes * 100 + (1 << (10 * unit) >> 1)) >> (10 * unit)) as u64;
+    append_number(out, hundredths / 100);
     match (hundredths % 100) as u8 {
         0 => {}
         n if n % 10 == 0 => append(out, &[b'.', b'0' + n / 10]),
@@ -46,7 +46,7 @@ fn append_byte_size(out: &mut Vec<u8>, bytes: f64) {
 }
 
 /// Appends a fraction of 1 as a percentage with one decimal: `12.3%`.
-fn append_percent(out: &mut Vec<u8>, fraction: f64) {
+pub(crate) fn append_percent(out: &mut Vec<u8>, fraction: f64) {
     if fraction < 0.0 {
         out.push(b'-');
     }
@@ -70,7 +70,7 @@ pub(crate) fn append_number(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Appends the two largest units of a duration in seconds: `12d3h`, `3h5m`, `40s`.
-fn append_duration(out: &mut Vec<u8>, seconds: u64) {
+pub(crate) fn append_duration(out: &mut Vec<u8>, seconds: u64) {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     let (first, second) = match (days, hours, minutes) {
         (0, 0, 0) => ((seconds, b's'), None),
@@ -92,11 +92,6 @@ pub(crate) fn push_byte_size(text: &mut String, bytes: f64) {
 /// Pushes a duration as [`append_duration`] writes it.
 pub(crate) fn push_duration(text: &mut String, seconds: u64) {
     push_appended(text, |out| append_duration(out, seconds));
-}
-
-/// Pushes a fraction of 1 as [`append_percent`] writes it.
-pub(crate) fn push_percent(text: &mut String, fraction: f64) {
-    push_appended(text, |out| append_percent(out, fraction));
 }
 
 fn push_appended(text: &mut String, append: impl FnOnce(&mut Vec<u8>)) {

@@ -3,9 +3,10 @@
 use crate::render::cell::strip_quotes;
 use crate::render::labels::format_local_time;
 use crate::render::output::json_path::{parse_number, unquote, walk};
-use crate::render::units::{push_byte_size, push_duration, push_percent};
+use crate::render::units::{append_byte_size, append_duration, append_percent};
 use std::borrow::Cow;
-use std::fmt::Write;
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 /// The form of the values of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +157,22 @@ const FLAGS: &[&str] = &[
     "nodes_online",
 ];
 
+/// The format by the key.
+static FORMATS: LazyLock<HashMap<&str, KeyFormat>> = LazyLock::new(|| {
+    // The last one stays. `localtime` of a guest is a truth value, and that of a node a time: the number tells.
+    let lists: [(&[&str], KeyFormat); 8] = [
+        (FLAGS, KeyFormat::Flag),
+        (DURATIONS, KeyFormat::Duration),
+        (FRACTIONS, KeyFormat::Fraction),
+        (&["balloon", "swap"], KeyFormat::Bytes),
+        (BYTES, KeyFormat::Bytes),
+        (TIMES, KeyFormat::Time),
+        (&["cpulimit", "bwlimit"], KeyFormat::Limit),
+        (&["expire"], KeyFormat::Expiry),
+    ];
+    lists.iter().flat_map(|(keys, format)| keys.iter().map(|key| (*key, *format))).collect()
+});
+
 impl KeyFormat {
     /// Returns the format of the values of a key. A path of keys has that of its last one.
     pub fn for_key(key: &str) -> Self {
@@ -163,19 +180,10 @@ impl KeyFormat {
             return Self::Bytes;
         }
         let key = key.rsplit('.').next().unwrap_or(key);
-        let is = |keys: &[&str]| keys.contains(&key);
-        match key {
-            "expire" => Self::Expiry,
-            "cpulimit" | "bwlimit" => Self::Limit,
-            _ if key.starts_with("pressure") => Self::Percent,
-            // `localtime` of a guest is a truth value, and that of a node a time: the number tells.
-            "localtime" => Self::Time,
-            _ if is(TIMES) => Self::Time,
-            _ if is(BYTES) || matches!(key, "balloon" | "swap") => Self::Bytes,
-            _ if is(FRACTIONS) => Self::Fraction,
-            _ if is(DURATIONS) => Self::Duration,
-            _ if is(FLAGS) => Self::Flag,
-            _ => Self::Plain,
+        match FORMATS.get(key) {
+            Some(format) => *format,
+            None if key.starts_with("pressure") => Self::Percent,
+            None => Self::Plain,
         }
     }
 
@@ -197,32 +205,32 @@ impl KeyFormat {
         }
         let Some(number) = parse_number(raw) else { return Cow::Borrowed(strip_quotes(raw)) };
         let is_whole = number.fract() == 0.0;
-        let mut text = String::new();
+        let mut out = Vec::with_capacity(16);
         match self {
             Self::Expiry | Self::Time if (FIRST_TIME..LAST_TIME).contains(&number) => {
-                text = format_local_time(number as u64, utc_offset);
+                return Cow::Owned(format_local_time(number as u64, utc_offset));
             }
-            Self::Expiry if number == 0.0 => text.push_str("never"),
-            Self::Limit if number == 0.0 => text.push_str("0 (no limit)"),
+            Self::Expiry if number == 0.0 => return Cow::Borrowed("never"),
+            Self::Limit if number == 0.0 => return Cow::Borrowed("0 (no limit)"),
             // (PVE: the use of a VM's disks is not known.)
-            Self::Bytes if key == "disk" && number == 0.0 => {}
+            Self::Bytes if key == "disk" && number == 0.0 => return Cow::Borrowed(""),
             Self::Bytes
                 if number >= MIN_BYTES && (number >= MIN_MEMORY_BYTES || !matches!(key, "balloon" | "swap")) =>
             {
-                push_byte_size(&mut text, number);
+                append_byte_size(&mut out, number);
             }
-            Self::Fraction => push_percent(&mut text, number),
-            Self::Percent => push_percent(&mut text, number / 100.0),
-            Self::Duration if number >= 0.0 => push_duration(&mut text, number as u64),
-            Self::Flag if number == 0.0 => text.push_str("no"),
-            Self::Flag if number == 1.0 => text.push_str("yes"),
+            Self::Fraction => append_percent(&mut out, number),
+            Self::Percent => append_percent(&mut out, number / 100.0),
+            Self::Duration if number >= 0.0 => append_duration(&mut out, number as u64),
+            Self::Flag if number == 0.0 => return Cow::Borrowed("no"),
+            Self::Flag if number == 1.0 => return Cow::Borrowed("yes"),
             Self::Time if key == "localtime" && (number == 0.0 || number == 1.0) => {
-                text.push_str(if number == 0.0 { "no" } else { "yes" });
+                return Cow::Borrowed(if number == 0.0 { "no" } else { "yes" });
             }
             _ if is_whole || self != Self::Bytes => return Cow::Borrowed(strip_quotes(raw)),
-            _ => drop(write!(text, "{number:.1}")),
+            _ => return Cow::Owned(format!("{number:.1}")),
         }
-        Cow::Owned(text)
+        Cow::Owned(String::from_utf8(out).expect("digits and units are ASCII"))
     }
 }
 
