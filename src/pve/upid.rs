@@ -123,6 +123,9 @@ impl Upid {
 
 /// Returns whether a text is `UPID:node:pid:pstart:task:starttime:type:id:user:`, with a number more than Proxmox VE.
 fn is_backup_server_upid(text: &str) -> bool {
+    if text.len() > MAX_BYTES {
+        return false;
+    }
     let parts: Vec<&str> = text.strip_suffix(':').unwrap_or(text).split(':').collect();
     let numbers = parts.get(2..6).unwrap_or(&[]);
     parts.first() == Some(&"UPID") && parts.len() == 9 && numbers.iter().all(|number| parse_hex(number).is_some())

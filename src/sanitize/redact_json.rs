@@ -11,9 +11,9 @@ use std::borrow::Cow;
 /// numbers, also in its lists and objects. Other strings lose what looks like a secret. `null`, booleans (0 and 1 too)
 /// and values that Proxmox masked stay. The result is JSON of the same form. A text that is not JSON is redacted as
 /// plain text.
-pub fn redact_json(json: String) -> String {
+pub fn redact_json(json: &str) -> Cow<'_, str> {
     let mut pass = RedactionPass {
-        json: &json,
+        json,
         copied_until: 0,
         out: String::new(),
         context_markers: [None; 3],
@@ -21,17 +21,14 @@ pub fn redact_json(json: String) -> String {
         log_redactor: LogRedactor::default(),
     };
     if pass.run().is_none() {
-        return match redact_text(&json) {
-            Cow::Borrowed(_) => json,
-            Cow::Owned(text) => text,
-        };
+        return redact_text(json);
     }
     if pass.copied_until == 0 {
-        return json;
+        return Cow::Borrowed(json);
     }
     let RedactionPass { copied_until, mut out, .. } = pass;
     out.push_str(&json[copied_until..]);
-    out
+    Cow::Owned(out)
 }
 
 /// A text that tells that a common name is the name of a secret in this response. Members come in any order, so the

@@ -125,13 +125,13 @@ fn an_answer_is_redacted_by_its_member_names() {
         (r#""-----BEGIN PRIVATE KEY-----\nMII\n""#, r#""(hidden)""#),
         (r#"not JSON: "password=x"#, r#"not JSON: "password=(hidden)"#),
     ] {
-        assert_eq!(redact_json(given.into()), shown);
-        assert_eq!(redact_json(shown.into()), shown, "redaction is stable");
+        assert_eq!(redact_json(given), shown);
+        assert_eq!(redact_json(shown), shown, "redaction is stable");
     }
 }
 
 #[test]
-fn an_answer_without_secrets_keeps_its_memory() {
+fn an_answer_without_secrets_is_not_copied() {
     for harmless in [
         r#"{"data":[{"password":"","cipassword":"**********","secret":null,"token":true,"totp":1,"keys":[]}]}"#,
         &format!(r#"{{"data":[{{"key":"vmgenid","value":"{UUID}"}},{{"key":"memory","value":2048}}]}}"#),
@@ -142,11 +142,7 @@ fn an_answer_without_secrets_keeps_its_memory() {
         "null",
         "",
     ] {
-        let given = harmless.to_owned();
-        let at = given.as_ptr();
-        let shown = redact_json(given);
-        assert_eq!(shown, harmless);
-        assert_eq!(shown.as_ptr(), at);
+        assert!(matches!(redact_json(harmless), Cow::Borrowed(shown) if shown == harmless), "{harmless}");
     }
 }
 
@@ -179,7 +175,7 @@ fn an_option_with_a_secret_name_is_hidden_in_every_form_of_a_list() {
         (r#"[{"key":"cipassword","value":"**********"},{"key":"name","value":"hunter2"}]"#, false),
         (r#"[{"key":"memory","value":"hunter2"}]"#, false),
     ] {
-        let redacted = redact_json(given.to_owned());
+        let redacted = redact_json(given);
         assert_eq!(!redacted.contains("hunter2"), hidden, "{redacted}");
         assert!(serde_json::from_str::<serde_json::Value>(&redacted).is_ok(), "{redacted}");
     }
@@ -191,7 +187,7 @@ fn an_option_with_a_secret_name_is_hidden_in_every_form_of_a_list() {
 fn a_key_in_the_rows_of_a_log_is_hidden() {
     let log = r#"[{"n":1,"t":"-----BEGIN PRIVATE KEY-----"},{"n":2,"t":"MIIE\/bq"},{"t":"-----END PRIVATE KEY-----"},{"t":"web01","name":"MIIE"}]"#;
     let redacted = r#"[{"n":1,"t":"(hidden)"},{"n":2,"t":"(hidden)"},{"t":"(hidden)"},{"t":"web01","name":"MIIE"}]"#;
-    assert_eq!(redact_json(log.into()), redacted);
+    assert_eq!(redact_json(log), redacted);
 }
 
 #[test]
@@ -232,7 +228,7 @@ fn an_option_is_known_by_the_members_of_its_object() {
             r#"{"wpa-psk":"(hidden)","entrypoint":"(hidden)"}"#.to_owned(),
         ),
     ] {
-        assert_eq!(redact_json(json), redacted);
+        assert_eq!(redact_json(&json), redacted);
     }
 }
 

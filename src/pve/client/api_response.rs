@@ -14,6 +14,7 @@ use crate::pve::knowledge::text::to_one_line;
 use crate::pve::method::Method;
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -209,9 +210,9 @@ impl ApiResponse {
     }
 
     /// Changes the JSON text, which must stay an object with `data`. Otherwise the result is `null`.
-    pub fn map_body(self, change: impl FnOnce(String) -> String) -> Self {
-        let filter = SecretFilter::new(Secret::new(String::new()));
-        let changed = Self::parse(change(Arc::unwrap_or_clone(self.body).text), &filter);
+    pub fn map_body(self, change: impl FnOnce(&str) -> Cow<'_, str>) -> Self {
+        let Cow::Owned(changed) = change(&self.body.text) else { return self };
+        let changed = Self::parse(changed, &SecretFilter::new(Secret::new(String::new())));
         let changed = changed.unwrap_or_else(|_| Self::new("null".into(), 0..4, false));
         Self { memory: self.memory, ..changed }
     }

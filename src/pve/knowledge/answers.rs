@@ -4,6 +4,7 @@ use crate::base::json_scan::{find_string, walk};
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::knowledge::text::decode_json_strings;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// Kind of an answer, by its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +38,9 @@ impl KnownAnswer {
     pub(crate) fn correct(self, response: ApiResponse) -> ApiResponse {
         match self {
             Self::Plain => response,
-            Self::TwiceEncoded | Self::GuestAgent => response.map_body(|body| decode_json_strings(&body).into_owned()),
-            Self::Image => response.map_body(|body| name_image(&body).unwrap_or(body)),
-            Self::Networks => response.map_body(|body| keep_networks(&body)),
+            Self::TwiceEncoded | Self::GuestAgent => response.map_body(decode_json_strings),
+            Self::Image => response.map_body(|body| name_image(body).map_or(body.into(), Cow::Owned)),
+            Self::Networks => response.map_body(|body| keep_networks(body).into()),
         }
     }
 }
