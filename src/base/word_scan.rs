@@ -1,4 +1,4 @@
-//! Byte searches in words of eight bytes, for answers of megabytes.
+//! Byte searches and copies in words of eight bytes, for answers of megabytes.
 //!
 //! A search marks bytes by their high bit. `(x - 1) & !x` marks the lowest zero byte and no byte below it. `(x - n) &
 //! !x` does the same for bytes less than `n`. A mark above the lowest one may be wrong, so only the lowest one is read.
@@ -46,6 +46,16 @@ pub fn skip_clean(bytes: &[u8], mut at: usize, count_clean: impl Fn(u64) -> usiz
         }
     }
     at
+}
+
+/// Appends a short text in words of eight bytes. For a few bytes this is faster than a call of musl's `memcpy`.
+pub fn append(out: &mut Vec<u8>, text: &[u8]) {
+    if text.len() > 64 {
+        return out.extend_from_slice(text);
+    }
+    let (words, rest) = text.as_chunks::<8>();
+    words.iter().for_each(|word| out.extend_from_slice(word));
+    rest.iter().for_each(|byte| out.push(*byte));
 }
 
 #[cfg(test)]

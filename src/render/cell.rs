@@ -1,6 +1,6 @@
 //! The cells of tables: one line each, cut at a limit, `-` if there is no value.
 
-use super::units::append;
+use crate::base::word_scan::append;
 use std::borrow::Cow;
 
 /// The maximum number of characters of a cell. Longer values are cut.

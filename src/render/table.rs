@@ -2,10 +2,11 @@
 //! tab-separated rows and numbers with units. The JSON for programs, if it is wanted, has the raw values.
 
 use crate::base::json_scan::JsonScanner;
+use crate::base::word_scan::append;
 use crate::render::cell::{push_row, strip_quotes};
 use crate::render::list::MAX_ROWS;
 use crate::render::output::{KeyFormat, format_cell};
-use crate::render::units::{append, append_number, parse_number};
+use crate::render::units::{append_number, parse_number};
 use std::borrow::Cow;
 use thiserror::Error;
 

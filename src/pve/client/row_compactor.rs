@@ -2,6 +2,7 @@
 //! reader needs. So the list of 50,000 guests is read within the limit.
 
 use crate::base::json_scan::{JsonScanner, skip_whitespace, unquote, walk};
+use crate::base::word_scan::append;
 
 /// Returns whether the reader of a list needs a member, by its key and its raw value.
 pub type KeepMember = fn(&str, &str) -> bool;
@@ -37,7 +38,7 @@ impl RowCompactor {
         let text = str::from_utf8(new).unwrap_or_else(|error| {
             str::from_utf8(&new[..error.valid_up_to()]).expect("the text is valid up to there")
         });
-        let mut reduced = String::new();
+        let mut reduced = Vec::with_capacity(text.len() / 2);
         let mut read = 0;
         let mut scan = JsonScanner::new(text);
         loop {
@@ -45,21 +46,24 @@ impl RowCompactor {
             let has_comma = scan.consume(b',');
             let row = scan.next_value().filter(|row| row.starts_with('{'));
             let Some(row) = row.filter(|_| has_comma != (self.done + read == first)) else { break };
-            reduced.push_str(if has_comma { ",{" } else { "{" });
+            append(&mut reduced, if has_comma { b",{" } else { b"{" });
             let mut is_first = true;
             walk(row, &mut |key, value| {
                 if (self.keep)(&unquote(key), value) {
-                    reduced.push_str(if is_first { "" } else { "," });
-                    [key, ":", value].iter().for_each(|part| reduced.push_str(part));
+                    append(&mut reduced, if is_first { b"" } else { b"," });
+                    [key, ":", value].iter().for_each(|part| append(&mut reduced, part.as_bytes()));
                     is_first = false;
                 }
                 true
             });
-            reduced.push('}');
+            reduced.push(b'}');
             read = text.len() - scan.remaining_bytes();
         }
-        body.splice(self.done..self.done + read, reduced.bytes());
-        self.done += reduced.len();
+        let rest = body.split_off(self.done + read);
+        body.truncate(self.done);
+        body.extend_from_slice(&reduced);
+        self.done = body.len();
+        body.extend_from_slice(&rest);
     }
 }
 
