@@ -70,13 +70,15 @@ pub(super) fn plan_call<'a>(
     authorize_early(cluster, method, &typed_path)?;
     let verification = match (guest_check, method) {
         (GuestCheck::Always, _) => GuestVerification::List,
+        // The list of guests tells on which node the guest is.
+        (GuestCheck::IfNeeded, Method::Get) if check_node_name(cluster, &typed_path).is_err() => {
+            GuestVerification::List
+        }
         (GuestCheck::IfNeeded, Method::Get) => GuestVerification::None,
         (GuestCheck::IfNeeded, _) => GuestVerification::OwnConfig,
     };
     let resolved = resolve_path(cluster, &typed_path, verification)?;
-    if method != Method::Get {
-        check_node_name(cluster, &resolved.path)?;
-    }
+    check_node_name(cluster, &resolved.path)?;
     let mut data = spec.data.cloned().unwrap_or_default();
     join_query(&mut data, &query)?;
     if let Some(pool) = &pool {
