@@ -19,12 +19,12 @@ pub enum Denial {
     DenyList { pattern: OperationPattern, holder: PermissionHolder },
     /// The call does what a denied one does.
     #[error("{implied}, and the \"deny\" list of {holder} has \"{pattern}\"")]
-    DenyImplied { implied: ImpliedCall, pattern: OperationPattern, holder: PermissionHolder },
+    DenyImplied { implied: Box<ImpliedCall>, pattern: OperationPattern, holder: PermissionHolder },
     #[error("{0} has an \"allow\" list, and this operation is not on it")]
     AllowList(PermissionHolder),
     /// The call does what another one does, by a parameter.
     #[error("{implied}, and the \"allow\" list of {holder} does not have that")]
-    AllowImplied { implied: ImpliedCall, holder: PermissionHolder },
+    AllowImplied { implied: Box<ImpliedCall>, holder: PermissionHolder },
     #[error("guest {0} is protected")]
     ProtectedGuest(u32),
     #[error("pool {0} is protected")]

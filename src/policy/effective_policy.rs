@@ -74,7 +74,7 @@ impl<'a> EffectivePolicy<'a> {
             let is_listed = |implied: &ImpliedCall| allow.iter().any(|pattern| implied.is_covered_by(pattern));
             let mut needed = action.implied.iter().filter(|implied| implied.needs_allow);
             if let Some(implied) = needed.find(|implied| !is_listed(implied)) {
-                return Err(Denial::AllowImplied { implied: implied.clone(), holder });
+                return Err(Denial::AllowImplied { implied: implied.clone().into(), holder });
             }
         }
         Ok(())
@@ -91,7 +91,11 @@ impl<'a> EffectivePolicy<'a> {
             }
             for pattern in deny {
                 if let Some(implied) = action.implied.iter().find(|implied| implied.meets(pattern)) {
-                    return Err(Denial::DenyImplied { implied: implied.clone(), pattern: pattern.clone(), holder });
+                    return Err(Denial::DenyImplied {
+                        implied: implied.clone().into(),
+                        pattern: pattern.clone(),
+                        holder,
+                    });
                 }
             }
         }

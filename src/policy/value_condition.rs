@@ -114,7 +114,7 @@ fn fires_again_and_again(event: &str) -> bool {
     event.split_whitespace().all(|part| {
         let date: Vec<&str> = part.split('-').collect();
         match date[..] {
-            [year, month, day] if year == "*" => has_day(month, day),
+            ["*", month, day] => has_day(month, day),
             [_, _, _] => false,
             [month, day] if part.starts_with(|c: char| c.is_ascii_digit() || c == '*') => has_day(month, day),
             _ => true,
