@@ -253,14 +253,16 @@ impl<'a> AuditedCall<'a> {
         let is_whole = |name: &str| {
             let values: Vec<&str> =
                 self.params.iter().filter(|(given, _)| *given == name).map(|(_, value)| value).collect();
-            recorded.iter().any(|(given, text)| *given == name && *text == join_values(&values))
+            let whole = join_values(&values);
+            let shown = sanitize::redact_plain_words(&whole);
+            recorded.iter().any(|(given, text)| *given == name && text.starts_with(shown.as_ref()))
         };
         self.params.names().find(|name| COMMAND_PARAMETERS.contains(name) && !is_whole(name))
     }
 
     fn format_argument(self, name: &str, values: &[&str]) -> String {
         let shown = match self.secret_part(name) {
-            SecretPart::None if self.runs_commands => join_values(values),
+            SecretPart::None if self.runs_commands => sanitize::redact_plain_words(&join_values(values)).into_owned(),
             SecretPart::None => {
                 let redacted: Vec<_> = values.iter().map(|value| sanitize::redact_parameter(name, value)).collect();
                 join_values(&redacted)

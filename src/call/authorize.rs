@@ -6,11 +6,13 @@ use super::denied_call::DeniedCall;
 use super::handle::ClusterHandle;
 use super::lookup_error::LookupError;
 use super::planned_call::{GuestView, PlannedCall};
-use super::same_effect::OtherWay;
 use super::shared_object::SharedObject;
 use crate::base::hint::Hint;
-use crate::policy::{Action, Confirmer, Denial, EffectivePolicy, GuestSelector, Risk};
+use crate::policy::{Action, Confirmer, Denial, EffectivePolicy, GuestSelector, ImpliedCall, ImplyingCall, Risk};
+use crate::pve::Method;
 use crate::pve::guests::Guest;
+use crate::pve::params::ApiParams;
+use crate::pve::path::ApiPath;
 use crate::pve::schema::Operation;
 use crate::pve::token_privileges::TokenPrivileges;
 use std::collections::HashSet;
@@ -40,12 +42,10 @@ impl ClusterHandle<'_> {
     /// Returns the reason why the caller may not use an operation on a path, if there is one. Nothing is recorded,
     /// because nothing is asked for. The guests that a call affects are not considered.
     pub fn find_denial(&self, operation: &Operation<'_>, path: &[&str]) -> Option<Denial> {
-        let action = Action {
-            method: operation.method().as_str(),
-            segments: path,
-            template: Some(operation.template()),
-            risk: operation.risk(),
-        };
+        let (method, template) = (operation.method().as_str(), operation.template());
+        let implied = ImplyingCall { method, template, segments: path }.find_certain();
+        let action =
+            Action { method, segments: path, template: Some(template), risk: operation.risk(), implied: &implied };
         self.policy().authorize(&action).err()
     }
 
@@ -99,26 +99,41 @@ pub(super) fn check_risk(call: AuditedCall<'_>, risk: Risk) -> Result<(), Denied
     call.cluster.policy().authorize_risk(risk).map_err(|reason| deny(call, reason))
 }
 
-/// Checks a call against the permissions of both sides and the lists of the cluster.
+/// Checks a path against the permissions and lists of both sides, before the parameters are known.
+pub(super) fn check_path(call: AuditedCall<'_>, template: Option<&str>, risk: Risk) -> Result<(), DeniedCall> {
+    check_action(call, template, risk, &[])
+}
+
+/// Checks a call against the permissions and lists of both sides.
 pub(super) fn check_operation(call: AuditedCall<'_>, template: Option<&str>, risk: Risk) -> Result<(), DeniedCall> {
+    check_action(call, template, risk, &find_implied_calls(call.method, call.path, call.params, template))
+}
+
+fn check_action(
+    call: AuditedCall<'_>,
+    template: Option<&str>,
+    risk: Risk,
+    implied: &[ImpliedCall],
+) -> Result<(), DeniedCall> {
     call.cluster.scope.origin.observer.record_cluster(call.cluster.name());
     let decoded: Vec<_> = call.path.segments().collect();
     let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
-    let action = Action { method: call.method.as_str(), segments: &segments, template, risk };
-    let other = OtherWay::find(call.method, call.path, call.params);
-    authorize_action(call.cluster.policy(), &action, other.as_ref()).map_err(|reason| deny(call, reason))
+    let action = Action { method: call.method.as_str(), segments: &segments, template, risk, implied };
+    call.cluster.policy().authorize(&action).map_err(|reason| deny(call, reason))
 }
 
-/// Checks a call against a policy. The `deny` lists hold for the other way to make it too.
-pub(super) fn authorize_action(
-    policy: EffectivePolicy<'_>,
-    action: &Action<'_>,
-    other: Option<&OtherWay>,
-) -> Result<(), Denial> {
-    policy.authorize(action)?;
-    let Some(other) = other else { return Ok(()) };
-    let segments: Vec<&str> = other.segments.iter().map(String::as_str).collect();
-    policy.check_deny(&Action { method: other.method.as_str(), segments: &segments, template: None, risk: action.risk })
+/// Returns the calls that a call stands for. An unknown operation has none, and needs every permission.
+pub(super) fn find_implied_calls(
+    method: Method,
+    path: &ApiPath,
+    params: &ApiParams,
+    template: Option<&str>,
+) -> Vec<ImpliedCall> {
+    let decoded: Vec<_> = path.segments().collect();
+    let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
+    template.map_or_else(Vec::new, |template| {
+        ImplyingCall { method: method.as_str(), template, segments: &segments }.find_implied(params.iter())
+    })
 }
 
 /// Checks what is known without the list of guests, before the list is looked up for the call.

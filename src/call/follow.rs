@@ -5,7 +5,9 @@ use super::denied_call::DeniedCall;
 use super::fan_out::fan_out;
 use super::handle::ClusterHandle;
 use super::lookup_error::LookupError;
+use super::plan_error::PlanError;
 use super::planned_call::CallPurpose;
+use super::resolve_path::check_node_name;
 use crate::base::hint::Hint;
 use crate::pve::error::PveError;
 use crate::pve::params::ApiParams;
@@ -76,6 +78,11 @@ impl Hint for WatchError {
 }
 
 impl<'a> ClusterHandle<'a> {
+    /// Rejects a task of a node that the cluster does not have.
+    pub fn check_task_node(&self, upid: &Upid) -> Result<(), PlanError> {
+        check_node_name(self, upid.path())
+    }
+
     /// Authorizes the reads of a task's status and log.
     pub fn watch_task(&self, upid: &Upid) -> Result<TaskWatch<'_>, DeniedCall> {
         let authorize = |part| self.authorize_read(CallPurpose::ToolRead, upid.path_to(part), ApiParams::new());
@@ -161,6 +168,11 @@ pub fn find_task_cluster<'h>(
     if let (true, Some((cluster, denied))) = (probes.is_empty(), denial) {
         return Err(FindTaskError::Denied { cluster, denied });
     }
+    let answer_by = (Instant::now() + FIND_TIMEOUT).min(deadline);
+    let lacking = fan_out(&probes, probes.len(), |probe| probe.cluster.lacks_node(&upid.node, answer_by));
+    let mut lacking = lacking.into_iter();
+    let (others, probes): (Vec<_>, Vec<_>) =
+        probes.into_iter().partition(|_| lacking.next().expect("an answer for each cluster"));
     let start = Instant::now();
     let answers = probe_clusters(&probes, upid, deadline);
     for (probe, answer) in probes.iter().zip(&answers) {
@@ -173,7 +185,8 @@ pub fn find_task_cluster<'h>(
         cluster: probe.cluster,
         error: answer.err().filter(|error| !task::is_unknown_task(error)).map(LookupError::from),
     });
-    Err(FindTaskError::NotFound(unknown.collect()))
+    let others = others.iter().map(|probe| UnknownTask { cluster: probe.cluster, error: None });
+    Err(FindTaskError::NotFound(unknown.chain(others).collect()))
 }
 
 /// Asks every cluster until one knows the task, or none may know it later. Returns the last answers.

@@ -1,12 +1,11 @@
 //! The judgement of a call by rights that are newer than those by which it was authorized.
 
 use super::affected::AffectedGuests;
-use super::authorize::{authorize_action, check_protection};
+use super::authorize::{check_protection, find_implied_calls};
 use super::planned_call::{GuestView, PlannedCall};
 use super::rights::{RightsSnapshot, RightsStore};
-use super::same_effect::OtherWay;
 use crate::config::Client;
-use crate::policy::{Action, Confirmer, Denial, Risk};
+use crate::policy::{Action, Confirmer, Denial, ImpliedCall, Risk};
 use crate::pve::Method;
 use crate::pve::path::ApiPath;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ pub(super) struct JudgedCall {
     method: Method,
     path: ApiPath,
     template: Option<String>,
-    other_way: Option<OtherWay>,
+    implied: Vec<ImpliedCall>,
     risk: Risk,
     affected: AffectedGuests,
     /// The side that has confirmed the call.
@@ -34,7 +33,12 @@ impl JudgedCall {
             method: planned.method,
             path: planned.path.clone(),
             template: planned.operation.template.clone(),
-            other_way: OtherWay::find(planned.method, &planned.path, &planned.params),
+            implied: find_implied_calls(
+                planned.method,
+                &planned.path,
+                &planned.params,
+                planned.operation.template.as_deref(),
+            ),
             risk: planned.risk,
             affected: planned.affected.clone(),
             confirmed_by,
@@ -52,8 +56,14 @@ impl JudgedCall {
         let decoded: Vec<_> = self.path.segments().collect();
         let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
         let template = self.template.as_deref();
-        let action = Action { method: self.method.as_str(), segments: &segments, template, risk: self.risk };
-        authorize_action(policy, &action, self.other_way.as_ref())?;
+        let action = Action {
+            method: self.method.as_str(),
+            segments: &segments,
+            template,
+            risk: self.risk,
+            implied: &self.implied,
+        };
+        policy.authorize(&action)?;
         check_protection(policy, self.risk, affected, view)?;
         match policy.needs_confirmation(self.risk) && self.confirmed_by < Some(policy.confirmer()) {
             true => Err(Denial::Unconfirmed),

@@ -248,6 +248,23 @@ impl<'a> ClusterHandle<'a> {
 
     fn fetch_nodes(&self) -> Result<Vec<ListedNode>, LookupError> {
         let response = self.look_up("/nodes", &ApiParams::new())?;
+        Ok(self.keep_nodes(&response))
+    }
+
+    /// Returns whether a list of the nodes, read until `deadline`, does not have a node.
+    pub(super) fn lacks_node(&self, name: &str, deadline: Instant) -> bool {
+        if self.cluster.has_recent_node(name) {
+            return false;
+        }
+        let Ok(response) = self.look_up_until(deadline, ApiPath::from_static("/nodes"), ApiParams::new()) else {
+            return false;
+        };
+        let nodes = self.keep_nodes(&response);
+        !nodes.is_empty() && !nodes.iter().any(|node| node.name == name)
+    }
+
+    /// Parses a list of the nodes, and keeps their names for a minute.
+    fn keep_nodes(&self, response: &ApiResponse) -> Vec<ListedNode> {
         let mut nodes = Vec::new();
         walk(response.data(), &mut |_, row| {
             if let Some(name) = find_string(row, "node").filter(|name| !name.is_empty()) {
@@ -257,7 +274,7 @@ impl<'a> ClusterHandle<'a> {
             nodes.len() < MAX_NODES
         });
         self.cluster.keep_node_names(nodes.iter().map(|node| node.name.clone()).collect());
-        Ok(nodes)
+        nodes
     }
 }
 

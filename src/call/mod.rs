@@ -140,7 +140,6 @@ mod present_state;
 mod renewal;
 mod resolve_path;
 mod rights;
-mod same_effect;
 mod scope;
 mod send;
 mod service;

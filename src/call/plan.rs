@@ -3,7 +3,7 @@
 use super::affected::{AffectedGuests, AffectedScope};
 use super::audit::{AuditedCall, MAX_COMMAND_BYTES};
 use super::authorize::{
-    check_named_guests, check_operation, check_risk, protection_needs_guests, protection_needs_token,
+    check_named_guests, check_operation, check_path, check_risk, protection_needs_guests, protection_needs_token,
 };
 use super::corrections::correct_values;
 use super::denied_call::DeniedCall;
@@ -70,13 +70,15 @@ pub(super) fn plan_call<'a>(
     authorize_early(cluster, method, &typed_path)?;
     let verification = match (guest_check, method) {
         (GuestCheck::Always, _) => GuestVerification::List,
+        // The list of guests tells on which node the guest is.
+        (GuestCheck::IfNeeded, Method::Get) if check_node_name(cluster, &typed_path).is_err() => {
+            GuestVerification::List
+        }
         (GuestCheck::IfNeeded, Method::Get) => GuestVerification::None,
         (GuestCheck::IfNeeded, _) => GuestVerification::OwnConfig,
     };
     let resolved = resolve_path(cluster, &typed_path, verification)?;
-    if method != Method::Get {
-        check_node_name(cluster, &resolved.path)?;
-    }
+    check_node_name(cluster, &resolved.path)?;
     let mut data = spec.data.cloned().unwrap_or_default();
     join_query(&mut data, &query)?;
     if let Some(pool) = &pool {
@@ -159,7 +161,7 @@ fn authorize_early(cluster: &ClusterHandle<'_>, method: Method, typed: &ApiPath)
     let guest = segments.iter().skip_while(|s| !matches!(s.as_ref(), "qemu" | "lxc")).nth(1);
     let is_named = guest.is_some_and(|guest| !guest.bytes().all(|b| b.is_ascii_digit()));
     if !is_named && !segments.iter().any(|segment| is_placeholder(segment)) {
-        check_operation(call, template, known.risk())?;
+        check_path(call, template, known.risk())?;
     }
     Ok(())
 }
@@ -251,6 +253,7 @@ fn check_operation_call(
             notes.push(format!("{name}={value} was added: {}", default.reason));
         }
     }
+    notes.extend(rules.find_notes(params.iter()).map(|(name, reason)| format!("`{name}`: {reason}")));
     Ok(CheckedOperation {
         assessment: rules.assess(params.iter()),
         operation: PlannedOperation {

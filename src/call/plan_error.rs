@@ -39,7 +39,7 @@ pub enum PlanError {
     /// A node resolves such a name as that of a host, at a name server that its domain decides.
     #[error("`{0}` is no name of a node, and a node would ask name servers for it")]
     HostName(String),
-    /// A change of a node that the cluster does not have.
+    /// A path of a node that the cluster does not have.
     #[error("the cluster has no node `{typed}`{}", match right {
         Some(name) => format!(": its name is `{name}`, and names are exact"),
         None => format!(", only {}", nodes.join(", ")),
@@ -48,6 +48,8 @@ pub enum PlanError {
         typed: String,
         /// The node that the caller means, by its case or without its domain.
         right: Option<String>,
+        /// A node with a similar name.
+        suggestion: Option<String>,
         nodes: Vec<String>,
     },
     /// A text for a file that this version of Proxmox would store wrongly.
@@ -161,6 +163,9 @@ impl Hint for PlanError {
                 "containers have no exec in the API: `pct exec` on the node's shell works, or SSH into the container"
                     .into(),
             ),
+            Self::UnknownNode { right: None, suggestion: Some(name), .. } => {
+                Some(format!("did you mean `{name}`?").into())
+            }
             Self::HostName(_) => Some("GET /nodes lists the nodes".into()),
             Self::UnknownPath(_) => Some("search_api finds operations by plain words".into()),
             Self::InvalidParameters { .. } => Some("describe_api shows all parameters".into()),

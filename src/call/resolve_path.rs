@@ -9,6 +9,7 @@ use super::operation::{build_path, expand_shorthand};
 use super::plan_error::{GuestError, PlanError};
 use crate::base::list_text::list_items;
 use crate::base::shorten::shorten;
+use crate::base::suggest::suggest;
 use crate::pve::guests::{self, FindGuestError, Guest, GuestCandidate, GuestIndex, GuestKind};
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
@@ -112,8 +113,8 @@ const MAX_CONFIG_READS: usize = 16;
 /// Guests of one call whose names are confirmed, each by a read of its config.
 const MAX_CONFIRMED_NAMES: usize = 64;
 
-/// Rejects a change of a node that the cluster does not have. A node of another name, reached by a proxying node, leaves
-/// the outcome of a change unknown.
+/// Rejects a path of a node that the cluster does not have. The node that receives the call would look for a host of that
+/// name, and the outcome of a change would be unknown.
 pub(super) fn check_node_name(cluster: &ClusterHandle<'_>, path: &ApiPath) -> Result<(), PlanError> {
     let mut segments = path.segments();
     let (Some(top), Some(name)) = (segments.next(), segments.next()) else { return Ok(()) };
@@ -122,7 +123,8 @@ pub(super) fn check_node_name(cluster: &ClusterHandle<'_>, path: &ApiPath) -> Re
         guests.is_some_and(|guests| guests.iter().any(|guest| guest.node == name))
             || cluster.guest_config.get().is_some_and(|config| config.guest.node == name)
     };
-    if top != "nodes" || is_node_of_guest() || cluster.cluster.has_recent_node(&name) {
+    let is_open = is_placeholder(&name) || name.eq_ignore_ascii_case("localhost");
+    if top != "nodes" || is_open || is_node_of_guest() || cluster.cluster.has_recent_node(&name) {
         return Ok(());
     }
     // Without the list, Proxmox decides.
@@ -133,8 +135,9 @@ pub(super) fn check_node_name(cluster: &ClusterHandle<'_>, path: &ApiPath) -> Re
     let host = name.split_once('.').map_or(name.as_ref(), |(host, _)| host);
     let right = nodes.iter().find(|node| node.name.eq_ignore_ascii_case(host));
     Err(PlanError::UnknownNode {
-        typed: name.into_owned(),
         right: right.map(|node| node.name.clone()),
+        suggestion: suggest(&name, nodes.iter().map(|node| node.name.as_str())).map(str::to_owned),
+        typed: name.into_owned(),
         nodes: nodes.iter().map(|node| node.name.clone()).collect(),
     })
 }

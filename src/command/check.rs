@@ -8,9 +8,7 @@ use super::output::{Mark, Progress, print_marked, print_stdout, printable};
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::base::hint::{Hint, render_error};
 use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile, load_state_keys};
-use proxmox_mcp::policy::{
-    AccessLevel, Confirmer, EffectivePolicy, GuestSelector, OperationPattern, Permissions, Risk,
-};
+use proxmox_mcp::policy::{Confirmer, EffectivePolicy, GuestSelector, OperationPattern, Risk};
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::address_check::{AddressCheck, AddressState};
 use proxmox_mcp::pve::client::cluster::Cluster;
@@ -229,12 +227,6 @@ fn check_clients(settings: &ClusterConfig, clients: &[Client]) -> Vec<CheckDetai
     let local = [Client::anonymous()];
     let clients = if clients.is_empty() { &local } else { clients };
     let mut details = Vec::new();
-    let warn_of_exec = |side: &str, permissions: Permissions| {
-        let is_void = permissions.exec && permissions.access < AccessLevel::Full;
-        let text = format!("{side}: exec grants nothing without access full, here it is {}", permissions.access);
-        is_void.then(|| CheckDetail::warning(text))
-    };
-    details.extend(warn_of_exec("cluster", settings.policy.permissions));
     for client in clients.iter().filter(|client| client.may_use(&settings.name)) {
         let policy = EffectivePolicy {
             cluster: &settings.policy,
@@ -245,7 +237,6 @@ fn check_clients(settings: &ClusterConfig, clients: &[Client]) -> Vec<CheckDetai
         let rights = ClientRights::count(policy);
         let text = format!("client {}: {rights}", client.name);
         details.push(if rights.allowed == 0 { CheckDetail::warning(text) } else { CheckDetail::fine(text) });
-        details.extend(warn_of_exec(&format!("client {}", client.name), client.permissions));
         for pattern in rights.void_patterns {
             details.push(CheckDetail::warning(format!(
                 "client {}: allow {pattern} allows nothing, since `access`, `exec` or another list refuses it",

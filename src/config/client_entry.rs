@@ -5,7 +5,7 @@ use super::entry_reader::{ACCESS_VALUES, EntryReader, check_name, is_comment, pa
 use super::errors::{ConfigErrors, EntryKind, FieldError};
 use super::ordered_json::OrderedJson;
 use super::token::parse_token_sha256;
-use crate::policy::{AccessLevel, ClientRules, Permissions};
+use crate::policy::{AccessLevel, ClientRules};
 use std::path::Path;
 
 const CLIENT_FIELDS: [&str; 11] = [
@@ -72,7 +72,7 @@ impl EntryReader<'_> {
         let token_sha256 = self.read_required("token_sha256", "as `proxmox-mcp token` prints it", parse_token_sha256);
         let access =
             self.read_required("access", ACCESS_VALUES, |text| parse_choice(text, ACCESS_VALUES, &AccessLevel::WORDS));
-        let exec = self.read_bool("exec", false);
+        let permissions = self.read_exec(access);
         let rules = self.read_rules(ClientRules::default().confirm);
         let approve = self.read_bool("approve", false);
         let structured = self.read_bool("structured", false);
@@ -84,7 +84,7 @@ impl EntryReader<'_> {
         Some(Client {
             name: self.name.to_owned(),
             token_sha256: token_sha256?,
-            permissions: Permissions { access: access?, exec: exec? },
+            permissions: permissions?,
             rules: rules?,
             // An invalid list does not grant all clusters.
             clusters: if is_restricted { Some(allowed?) } else { None },

@@ -7,6 +7,7 @@ use super::ordered_json::{JsonSyntaxError, OrderedJson};
 use super::token::TokenHashError;
 use crate::base::hint::{Hint, render_error};
 use crate::base::suggest::suggest;
+use crate::policy::AccessLevel;
 use crate::sanitize::{NOT_SHOWN, hide_uuids};
 use std::borrow::Cow;
 use std::fmt;
@@ -86,6 +87,8 @@ pub(super) enum FieldError {
     EmptySecret,
     #[error("is the token of another client too")]
     SharedToken,
+    #[error("is true, and access is {access}: it grants nothing without access \"full\"")]
+    ExecWithoutFull { access: AccessLevel },
     #[error("has no client")]
     NoClient,
     #[error("names a file that {0}")]
@@ -172,6 +175,7 @@ impl Hint for FieldError {
                                and restart the server: it then accepts every caller that reaches it"
                     .into()
             }
+            Self::ExecWithoutFull { .. } => "remove \"exec\", or set \"access\": \"full\"".into(),
             Self::SharedToken => "make one for each client with `proxmox-mcp token`".into(),
             Self::File(error) => return error.hint(),
             Self::Endpoint(error) => return error.hint(),

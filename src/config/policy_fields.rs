@@ -21,20 +21,22 @@ impl EntryReader<'_> {
         let has_access = self.has("access");
         let access =
             self.read_text("access", ACCESS_VALUES, |text| parse_choice(text, ACCESS_VALUES, &AccessLevel::WORDS));
-        let exec = self.read_bool("exec", false);
+        let access = if has_access { access } else { Some(defaults.permissions.access) };
+        let permissions = self.read_exec(access);
         let rules = self.read_rules(defaults.confirm);
         let ClientRules { confirm, confirm_by, deny, allow, protect } = rules?;
-        Some(ClusterPolicy {
-            permissions: Permissions {
-                access: if has_access { access? } else { defaults.permissions.access },
-                exec: exec?,
-            },
-            confirm,
-            confirm_by,
-            deny,
-            allow,
-            protect,
-        })
+        Some(ClusterPolicy { permissions: permissions?, confirm, confirm_by, deny, allow, protect })
+    }
+
+    /// Reads `exec`. It is an error beside an access that it adds nothing to.
+    pub(super) fn read_exec(&mut self, access: Option<AccessLevel>) -> Option<Permissions> {
+        let exec = self.read_bool("exec", false)?;
+        let access = access?;
+        if exec && access < AccessLevel::Full {
+            self.add_error("exec", FieldError::ExecWithoutFull { access });
+            return None;
+        }
+        Some(Permissions { access, exec })
     }
 
     /// Reads `confirm`, `confirm_by`, `deny`, `allow` and `protect`. Returns `None` if one of them is invalid.

@@ -1,6 +1,7 @@
 //! The reasons for which a call is denied.
 
 use super::access::AccessLevel;
+use super::implied_calls::ImpliedCall;
 use super::pattern::OperationPattern;
 use super::risk::Risk;
 use crate::base::hint::Hint;
@@ -16,8 +17,14 @@ pub enum Denial {
     Exec { risk: Risk, holder: PermissionHolder },
     #[error("the \"deny\" list of {holder} has \"{pattern}\"")]
     DenyList { pattern: OperationPattern, holder: PermissionHolder },
+    /// The call does what a denied one does.
+    #[error("{implied}, and the \"deny\" list of {holder} has \"{pattern}\"")]
+    DenyImplied { implied: Box<ImpliedCall>, pattern: OperationPattern, holder: PermissionHolder },
     #[error("{0} has an \"allow\" list, and this operation is not on it")]
     AllowList(PermissionHolder),
+    /// The call does what another one does, by a parameter.
+    #[error("{implied}, and the \"allow\" list of {holder} does not have that")]
+    AllowImplied { implied: Box<ImpliedCall>, holder: PermissionHolder },
     #[error("guest {0} is protected")]
     ProtectedGuest(u32),
     #[error("pool {0} is protected")]
@@ -69,8 +76,12 @@ impl Hint for Denial {
             Self::Unconfirmed => "call again to get the question".into(),
             Self::AccessLevel { needed, holder, .. } => format!("{rule}: \"access\": \"{needed}\" of {holder}").into(),
             Self::Exec { holder, .. } => format!("{rule}: \"exec\": true of {holder}").into(),
-            Self::AllowList(holder) => format!("{rule}: the operation in \"allow\" of {holder}").into(),
-            Self::DenyList { holder, .. } => format!("{rule}: without that pattern in \"deny\" of {holder}").into(),
+            Self::AllowList(holder) | Self::AllowImplied { holder, .. } => {
+                format!("{rule}: the operation in \"allow\" of {holder}").into()
+            }
+            Self::DenyList { holder, .. } | Self::DenyImplied { holder, .. } => {
+                format!("{rule}: without that pattern in \"deny\" of {holder}").into()
+            }
             Self::ProtectedGuest(_) | Self::ProtectedPool(_) | Self::ProtectedGuests(_) => {
                 format!("{rule}: \"protect\" of this cluster or client").into()
             }

@@ -4,6 +4,7 @@ use super::access::{AccessLevel, ConfirmationPolicy, Confirmer, Permissions};
 use super::cluster_policy::ClusterPolicy;
 use super::denial::{Denial, PermissionHolder};
 use super::guest_selector::GuestSelector;
+use super::implied_calls::{ImpliedCall, ImplyingCall};
 use super::pattern::OperationPattern;
 use super::risk::{Risk, RiskKind};
 
@@ -53,6 +54,8 @@ pub struct Action<'a> {
     /// The path of its operation with placeholders, if the operation is known.
     pub template: Option<&'a str>,
     pub risk: Risk,
+    /// The calls that it stands for.
+    pub implied: &'a [ImpliedCall],
 }
 
 impl<'a> EffectivePolicy<'a> {
@@ -64,21 +67,36 @@ impl<'a> EffectivePolicy<'a> {
         for (allow, holder) in
             [(&self.cluster.allow, PermissionHolder::Cluster), (&self.client.allow, self.client_holder())]
         {
-            if allow.as_ref().is_some_and(|allow| !allow.iter().any(is_match)) {
+            let Some(allow) = allow else { continue };
+            if !allow.iter().any(is_match) {
                 return Err(Denial::AllowList(holder));
+            }
+            let is_listed = |implied: &ImpliedCall| allow.iter().any(|pattern| implied.is_covered_by(pattern));
+            let mut needed = action.implied.iter().filter(|implied| implied.needs_allow);
+            if let Some(implied) = needed.find(|implied| !is_listed(implied)) {
+                return Err(Denial::AllowImplied { implied: implied.clone().into(), holder });
             }
         }
         Ok(())
     }
 
-    /// Checks whether the `deny` lists of both sides have a call.
-    pub fn check_deny(&self, action: &Action<'_>) -> Result<(), Denial> {
+    /// Checks whether the `deny` lists of both sides have a call, or one that it stands for.
+    fn check_deny(&self, action: &Action<'_>) -> Result<(), Denial> {
         let is_match = |pattern: &&OperationPattern| pattern.matches(action.method, action.segments, action.template);
         for (deny, holder) in
             [(&self.cluster.deny, PermissionHolder::Cluster), (&self.client.deny, self.client_holder())]
         {
             if let Some(denied) = deny.iter().find(is_match) {
                 return Err(Denial::DenyList { pattern: denied.clone(), holder });
+            }
+            for pattern in deny {
+                if let Some(implied) = action.implied.iter().find(|implied| implied.meets(pattern)) {
+                    return Err(Denial::DenyImplied {
+                        implied: implied.clone().into(),
+                        pattern: pattern.clone(),
+                        holder,
+                    });
+                }
             }
         }
         Ok(())
@@ -89,7 +107,9 @@ impl<'a> EffectivePolicy<'a> {
         let is_listed = |allow: &Option<Vec<OperationPattern>>| {
             allow.as_ref().is_none_or(|allow| allow.iter().any(|pattern| pattern.fits(method, template)))
         };
-        let action = Action { method, segments: template, template: None, risk };
+        let path: String = template.iter().flat_map(|part| ["/", part]).collect();
+        let implied = ImplyingCall { method, template: &path, segments: template }.find_certain();
+        let action = Action { method, segments: template, template: None, risk, implied: &implied };
         self.authorize_risk(risk).is_ok()
             && self.check_deny(&action).is_ok()
             && is_listed(&self.cluster.allow)
@@ -182,6 +202,7 @@ mod tests {
             segments: &["nodes", "pve1", "qemu"],
             template: Some("/nodes/{node}/qemu"),
             risk: Risk::from_code(risk),
+            implied: &[],
         };
         both(policy, permissions).authorize(&action)
     }
@@ -297,6 +318,7 @@ mod tests {
             segments: &["nodes", "pve1", "qemu"],
             template: Some("/nodes/{node}/qemu"),
             risk: Risk::from_code("F"),
+            implied: &[],
         };
         for (client, text) in [
             (

@@ -2,12 +2,13 @@
 //!
 //! A line of the table has: method (or `*` for every change), paths with `*` for a segment and `**` for the rest, names
 //! of parameters (`net[n]` for `net0`, `net1`, …, `*` for all), condition, parameters whose presence switches the line
-//! off, effect, and the reason. An effect is a kind and flags as in [`Risk::from_code`], flags alone, `-` for none, or `=VALUE` for a
-//! value that is sent if the parameter is missing. Every parameter of a writing operation has a line. A parameter only
+//! off, effect, and the reason. An effect is a kind and flags as in [`Risk::from_code`], flags alone, `-` for none, `?` for
+//! a reason that the caller is told, or `=VALUE` for a value that is sent if the parameter is missing. Every parameter of a writing operation has a line. A parameter only
 //! ever raises a risk.
 
 use super::risk::{Risk, RiskKind};
-use crate::base::list_text::{list_items, split_list};
+use super::value_condition::{ValueCondition, is_clear_no, matches_segment};
+use crate::base::list_text::list_items;
 use std::sync::LazyLock;
 
 static TABLE: LazyLock<Vec<ParameterRule>> =
@@ -92,7 +93,7 @@ impl CallRules<'_> {
                 continue;
             }
             for (name, value) in params.clone() {
-                if rule.names_parameter(name) && rule.condition.holds(value, &self.rules) {
+                if rule.names_parameter(name) && rule.condition.holds(value, &|word| self.risks_reset(word)) {
                     assessment.raise(name, kind, flags, rule.reason);
                 }
             }
@@ -122,6 +123,26 @@ impl CallRules<'_> {
                 _ => None,
             })
             .collect()
+    }
+
+    /// Returns the parameters that do not do what the caller may expect, with the reason.
+    pub fn find_notes<'p>(
+        &self,
+        params: impl Iterator<Item = (&'p str, &'p str)>,
+    ) -> impl Iterator<Item = (&'p str, &'static str)> {
+        params.filter_map(|(name, value)| {
+            let is_about = |rule: &&&ParameterRule| {
+                matches!(rule.effect, Effect::Note)
+                    && rule.names_parameter(name)
+                    && rule.condition.holds(value, &|_| false)
+            };
+            self.rules.iter().find(is_about).map(|rule| (name, rule.reason))
+        })
+    }
+
+    /// Returns whether the loss of a parameter's value has a risk of its own.
+    fn risks_reset(&self, name: &str) -> bool {
+        self.rules.iter().any(|rule| rule.risks_reset() && rule.names_parameter(name))
     }
 
     /// Returns whether the table has a line for a parameter.
@@ -174,39 +195,9 @@ enum Effect {
     },
     /// Sends this value.
     Send(&'static str),
+    /// Tells the caller the reason.
+    Note,
     None,
-}
-
-/// The values for which a line holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum ValueCondition {
-    Given,
-    Absent,
-    /// The path alone decides. The name is that of a value in the path.
-    Always,
-    /// Anything but a clear no.
-    On,
-    /// Anything but a clear yes.
-    Off,
-    /// One of the words of the list that the value is. A word that ends in `*` is a prefix, and `!` before it is any other
-    /// start.
-    Word(Vec<&'static str>),
-    Value(Vec<&'static str>),
-    /// A value that is not empty, beside these.
-    Not(Vec<&'static str>),
-    /// A part of the value is an absolute path.
-    AbsolutePath,
-    AbsolutePathOrDash,
-    /// The volume of a mount point is an absolute path. The path in the container is one always.
-    AbsoluteVolume,
-    /// A path outside of these folders.
-    Outside(Vec<&'static str>),
-    /// A property string with a key or a first word beside these.
-    OtherThan(Vec<&'static str>),
-    /// A calendar event with a year.
-    Dated,
-    /// A list of settings that are set back to a default, one of which has a risk of its own.
-    Resets,
 }
 
 impl ParameterRule {
@@ -220,6 +211,7 @@ impl ParameterRule {
         };
         let effect = match (effect, effect.strip_prefix('=')) {
             ("-", _) => Effect::None,
+            ("?", _) => Effect::Note,
             (_, Some(value)) => Effect::Send(value),
             _ => {
                 let has_kind = effect.starts_with(|c: char| c.is_ascii_uppercase());
@@ -274,115 +266,6 @@ impl ParameterRule {
             matches!(self.effect, Effect::Risk { kind: None, flags } if flags.irreversible || flags.disruptive);
         is_lasting && matches!(self.condition, ValueCondition::Given | ValueCondition::Off | ValueCondition::Value(_))
     }
-}
-
-impl ValueCondition {
-    fn parse(text: &'static str) -> Self {
-        let (word, list) = text.split_once(':').unwrap_or((text, ""));
-        let list = || list.split(',').filter(|item| !item.is_empty()).collect();
-        match word {
-            "given" => Self::Given,
-            "absent" => Self::Absent,
-            "on" => Self::On,
-            "off" => Self::Off,
-            "word" => Self::Word(list()),
-            "value" => Self::Value(list()),
-            "not" => Self::Not(list()),
-            "abspath" => Self::AbsolutePath,
-            "abspath-or-dash" => Self::AbsolutePathOrDash,
-            "volume-abspath" => Self::AbsoluteVolume,
-            "outside" => Self::Outside(list()),
-            "other-than" => Self::OtherThan(list()),
-            "always" => Self::Always,
-            "dated" => Self::Dated,
-            "resets" => Self::Resets,
-            _ => panic!("parameter_risks.tsv has an unknown condition: {text}"),
-        }
-    }
-
-    fn holds(&self, value: &str, rules: &[&ParameterRule]) -> bool {
-        let value = value.trim();
-        let is_one_of = |list: &[&str]| list.iter().any(|item| item.eq_ignore_ascii_case(value));
-        match self {
-            Self::Given => true,
-            Self::Absent | Self::Always => false,
-            Self::Dated => has_year(value),
-            Self::On => !is_clear_no(value),
-            Self::Off => !is_clear_yes(value),
-            Self::Word(words) => split_list(value).any(|word| {
-                words.iter().any(|wanted| match wanted.strip_suffix('*') {
-                    Some(_) if wanted.starts_with('!') => matches_segment(wanted, word),
-                    Some(prefix) => word.starts_with(prefix),
-                    None => word.eq_ignore_ascii_case(wanted),
-                })
-            }),
-            Self::Value(values) => is_one_of(values),
-            Self::Not(values) => !value.is_empty() && !is_one_of(values),
-            Self::AbsolutePath => split_properties(value).any(|(_, value)| is_node_path(value)),
-            Self::AbsolutePathOrDash => value == "-" || split_properties(value).any(|(_, value)| is_node_path(value)),
-            Self::AbsoluteVolume => {
-                split_properties(value).any(|(key, value)| matches!(key, "" | "volume" | "file") && is_node_path(value))
-            }
-            Self::Outside(folders) => split_properties(value).any(|(_, value)| {
-                is_node_path(value)
-                    && (has_parent_folder(value)
-                        || !folders.iter().any(|folder| {
-                            if folder.ends_with('/') { value.starts_with(folder) } else { value == *folder }
-                        }))
-            }),
-            Self::OtherThan(known) => split_properties(value).any(|(key, value)| {
-                let is_known = |word: &str| known.contains(&word);
-                !(is_known(key) || (matches!(key, "" | "host") && is_known(value)))
-            }),
-            Self::Resets => {
-                split_list(value).any(|word| rules.iter().any(|rule| rule.risks_reset() && rule.names_parameter(word)))
-            }
-        }
-    }
-}
-
-/// Returns whether a segment of a path fits that of a line: one of its words (`stop|reload`), `!PREFIX*` for any other
-/// start.
-fn matches_segment(wanted: &str, given: &str) -> bool {
-    match wanted.strip_prefix('!').and_then(|wanted| wanted.strip_suffix('*')) {
-        Some(prefix) => !given.starts_with(prefix),
-        None => wanted.split('|').any(|word| word == given),
-    }
-}
-
-/// Returns whether a calendar event of Proxmox has a year (`2099-01-01`), so that it is over after some time.
-fn has_year(event: &str) -> bool {
-    event.split_whitespace().any(|part| {
-        let date: Vec<&str> = part.split('-').collect();
-        date.len() == 3 && date[0].len() >= 4 && date[0].starts_with(|c: char| c.is_ascii_digit())
-    })
-}
-
-/// Splits a property string (`key=value,…`). A first value may have no key.
-fn split_properties(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split([',', ';']).map(|part| {
-        let (key, value) = part.split_once('=').unwrap_or(("", part));
-        (key.trim(), value.trim())
-    })
-}
-
-/// Returns whether a value names a file of the node itself.
-fn is_node_path(value: &str) -> bool {
-    value.starts_with('/') || has_parent_folder(value)
-}
-
-fn has_parent_folder(value: &str) -> bool {
-    value.split('/').any(|folder| folder == "..")
-}
-
-/// Returns whether Proxmox reads a value as false.
-fn is_clear_no(value: &str) -> bool {
-    ["0", "no", "off", "false"].iter().any(|word| word.eq_ignore_ascii_case(value.trim()))
-}
-
-/// Returns whether Proxmox reads a value as true.
-fn is_clear_yes(value: &str) -> bool {
-    ["1", "yes", "on", "true"].iter().any(|word| word.eq_ignore_ascii_case(value.trim()))
 }
 
 #[cfg(test)]

@@ -27,8 +27,13 @@ pub fn expand_shorthand(first: &str) -> Option<&'static str> {
     }
 }
 
-fn split_path(path: &str) -> impl Iterator<Item = &str> {
+pub(super) fn split_path(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|segment| !segment.is_empty())
+}
+
+/// Returns the method and the template of each known operation.
+pub(super) fn known_operations() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    OPERATIONS.iter().map(|(method, template)| (*method, template.as_slice()))
 }
 
 /// A method and a path with wild cards.
@@ -40,9 +45,9 @@ fn split_path(path: &str) -> impl Iterator<Item = &str> {
 pub struct OperationPattern {
     /// `None` matches every method.
     method: Option<String>,
-    segments: Vec<String>,
+    pub(super) segments: Vec<String>,
     /// Further segments may follow.
-    open_ended: bool,
+    pub(super) open_ended: bool,
 }
 
 /// The reason why a text is not an [`OperationPattern`]. It continues a sentence about the field.
@@ -128,7 +133,7 @@ impl OperationPattern {
         self.fits_method(method) && self.fits_template(template)
     }
 
-    fn fits_method(&self, method: &str) -> bool {
+    pub(super) fn fits_method(&self, method: &str) -> bool {
         self.method.as_deref().is_none_or(|only| only == method)
     }
 

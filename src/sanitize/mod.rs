@@ -4,6 +4,7 @@
 //! password alone in a sentence looks like any other word. The first one is the cluster's token: what it cannot read
 //! never arrives here.
 
+mod command_secrets;
 pub mod escape_invisible;
 mod misplaced_content;
 mod placeholder;
@@ -21,4 +22,4 @@ pub use redact_json::{decode_json_escapes, redact_json};
 pub use redact_log::LogRedactor;
 pub use redact_parameter::redact_parameter;
 pub use secret_names::{is_secret_field, is_secret_parameter};
-pub use secret_patterns::{TOKEN_PREFIX, find_uuid, is_uuid, redact_text};
+pub use secret_patterns::{TOKEN_PREFIX, find_uuid, is_uuid, redact_plain_words, redact_text};

@@ -2,6 +2,7 @@
 
 use super::placeholder::{HIDDEN, is_hidden};
 use super::redact_log::LogRedactor;
+use super::redact_parameter::has_encoded_secret;
 use super::secret_names::{FieldClass, WordClass, classify_field, classify_word};
 use super::secret_patterns::{MIN_SECRET_TEXT_LEN, find_secret, is_uuid, looks_random, redact_text};
 use crate::base::json_scan::{decode_unicode_escape, skip_string, skip_whitespace, unquote};
@@ -162,6 +163,7 @@ impl RedactionPass<'_> {
                     || is_uuid(inner.as_bytes()) && self.has_context_marker(ContextMarker::NewToken)
             }
             FieldClass::LogLine => self.log_redactor.hides_line(inner),
+            FieldClass::Encoded => has_encoded_secret(inner),
             FieldClass::Data => !inner.starts_with("UPID:") && self.has_context_marker(ContextMarker::AcmePlugin),
         };
         if is_secret {

@@ -41,7 +41,7 @@ const fn parameter(text: &'static str, in_text: WordClass) -> SecretName {
     SecretName { in_fields: false, ..name(text, in_text) }
 }
 
-const SECRET_NAMES: [SecretName; 42] = [
+const SECRET_NAMES: [SecretName; 43] = [
     // Logins, `cipassword` (cloud-init), `confirmation-password`, SMTP, CIFS and PBS storages, the console password of
     // a SPICE response.
     suffix("password", Always),
@@ -55,6 +55,8 @@ const SECRET_NAMES: [SecretName; 42] = [
     suffix("ticket", IfAssigned),
     suffix("cookie", IfAssigned),
     // `client-key` (OpenID), `eab-hmac-key` (ACME), `encryption-key` (PBS, in a response if Proxmox created the key),
+    // The header of a request.
+    suffix("api-key", Always),
     // and `api_key` and `private-key` of plugins.
     suffix("-key", IfAssigned),
     suffix("apikey", Always),
@@ -130,6 +132,8 @@ pub(super) enum FieldClass {
     Value,
     /// `data`: the credentials of an ACME plugin, or anything else.
     Data,
+    /// `body`: the base64 of what a webhook sends, or any other text.
+    Encoded,
     /// `t`: a line of a log, which may continue the line before.
     LogLine,
 }
@@ -216,6 +220,7 @@ pub(super) fn classify_field(name: &str) -> FieldClass {
         "key" => FieldClass::Key,
         "value" | "pending" => FieldClass::Value,
         "data" => FieldClass::Data,
+        "body" => FieldClass::Encoded,
         "t" => FieldClass::LogLine,
         _ if !may_be_secret(name.as_bytes()) => FieldClass::Plain,
         _ if NormalizedName::new(name).find(|secret| secret.in_fields).is_some() => FieldClass::Secret,

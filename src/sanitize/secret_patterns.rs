@@ -2,6 +2,7 @@
 //! login, and values after the name of a secret. Each byte is read once. A look back or ahead is bounded, or covers
 //! bytes that are redacted.
 
+use super::command_secrets;
 use super::placeholder::{HIDDEN, is_hidden};
 use super::secret_names::{MAX_NAME_LEN, WordClass, classify_word, may_be_secret};
 use crate::base::word_scan::{count_unmarked, mark_equal, repeat, skip_clean};
@@ -17,12 +18,38 @@ pub const UUID_LEN: usize = 36;
 pub(super) const MIN_SECRET_TEXT_LEN: usize = 5;
 /// Bytes of a login in an address, or of a ticket, that are searched.
 const MAX_SECRET_LEN: usize = 512;
+/// Bytes of a secret that is a single word.
+const MAX_PLAIN_WORD_LEN: usize = 256;
 
 /// Returns plain text (a task log, an error) with its secrets replaced by [`HIDDEN`].
 pub fn redact_text(text: &str) -> Cow<'_, str> {
     let (mut out, mut copied) = (String::new(), 0);
     while let Some(secret) = find_secret(text, copied) {
         out.push_str(&text[copied..secret.start]);
+        out.push_str(HIDDEN);
+        copied = secret.end;
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(&text[copied..]);
+    Cow::Owned(out)
+}
+
+/// Returns the text of a command with those secrets replaced that are single words. A longer one may be a command, or
+/// hide one, and the reader of the record has to see it.
+pub fn redact_plain_words(text: &str) -> Cow<'_, str> {
+    const SCHEMES: [&str; 4] = ["Bearer ", "Basic ", "Token ", "Digest "];
+    let (mut out, mut copied, mut from) = (String::new(), 0, 0);
+    while let Some(secret) = find_secret(text, from) {
+        from = secret.end;
+        let found = &text[secret.clone()];
+        let scheme = SCHEMES.iter().find(|scheme| found.starts_with(**scheme)).map_or(0, |scheme| scheme.len());
+        let is_word = |b: u8| b.is_ascii_alphanumeric() || b"._~+/=@%!#:^*?-".contains(&b);
+        if found.len() - scheme > MAX_PLAIN_WORD_LEN || !found.bytes().skip(scheme).all(is_word) {
+            continue;
+        }
+        out.push_str(&text[copied..secret.start + scheme]);
         out.push_str(HIDDEN);
         copied = secret.end;
     }
@@ -40,10 +67,13 @@ pub(super) fn find_secret(text: &str, from: usize) -> Option<Range<usize>> {
     loop {
         at = skip_clean(bytes, at, count_clean_bytes);
         let found = match *bytes.get(at)? {
-            b':' | b'=' => match_separator(text, from, at),
+            b':' => match_separator(text, from, at).or_else(|| command_secrets::match_chpasswd(text, at)),
+            b'=' => match_separator(text, from, at),
             b'%' => match_encoded_separator(text, from, at),
             b'$' => match_crypt_hash(bytes, at),
-            b'-' => match_private_key(text, at).or_else(|| match_option(text, at)),
+            b'-' => match_private_key(text, at)
+                .or_else(|| match_option(text, at))
+                .or_else(|| command_secrets::match_option(text, at)),
             b'_' => match_client_token(bytes, from, at),
             b'B' | b'b' => match_bearer(bytes, from, at),
             _ => None,

@@ -166,6 +166,7 @@ fn classify(error: &CallError) -> FailureKind {
             | PlanError::UnknownMethod(_)
             | PlanError::SeveralNodes(_)
             | PlanError::HostName(_)
+            | PlanError::UnknownNode { .. }
             | PlanError::Guest(GuestError::NotFound(_)),
         ) => FailureKind::UnknownResource,
         CallError::Plan(

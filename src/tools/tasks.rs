@@ -72,6 +72,7 @@ fn wait_for_task(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
         several => find_task_cluster(several, &upid, deadline).map_err(|error| search_failed(&upid, error))?,
     };
     let watch = cluster.watch_task(&upid).map_err(|error| call_failed(cluster, error))?;
+    cluster.check_task_node(&upid).map_err(|error| call_failed(cluster, error))?;
     follow_task(call.context, cluster, watch, &FollowedTask::named(&upid), deadline)
 }
 

@@ -70,7 +70,9 @@ fn node_statuses() {
         (599, "Too many redirections", String::new()),
         (999, "", String::new()),
     ] {
-        let node = start_node(refusal(status, phrase, &body));
+        let reply = refusal(status, phrase, &body);
+        // A node that rejects the token answers nothing.
+        let node = if status == 401 { Node::start(move |_| reply.clone()) } else { start_node(reply) };
         let server = product(vec![node.cluster_settings()]);
         document.section(&format!("{status} {phrase}"));
         document.call(&server, "proxmox_api_get", get());

@@ -226,6 +226,8 @@ fn unknown_operation_without_a_description_is_left_to_the_cluster() {
 #[test]
 fn guest_is_found_by_name_or_number_and_looked_up_only_if_needed() {
     let server = start_server();
+    // The names of the nodes are known from now on.
+    succeed(&server, json!({"path": "/nodes/pve1/version"}));
     let right = "GET /nodes/pve1/qemu/100/config";
     for (path, requests) in [
         ("/nodes/pve1/qemu/100/config", &[right][..]),
@@ -245,17 +247,20 @@ fn guest_is_found_by_name_or_number_and_looked_up_only_if_needed() {
 #[test]
 fn wrong_node_or_kind_of_a_guest_is_corrected_and_noted() {
     let server = start_server();
+    succeed(&server, json!({"path": "/nodes/pve1/version"}));
     let (right, note) = ("GET /nodes/pve1/qemu/100/config", "100 is qemu/100 on pve1, so it was asked for there");
     // A number with its node is used as given until Proxmox reports that the guest is elsewhere.
     for (path, wrong) in [
         ("/nodes/pve2/qemu/100/config", "GET /nodes/pve2/qemu/100/config"),
         ("/nodes/pve1/lxc/100/config", "GET /nodes/pve1/lxc/100/config"),
-        ("/nodes/pve9/qemu/100/config", "GET /nodes/pve9/qemu/100/config"),
     ] {
         let (result, sent) = succeed(&server, json!({"path": path}));
         assert_eq!(sent, [wrong, LOOK, right], "{path}");
         assert_eq!(result.more, [note], "{path}");
     }
+    // A node that the cluster does not have is not asked for.
+    let (result, sent) = succeed(&server, json!({"path": "/nodes/pve9/qemu/100/config"}));
+    assert_eq!((sent, result.more), (vec!["GET /nodes".to_owned(), LOOK.into(), right.into()], vec![note.to_owned()]));
     for path in ["/nodes/pve2/qemu/web01/config", "/nodes/pve1/lxc/web01/config", "/lxc/web01/config"] {
         let (result, sent) = succeed(&server, json!({"path": path}));
         assert_eq!(sent, [LOOK, right], "{path}");
@@ -436,6 +441,7 @@ fn path_without_a_node_uses_the_only_node_or_lists_them() {
 #[test]
 fn node_of_a_task_comes_from_its_upid() {
     let server = start_server();
+    succeed(&server, json!({"path": "/nodes/pve1/version"}));
     let upid = "UPID:pve2:000001C1:00022AEA:6B0293BE:qmstart:101:root@pam!admin:";
     for node in ["{node}", "pve1", "pve2"] {
         let (result, sent) = succeed(&server, json!({"path": format!("/nodes/{node}/tasks/{upid}/status")}));
@@ -498,7 +504,7 @@ fn console_is_not_opened_by_a_tool_that_only_reads() {
     let node = RecordingNode::start();
     let cluster = node.cluster("test", confirming_policy());
     let server = ToolServer::new(node, vec![cluster]);
-    server.call("proxmox_api_get", json!({"path": "/version"}));
+    server.call("proxmox_api_get", json!({"path": "/nodes/pve1/version"}));
     let before = server.node.node.requests().len();
     let console = json!({"path": "/nodes/pve1/qemu/100/vncwebsocket?port=5900&vncticket=x"});
     let said = server.call("proxmox_api_get", console);

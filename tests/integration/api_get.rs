@@ -318,11 +318,11 @@ fn first_content_is_json_for_any_answer_and_cap() {
 
 #[test]
 fn the_end_of_a_call_interrupts_every_read_of_it_and_begins_no_other() {
-    let node = proxmox_with(gzipped_facts(), |request| request.path().ends_with("/report").then(ScriptedReply::hang));
+    let node = proxmox_with(gzipped_facts(), |request| request.path().ends_with("/rrddata").then(ScriptedReply::hang));
     let server = product(vec![ClusterConfig { timeout: Duration::from_secs(60), ..node.cluster_settings() }]);
-    let paths: Vec<_> = (1..=20).map(|n| format!("/nodes/pve{n}/report")).collect();
+    let paths: Vec<_> = (1..=20).map(|n| format!("/nodes/pve1/qemu/{}/rrddata?timeframe=hour", 100 + n)).collect();
     let cancel = CancelToken::new();
-    let reports = || node.requests().iter().filter(|request| request.path().ends_with("/report")).count();
+    let reports = || node.requests().iter().filter(|request| request.path().ends_with("/rrddata")).count();
     let (result, begun) = thread::scope(|scope| {
         let arguments = json!({"paths": paths});
         let call = scope.spawn(|| call_with(&server, "proxmox_api_get", arguments, cancel.clone(), &|_| ()));

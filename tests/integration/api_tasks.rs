@@ -137,16 +137,29 @@ fn wrong_secret_is_reported_and_not_shown() {
 fn unknown_node_is_answered_with_the_known_ones() {
     let demo = start_demo(Duration::ZERO);
     let real = product(vec![demo.cluster()]);
-    let odd = proxmox_with(gzipped_facts(), |request| {
-        request.path().contains("/nodes/pve9/").then(|| ScriptedReply::refusal(596, "Broken pipe", ""))
-    });
+    let odd = proxmox_with(gzipped_facts(), |_| None);
+    let task = "UPID:pve9:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam:";
     for server in [&real, &product(vec![odd.cluster_settings()])] {
-        let result = call(server, "proxmox_api_get", json!({"path": "/nodes/pve9/status"}));
-        assert!(result.failed, "{result:?}");
-        for part in ["The cluster's nodes are pve1 (online), pve2 (online), pve3 (online)", "did you mean `pve1`?"] {
-            assert!(result.text.contains(part), "{result:?}");
+        for (tool, arguments) in [
+            ("proxmox_api_get", json!({"path": "/nodes/pve9/status"})),
+            ("proxmox_api_get", json!({"paths": ["/nodes/pve9/status"]})),
+            ("proxmox_api_call", json!({"path": "/nodes/pve9/qemu", "method": "GET"})),
+            ("proxmox_api_get", json!({"path": format!("/nodes/pve1/tasks/{task}/log")})),
+            ("wait_for_task", json!({"upid": task})),
+        ] {
+            let result = call(server, tool, arguments);
+            assert!(result.failed, "{result:?}");
+            for part in ["the cluster has no node `pve9`, only pve1, pve2, pve3", "did you mean `pve1`?"] {
+                assert!(result.text.contains(part), "{result:?}");
+            }
         }
     }
+    assert!(!odd.requests().iter().any(|request| request.path().contains("pve9")), "no node looks for the host");
+    let several =
+        [("a", &odd), ("b", &odd)].map(|(name, node)| ClusterConfig { name: name.into(), ..node.cluster_settings() });
+    let result = call(&product(several.to_vec()), "wait_for_task", json!({"upid": task}));
+    assert!(result.failed && result.text.contains("no cluster knows the task"), "{result:?}");
+    assert!(!odd.requests().iter().any(|request| request.path().contains("pve9")));
     let away = proxmox_with(gzipped_facts(), |request| {
         request.path().ends_with("/pve2/status").then(|| ScriptedReply::refusal(595, "No route to host", ""))
     });

@@ -105,29 +105,113 @@ fn denied_path_is_denied_in_every_spelling() {
     assert_passes(&server, "proxmox_api_get", json!({"path": "/qemu/db01/config"}));
 }
 
+/// Returns a call of `proxmox_api_call`.
+fn call(method: &str, path: &str, data: Value) -> Value {
+    json!({"path": path, "method": method, "data": data})
+}
+
 #[test]
-fn denied_operation_is_denied_under_its_other_path_and_method() {
-    let config = |method: &str| json!({"path": "/qemu/web01/config", "method": method, "data": {"memory": 512}});
-    let agent = json!({"path": "/qemu/web01/agent", "method": "POST", "data": {"command": "shutdown"}});
-    let pools = |path: &str| json!({"path": path, "method": "PUT", "data": {"comment": "x", "poolid": "lab"}});
+fn denied_operation_is_denied_by_each_call_that_does_the_same() {
+    let stop = "POST /nodes/*/qemu/*/status/stop";
+    let (delete, prune) = ("DELETE /nodes/*/qemu/*", "DELETE /nodes/*/storage/*/content/*");
     for (pattern, denied) in [
-        ("PUT /nodes/*/qemu/*/config", config("POST")),
-        ("POST /nodes/*/qemu/*/config", config("PUT")),
-        ("POST /nodes/*/qemu/*/agent/shutdown", agent),
-        ("PUT /pools/*", pools("/pools")),
+        ("PUT /nodes/*/qemu/*/config", call("POST", "/qemu/web01/config", json!({"memory": 512}))),
+        ("POST /nodes/*/qemu/*/config", call("PUT", "/qemu/web01/config", json!({"memory": 512}))),
+        ("PUT /nodes/*/qemu/*/config", call("PUT", "/qemu/100/unlink", json!({"idlist": "scsi1"}))),
+        ("PUT /nodes/*/qemu/*/unlink", call("PUT", "/qemu/100/config", json!({"delete": "scsi1"}))),
+        ("POST /nodes/*/qemu/*/agent/shutdown", call("POST", "/qemu/web01/agent", json!({"command": "shutdown"}))),
+        ("POST /nodes/*/qemu/*/status/shutdown", call("POST", "/qemu/web01/agent", json!({"command": "shutdown"}))),
+        ("PUT /pools/*", call("PUT", "/pools", json!({"comment": "x", "poolid": "lab"}))),
+        (stop, call("POST", "/qemu/100/status/shutdown", json!({"forceStop": 1}))),
+        (stop, call("POST", "/nodes/pve1/stopall", json!({}))),
+        (stop, call("POST", "/nodes/pve1/stopall", json!({"vms": "100"}))),
+        (stop, call("POST", "/cluster/bulk-action/guest/shutdown", json!({"vms": "100"}))),
+        (stop, call("PUT", "/cluster/ha/resources/vm:100", json!({"state": "stopped"}))),
+        (stop, call("POST", "/cluster/ha/resources", json!({"sid": "vm:100", "state": "disabled"}))),
+        (stop, call("POST", "/cluster/ha/resources/vm:100/relocate", json!({"node": "pve2"}))),
+        (stop, call("POST", "/nodes/pve1/status", json!({"command": "reboot"}))),
+        ("POST /nodes/*/qemu/100/status/shutdown", call("POST", "/qemu/100/status/stop", json!({}))),
+        (
+            "POST /nodes/*/lxc/*/status/shutdown",
+            call("POST", "/nodes/pve1/vzdump", json!({"vmid": "200", "mode": "stop"})),
+        ),
+        ("POST /nodes/*/qemu/*/migrate", call("POST", "/nodes/pve1/migrateall", json!({"target": "pve2"}))),
+        ("POST /nodes/*/qemu/*/status/start", call("POST", "/cluster/ha/resources", json!({"sid": "vm:100"}))),
+        (delete, call("POST", "/nodes/pve1/qemu", json!({"vmid": 100, "archive": "local:backup/x.vma", "force": 1}))),
+        (prune, call("DELETE", "/nodes/pve1/storage/local/prunebackups", json!({}))),
+        (prune, call("POST", "/nodes/pve1/vzdump", json!({"vmid": "100", "remove": 1}))),
+        (prune, call("PUT", "/storage/local", json!({"prune-backups": "keep-last=1"}))),
+        (prune, call("PUT", "/qemu/100/config", json!({"delete": "unused0"}))),
+        ("DELETE /storage/*", call("PUT", "/storage/local", json!({"disable": 1}))),
+        ("DELETE /cluster/backup/*", call("PUT", "/cluster/backup/b1", json!({"schedule": "2020-01-01"}))),
+        (
+            "DELETE /cluster/firewall/ipset/*",
+            call("POST", "/cluster/firewall/ipset", json!({"name": "new", "rename": "old"})),
+        ),
+        ("PUT /access/acl", call("PUT", "/access/users/a@pve", json!({"groups": "admins"}))),
+        ("POST /nodes/*/execute", call("POST", "/nodes/pve1/termproxy", json!({}))),
+        ("PUT /nodes/*/network", call("PUT", "/cluster/sdn", json!({}))),
+        ("* /nodes/*/qemu/100/**", call("POST", "/nodes/pve1/vzdump", json!({"vmid": "100"}))),
+        ("* /nodes/*/storage/local/**", call("POST", "/nodes/pve1/vzdump", json!({"vmid": "100", "storage": "local"}))),
     ] {
         let server = start_with_deny_list(&[pattern]);
-        assert_refused(&server, "proxmox_api_call", denied.clone(), pattern);
-        let calls = json!({"calls": [{"path": "/qemu/web01/status/start", "method": "POST"}, denied]});
+        let result = assert_refused(&server, "proxmox_api_call", denied.clone(), pattern);
+        assert!(result.text.contains(pattern), "{pattern} {denied}: {result:?}");
+        let calls =
+            json!({"calls": [{"path": "/qemu/web01/snapshot", "method": "POST", "data": {"snapname": "a"}}, denied]});
         let result = server.call("proxmox_api_call", calls);
         assert!(result.failed && result.text.contains(pattern), "{result:?}");
         assert_eq!(server.node.writes(), [""; 0], "{pattern}");
     }
-    let server = start_with_deny_list(&["PUT /nodes/*/qemu/*/config"]);
-    let container = json!({"path": "/lxc/dns01/config", "method": "PUT", "data": {"memory": 512}});
-    assert_passes(&server, "proxmox_api_call", container);
-    let server = start_with_allow_list(&["PUT /nodes/*/qemu/*/config", "GET /**"]);
-    assert_refused(&server, "proxmox_api_call", config("POST"), "allow");
+}
+
+#[test]
+fn calls_that_do_something_else_than_the_denied_one_pass() {
+    let stop = "POST /nodes/*/qemu/*/status/stop";
+    for (pattern, free) in [
+        ("PUT /nodes/*/qemu/*/config", call("PUT", "/lxc/dns01/config", json!({"memory": 512}))),
+        (stop, call("POST", "/qemu/100/status/shutdown", json!({"timeout": 60}))),
+        (stop, call("POST", "/qemu/100/status/shutdown", json!({"forceStop": 0}))),
+        (stop, call("POST", "/nodes/pve1/stopall", json!({"vms": "100", "force-stop": 0}))),
+        (stop, call("PUT", "/cluster/ha/resources/vm:100", json!({"state": "started"}))),
+        (stop, call("PUT", "/cluster/ha/resources/ct:200", json!({"state": "stopped"}))),
+        ("POST /nodes/*/qemu/100/status/stop", call("POST", "/nodes/pve1/stopall", json!({"vms": "300"}))),
+        ("POST /nodes/pve2/qemu/*/status/stop", call("POST", "/nodes/pve1/stopall", json!({}))),
+        ("DELETE /nodes/*/storage/*/content/*", call("POST", "/nodes/pve1/vzdump", json!({"vmid": "100"}))),
+        ("DELETE /storage/*", call("PUT", "/storage/local", json!({"disable": 0}))),
+        ("PUT /nodes/*/network", call("POST", "/nodes/pve1/services/pvestatd/restart", json!({}))),
+        ("* /qemu/101/**", call("POST", "/nodes/pve1/vzdump", json!({"vmid": "100"}))),
+        ("DELETE /nodes/*/qemu/*", call("PUT", "/cluster/ha/resources/vm:100", json!({"state": "ignored"}))),
+    ] {
+        let server = start_with_deny_list(&[pattern]);
+        assert_passes(&server, "proxmox_api_call", free);
+    }
+}
+
+#[test]
+fn allow_list_has_what_a_parameter_brings_about() {
+    let ha = [
+        "PUT /cluster/ha/resources/*",
+        "POST /nodes/*/qemu/*/status/shutdown",
+        "PUT /nodes/*/qemu/*/config",
+        "GET /**",
+    ];
+    let server = start_with_allow_list(&ha);
+    for denied in [
+        call("PUT", "/cluster/ha/resources/vm:100", json!({"state": "stopped"})),
+        call("POST", "/nodes/pve1/qemu/100/status/shutdown", json!({"forceStop": 1})),
+        call("PUT", "/nodes/pve1/qemu/100/config", json!({"net0": "virtio,bridge=vmbr0,firewall=0"})),
+        call("POST", "/nodes/pve1/qemu/100/config", json!({"memory": 512})),
+    ] {
+        let result = assert_refused(&server, "proxmox_api_call", denied.clone(), "allow");
+        assert!(result.text.contains("\"allow\" list"), "{result:?}");
+        assert_eq!(server.node.writes(), [""; 0], "{denied}");
+    }
+    let shutdown = call("POST", "/nodes/pve1/qemu/100/status/shutdown", json!({}));
+    assert_passes(&server, "proxmox_api_call", shutdown);
+    let more = ["POST /nodes/*/qemu/*/status/*", "PUT /cluster/ha/resources/*", "GET /**"];
+    let stop = call("PUT", "/cluster/ha/resources/vm:100", json!({"state": "stopped"}));
+    assert_passes(&start_with_allow_list(&more), "proxmox_api_call", stop);
 }
 
 #[test]

@@ -45,10 +45,15 @@ impl Drop for OpenAtEnd {
 }
 
 fn start_gated(answer: &'static str) -> (Node, Gate, OpenAtEnd) {
+    start_gated_at("", answer)
+}
+
+/// Starts a node whose answers to paths with this end wait at the gate.
+fn start_gated_at(end: &'static str, answer: &'static str) -> (Node, Gate, OpenAtEnd) {
     let gate = Gate::default();
     let held = gate.clone();
     let node = Node::start(move |request| {
-        if !request.path().ends_with("apidoc.js") {
+        if request.path().ends_with(end) && !request.path().ends_with("apidoc.js") {
             held.pass();
         }
         ScriptedReply::data(answer)
@@ -224,8 +229,13 @@ fn reads_that_differ_in_path_or_parameters_share_nothing() {
 
 /// Calls a tool with these arguments as each of the callers at once, while the node holds its answers until all have
 /// begun. Returns the results, and the number of requests for paths that end like this.
-fn call_at_once(data: &'static str, tool: &str, arguments: &serde_json::Value, end: &str) -> (Vec<ToolResult>, usize) {
-    let (node, gate, _end) = start_gated(data);
+fn call_at_once(
+    data: &'static str,
+    tool: &str,
+    arguments: &serde_json::Value,
+    end: &'static str,
+) -> (Vec<ToolResult>, usize) {
+    let (node, gate, _end) = start_gated_at(end, data);
     let clients =
         [client("admin", rights(AccessLevel::Full, true), &[]), client("guest", rights(AccessLevel::Read, false), &[])];
     let settings =

@@ -302,7 +302,7 @@ fn hanging_cluster_delays_no_call_on_another() {
     let nodes = |id: i32, cluster: &str| call(id, "list_nodes", json!({"cluster": cluster}));
     for id in 0..4 {
         // Identical reads would share a request.
-        let path = format!("/nodes/pve{id}/time");
+        let path = format!("/storage/s{id}");
         session.post(&call(id, "proxmox_api_get", json!({"cluster": "hangs", "path": path})));
     }
     node.wait_for_requests(4);

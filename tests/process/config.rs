@@ -136,12 +136,12 @@ fn clients_load_with_their_permissions() {
 
 #[test]
 fn permissions_of_a_cluster_load() {
-    let fields = r#"RIGHT, "access": "operate", "exec": true, "confirm": "writes",
+    let fields = r#"RIGHT, "access": "full", "exec": true, "confirm": "writes",
         "deny": ["POST /nodes/*/qemu/*/migrate", "* /access/**"], "allow": ["GET /**"],
         "protect": [100, "101", "pool:prod", "tag:critical"]"#;
     let clusters = load_text(&format!(r#"{{"clusters": {{"prod": {{{}}}}}}}"#, fields.replace("RIGHT", RIGHT)));
     let rules = &clusters.clusters[0].policy;
-    assert_eq!(rules.permissions, Permissions { access: AccessLevel::Operate, exec: true });
+    assert_eq!(rules.permissions, Permissions { access: AccessLevel::Full, exec: true });
     assert_eq!(rules.confirm, ConfirmationPolicy::Writes);
     let format_list = |list: &[OperationPattern]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(format_list(&rules.deny), ["POST /nodes/*/qemu/*/migrate", "* /access/**"]);

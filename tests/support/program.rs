@@ -70,6 +70,7 @@ pub fn lab(node: &Node, more: &Value) -> Value {
     let mut cluster = json!({"url": format!("http://{}", node.endpoint()), "user": "mcp@pve", "token_id": "ro",
         "token_secret": SECRET, "timeout_seconds": 10, "access": "full", "exec": true});
     cluster.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    cluster["exec"] = (cluster["access"] == "full" && cluster["exec"] == true).into();
     let client = |token: &str, access| json!({"token_sha256": TokenHash::from_token(token.as_bytes()).to_string(), "access": access});
     let mut admin = client(ADMIN, "full");
     (admin["exec"], admin["structured"]) = (true.into(), true.into());
