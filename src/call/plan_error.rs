@@ -131,6 +131,9 @@ pub enum GuestError {
         None => "the answer of the node is not a config".to_owned(),
     })]
     UnconfirmedName { id: String, name: String, error: Option<Arc<LookupError>> },
+    /// The name is that of a guest of the other kind.
+    #[error("`{typed}` is `{id}` for HA")]
+    OtherResource { typed: String, id: String },
     /// Each name costs a read.
     #[error("more than {max} guests are given by name")]
     TooManyNames { max: usize },
@@ -183,6 +186,7 @@ impl Hint for GuestError {
             Self::Renamed { .. } | Self::UnconfirmedName { .. } => {
                 Some("give the number of the guest that you mean".into())
             }
+            Self::OtherResource { id, .. } => Some(format!("write {id} if you mean this guest").into()),
             Self::TooManyNames { .. } => Some("give their numbers, or fewer guests".into()),
         }
     }
