@@ -10,6 +10,7 @@ use crate::pve::client::transport::NodeResponse;
 use crate::pve::error::{EnvelopeError, PveError, UnknownOutcome};
 use crate::pve::guests::{Guest, GuestList, parse_guests};
 use crate::pve::knowledge::messages::{self, Diagnosis, Meaning, MissingPrivilege, classify};
+use crate::pve::knowledge::other_servers;
 use crate::pve::knowledge::text::to_one_line;
 use crate::pve::method::Method;
 use serde::de::IgnoredAny;
@@ -282,6 +283,10 @@ fn start_of(body: &[u8], filter: &SecretFilter) -> Option<String> {
 /// Call that an error response answers.
 pub(in crate::pve) struct SentCall<'a> {
     pub(in crate::pve) method: Method,
+    /// `host:port` of the node.
+    pub(in crate::pve) node: &'a str,
+    /// The address of the node has https.
+    pub(in crate::pve) is_https: bool,
     /// Method and path for display.
     pub(in crate::pve) call: String,
     pub(in crate::pve) user: &'a str,
@@ -325,6 +330,12 @@ pub(in crate::pve) fn parse_error_response(
         None => (phrase, false),
     };
     let is_change = sent.method != Method::Get;
+    if let Some(server) = other_servers::recognize_refusal(status, &message).or_else(|| {
+        let title = answer_origin::is_web_page(body).then(|| answer_origin::find_title(body)).flatten();
+        other_servers::recognize_name(title?.as_bytes())
+    }) {
+        return PveError::OtherServer { node: sent.node.to_owned(), server, message, is_refused_change: is_change };
+    }
     let mut diagnosis = match response.origin() {
         AnswerOrigin::Proxy => messages::proxy_diagnosis(),
         AnswerOrigin::ProxyRejection if status >= 400 => messages::proxy_rejection_diagnosis(status),
@@ -336,6 +347,11 @@ pub(in crate::pve) fn parse_error_response(
     }
     if (300..400).contains(&status) && !headers.location.is_empty() {
         let message = format!("{message} to {}", clean(&headers.location)).trim().to_owned();
+        let (host, _) = sent.node.rsplit_once(':').unwrap_or((sent.node, ""));
+        let is_own_address = headers.location.strip_prefix("https://").is_some_and(|to| to.starts_with(host));
+        if is_own_address && !sent.is_https {
+            diagnosis.hint = Some(messages::HTTPS_ADDRESS);
+        }
         return PveError::Failed { status, message, call: sent.call, diagnosis, is_refused_change: is_change };
     }
     let settles_unknown =
@@ -498,7 +514,16 @@ mod tests {
             headers,
             elapsed,
         };
-        let sent = SentCall { method, call, user: "root@pam", token_id: "mcp", was_accepted: false, elapsed };
+        let sent = SentCall {
+            method,
+            node: "pve1:8006",
+            is_https: true,
+            call,
+            user: "root@pam",
+            token_id: "mcp",
+            was_accepted: false,
+            elapsed,
+        };
         parse_error_response(&response, sent, &no_filter())
     }
 

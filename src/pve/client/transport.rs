@@ -331,6 +331,11 @@ impl NodeTransport {
         self.address(index).map_or("", |node| &node.label)
     }
 
+    /// Returns whether the address of a node has https.
+    pub(in crate::pve) fn is_https(&self, index: usize) -> bool {
+        self.address(index).is_some_and(|node| node.scheme == Scheme::HTTPS)
+    }
+
     /// Adds a node, and returns false if there is no room for it. Must be called by one thread at a time.
     pub(in crate::pve) fn add_node(&self, endpoint: &Endpoint) -> bool {
         let free = self.discovered.iter().find(|node| node.get().is_none());
@@ -567,7 +572,7 @@ fn to_transport_error(
         Error::BodyExceedsLimit(_) => limit.exceeded(),
         Error::LargeResponseHeader(..) => MalformedCause::HeadTooLarge,
         Error::Decompress(..) => MalformedCause::BrokenGzip { detail },
-        _ => MalformedCause::NotHttp { detail },
+        _ => MalformedCause::NotHttp { start: info.start.clone(), detail },
     })
 }
 

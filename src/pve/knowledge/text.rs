@@ -22,6 +22,17 @@ pub(in crate::pve) fn to_one_line(text: &str, max: usize) -> String {
     out
 }
 
+/// The most bytes of [`to_visible_start`].
+const MAX_START_BYTES: usize = 64;
+
+/// Returns the first line of what a server sent, if it is text.
+pub(in crate::pve) fn to_visible_start(bytes: &[u8]) -> String {
+    let bytes = bytes.get(..MAX_START_BYTES).unwrap_or(bytes);
+    let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    let is_text = line.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+    String::from_utf8_lossy(if is_text { line } else { b"" }).into_owned()
+}
+
 /// Returns a picture of a control character, and a space for one that only separates words.
 fn make_visible(c: char) -> char {
     match c {
