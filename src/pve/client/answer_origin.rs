@@ -43,7 +43,7 @@ impl AnswerOrigin {
 /// Determines the sender of an answer.
 pub(in crate::pve) fn determine(status: u16, reason: &str, content_type: &str, body: &[u8]) -> AnswerOrigin {
     match status {
-        0..=299 if is_web_page(body) => return AnswerOrigin::Proxy,
+        0..=299 if is_web_page(body) && !content_type.starts_with("text/plain") => return AnswerOrigin::Proxy,
         0..=299 => return AnswerOrigin::Proxmox,
         300..=399 => return AnswerOrigin::ProxyRejection,
         _ => {}

@@ -11,7 +11,7 @@ use crate::pve::error::{EnvelopeError, PveError, UnknownOutcome};
 use crate::pve::guests::{Guest, GuestList, parse_guests};
 use crate::pve::knowledge::messages::{self, Diagnosis, Meaning, MissingPrivilege, classify};
 use crate::pve::knowledge::other_servers;
-use crate::pve::knowledge::text::to_one_line;
+use crate::pve::knowledge::text::{decode_bytes, to_one_line};
 use crate::pve::method::Method;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -159,7 +159,7 @@ impl ApiResponse {
         }
     }
 
-    /// Parses the bytes of a body. Bytes that are not UTF-8, as in a line of the journal, become replacement characters.
+    /// Parses the bytes of a body. Bytes that are not UTF-8, as in a line of the journal, are Latin-1.
     pub(in crate::pve) fn parse_bytes(
         body: Vec<u8>,
         filter: &SecretFilter,
@@ -168,7 +168,7 @@ impl ApiResponse {
         match String::from_utf8(body) {
             Ok(body) => parse(filter.redact_body(body), filter),
             Err(error) => {
-                let body = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                let body = decode_bytes(error.as_bytes());
                 parse(filter.redact_body(body), filter).map_err(|_| Self::describe_non_utf8(error.as_bytes(), filter))
             }
         }
@@ -179,24 +179,22 @@ impl ApiResponse {
         let NodeResponse { body, headers, .. } = response;
         let (kind, _) = headers.content_type.split_once(';').unwrap_or((&headers.content_type, ""));
         let kind = kind.trim();
-        let is_file = !kind.is_empty() && !kind.eq_ignore_ascii_case("application/json");
-        if !is_file || kind.eq_ignore_ascii_case("text/html") || answer_origin::is_web_page(body) {
-            return None;
+        let is_text = kind.starts_with("text/");
+        if !headers.is_attachment {
+            let is_file = !kind.is_empty() && !kind.eq_ignore_ascii_case("application/json");
+            let is_page = !is_text && answer_origin::is_web_page(body) || kind.eq_ignore_ascii_case("text/html");
+            // The node may send its JSON under another name.
+            let is_json = || body.trim_ascii_start().starts_with(b"{") && ErrorEnvelope::parse(body).is_json;
+            if !is_file || is_page || is_json() {
+                return None;
+            }
         }
-        // The node may send its JSON under another name.
-        if body.trim_ascii_start().starts_with(b"{") && ErrorEnvelope::parse(body).is_json {
-            return None;
-        }
-        // A text may have bytes of another encoding, as a task log of a guest's output does.
-        let text = match str::from_utf8(body) {
-            Ok(text) => Some(text.to_owned()),
-            Err(_) if kind.starts_with("text/") => Some(String::from_utf8_lossy(body).into_owned()),
-            Err(_) => None,
-        };
-        let data = match text.filter(|text| !text.contains('\0')) {
-            Some(text) if text.is_empty() => "an empty file".to_owned(),
-            Some(text) => filter.redact_body(text),
-            None => format!("a file of {} bytes ({}), which is not shown", body.len(), to_one_line(kind, 80)),
+        // A text may have bytes of another encoding, and the output of a guest any character.
+        let is_binary = |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\t' | b'\n' | b'\r' | b'\x1b');
+        let data = match body.as_slice() {
+            [] => "an empty file".to_owned(),
+            body if is_text || !body.iter().any(is_binary) => filter.redact_body(decode_bytes(body)),
+            body => format!("a file of {} bytes ({}), which is not shown", body.len(), to_one_line(kind, 80)),
         };
         let data = Value::String(data).to_string();
         let body = format!("{{\"data\":{data}}}");
@@ -320,7 +318,7 @@ pub(in crate::pve) fn parse_error_response(
             let body_text = match answer_origin::is_web_page(body) {
                 true => answer_origin::find_title(body).map(|title| clean(&title)).unwrap_or_default(),
                 false if envelope.is_json => String::new(),
-                false => clean(&String::from_utf8_lossy(body)),
+                false => clean(&decode_bytes(body)),
             };
             let is_hidden = body_text.is_empty() || answer_origin::is_web_page(body);
             // A title such as `502 Bad Gateway` repeats the status.
