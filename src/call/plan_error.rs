@@ -94,6 +94,8 @@ pub struct UnknownPath {
     pub segment: Option<String>,
     pub suggestion: Option<String>,
     pub alternatives: Vec<String>,
+    /// A newer release of Proxmox VE has the path.
+    pub is_newer: bool,
 }
 
 /// A method that a path does not have.
@@ -205,7 +207,10 @@ impl fmt::Display for UnknownPath {
             Some(segment) => write!(f, "there is no `{segment}` below {} in the API", self.known)?,
             None => write!(f, "{} alone is no operation", self.known)?,
         }
-        if let Some(suggestion) = &self.suggestion {
+        if self.is_newer {
+            f.write_str(" of this cluster, whose release of Proxmox VE is older than the one that has it")?;
+        }
+        if let Some(suggestion) = self.suggestion.as_ref().filter(|_| !self.is_newer) {
             write!(f, " (did you mean `{suggestion}`?)")?;
         }
         match self.alternatives.as_slice() {

@@ -321,6 +321,8 @@ static TABLE: &[Row] = &[
     // HA.
     row(ANY, InOrder("resource '", "does not exist in cluster"), Meaning::Absent, "the cluster has no guest of that number: GET /cluster/resources?type=vm lists the guests"),
     row(ANY, InOrder("create resource failed", "already defined"), Meaning::AlreadyExists, "HA manages the guest already: change it with PUT /cluster/ha/resources/{sid}"),
+    row(ANY, InOrder("HA group '", "does not exist"), Meaning::Absent, "GET /cluster/ha/groups lists the groups"),
+    row(ANY, InOrder("ha group '", "does not exist"), Meaning::Absent, "GET /cluster/ha/groups lists the groups"),
     row(ANY, Contains("no such resource"), Meaning::Absent, "GET /cluster/ha/resources lists what HA manages"),
     row(ANY, Contains("rule is ineffective"), Meaning::InvalidParameters, "a resource affinity names two resources or more, such as vm:100,vm:101"),
     row(ANY, Contains("create ha rule failed"), Meaning::InvalidParameters, "GET /cluster/ha/rules lists the rules, describe_api POST /cluster/ha/rules the parameters"),
@@ -569,6 +571,8 @@ mod tests {
         (401, "no ticket", Meaning::HeaderLost, ""),
         (403, "Permission check failed (URI '/access/ticket' not available with API token, need proper ticket. )", Meaning::TicketRequired, "web interface"),
         (500, "proxmox-file-restore failed: Error: VM refused connection", Meaning::Unavailable, "try again in some seconds"),
+        (500, "HA group 'west' does not exist", Meaning::Absent, "/cluster/ha/groups"),
+        (500, "no such ha group 'west': ha group 'west' does not exist", Meaning::Absent, "/cluster/ha/groups"),
         (403, "Only root can pass arbitrary filesystem paths.", Meaning::RootRequired, "volume of a storage"),
         (500, "Only root can do that", Meaning::RootRequired, "no API token"),
         (403, "user is root@pam only", Meaning::RootRequired, "no API token"),

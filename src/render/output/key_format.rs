@@ -143,6 +143,8 @@ const FLAGS: &[&str] = &[
     "protection",
     "quorate",
     "repeat-missed",
+    "failback",
+    "nofailback",
     "restricted",
     "running",
     "secureboot",
