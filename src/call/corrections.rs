@@ -33,6 +33,7 @@ pub(super) fn correct_values(
         }
     }
     notes.extend(encode_file_content(operation, data)?);
+    notes.extend(split_agent_bytes(operation, data));
     Ok(notes)
 }
 
@@ -131,6 +132,23 @@ fn encode_file_content(operation: &Operation<'_>, data: &mut Map<String, Value>)
     Ok(Some("`content` was sent in base64 with encode=0, as it has characters beyond ASCII".into()))
 }
 
+/// Parameters that the node encodes for the guest agent byte by byte: the end of the path, and the parameter.
+const AGENT_BYTES: [(&str, &str); 2] = [("/agent/exec", "input-data"), ("/agent/set-user-password", "password")];
+
+/// Replaces a character beyond ASCII by a character for each of its bytes of UTF-8.
+///
+/// (PVE: the node takes each character as one byte, so `ü` would become a byte of Latin-1, and `€` fails.)
+fn split_agent_bytes(operation: &Operation<'_>, data: &mut Map<String, Value>) -> Option<String> {
+    let is_called = |(end, _): &&(&str, &str)| operation.template().ends_with(end);
+    let (_, name) = AGENT_BYTES.iter().find(is_called).filter(|_| operation.method() == Method::Post)?;
+    let text = data.get(*name)?.as_str().filter(|text| !text.is_ascii())?;
+    let bytes: String = text.bytes().map(char::from).collect();
+    data.insert((*name).to_owned(), bytes.into());
+    Some(format!(
+        "`{name}` was sent with a character for each of its bytes of UTF-8, since Proxmox passes characters on as bytes"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +192,16 @@ mod tests {
         ] {
             assert_eq!(correct(Method::Put, vm, given.clone()), (given, Vec::new()));
         }
+    }
+
+    #[test]
+    fn input_for_the_guest_agent_is_sent_byte_by_byte() {
+        let template = "/nodes/{node}/qemu/{vmid}/agent/exec";
+        let (data, notes) = correct(Method::Post, template, json!({"command": ["cat"], "input-data": "ü€"}));
+        let bytes: String = "ü€".bytes().map(char::from).collect();
+        assert_eq!((data["input-data"].as_str(), notes.len()), (Some(bytes.as_str()), 1));
+        let plain = json!({"command": ["cat"], "input-data": "u"});
+        assert_eq!(correct(Method::Post, template, plain.clone()), (plain, Vec::new()));
     }
 
     #[test]

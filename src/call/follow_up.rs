@@ -3,14 +3,17 @@
 
 use super::handle::ClusterHandle;
 use super::planned_call::{CallPurpose, PlannedCall};
+use crate::base::hint::render_error;
 use crate::base::json_scan::{find_string, walk};
 use crate::pve::client::cluster::ApiResponse;
+use crate::pve::error::PveError;
 use crate::pve::guests::{self, Guest};
 use crate::pve::knowledge::answers::KnownAnswer;
+use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::rows::{is_true, read_count};
-use crate::pve::task::{TaskResult, Upid, WaitLimits};
+use crate::pve::task::{self, TaskResult, Upid, WaitLimits};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -54,8 +57,8 @@ pub enum CommandEnd {
     /// The answer of exec-status for an ended command.
     Ended(Value),
     Running,
-    /// The command was started, and its end can't be read.
-    Unreadable(String),
+    /// The command was started, and its end can't be read. Has the cause with its next step.
+    Unknown(String),
 }
 
 /// Event after the end of a task.
@@ -102,6 +105,26 @@ fn expectation(kind: &str) -> Option<Expectation> {
     Some(Expectation { kinds, status, moves })
 }
 
+/// Returns whether the status of a command may be read after this error.
+fn may_answer_later(error: &PveError) -> bool {
+    use Meaning::*;
+    match error {
+        PveError::Failed { diagnosis, .. } => matches!(
+            diagnosis.meaning,
+            AgentUnavailable
+                | Unavailable
+                | Locked
+                | SickNode
+                | NodeUnreachable
+                | NodeLostOrUnknown
+                | NodeTimedOut
+                | NodeLost
+                | ProxyAnswered
+        ),
+        error => task::may_recover(error),
+    }
+}
+
 impl ClusterHandle<'_> {
     /// Waits for the end of a command inside a guest.
     pub fn follow_command(&self, status: &ApiPath, pid: &str, deadline: Instant) -> CommandEnd {
@@ -112,20 +135,30 @@ impl ClusterHandle<'_> {
             let planned = PlannedCall::own_read(self, CallPurpose::ToolRead, status.clone(), params.clone());
             let read = match planned.authorize().map(|read| read.without_confirmation()) {
                 Ok(Ok(read)) => read,
-                Ok(Err(error)) => return CommandEnd::Unreadable(error.to_string()),
-                Err(denied) => return CommandEnd::Unreadable(denied.to_string()),
+                Ok(Err(error)) => return CommandEnd::Unknown(render_error(&error)),
+                Err(denied) => return CommandEnd::Unknown(render_error(&denied)),
             };
-            let response = match read.send_read() {
-                Ok(response) => self.redact_response(KnownAnswer::GuestAgent.correct(response)),
-                Err(error) => return CommandEnd::Unreadable(error.to_string()),
+            let answer = read.send_read().and_then(|response| {
+                match PveError::from_agent_answer(response.data(), format!("GET {status}")) {
+                    Some(error) => Err(error),
+                    None => Ok(self.redact_response(KnownAnswer::GuestAgent.correct(response))),
+                }
+            });
+            let failure = match answer {
+                Ok(response) => {
+                    let answer: Value = serde_json::from_str(response.data()).unwrap_or_default();
+                    if answer.get("exited").is_some_and(is_true) {
+                        return CommandEnd::Ended(answer);
+                    }
+                    None
+                }
+                // The agent is silent while the guest restarts.
+                Err(error) if may_answer_later(&error) => Some(error),
+                Err(error) => return CommandEnd::Unknown(render_error(&error)),
             };
-            let answer: Value = serde_json::from_str(response.data()).unwrap_or_default();
-            if answer.get("exited").is_some_and(is_true) {
-                return CommandEnd::Ended(answer);
-            }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || self.cancel.wait(interval.min(left)) {
-                return CommandEnd::Running;
+                return failure.map_or(CommandEnd::Running, |error| CommandEnd::Unknown(render_error(&error)));
             }
             interval = (interval * 3 / 2).min(MAX_INTERVAL);
         }

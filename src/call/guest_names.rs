@@ -2,7 +2,7 @@
 
 use super::handle::ClusterHandle;
 use super::plan_error::PlanError;
-use super::resolve_path::GuestFinder;
+use super::resolve_path::{GuestFinder, HaResourceName};
 use crate::base::list_text::list_items;
 use crate::base::shorten::shorten;
 use crate::pve::schema::Operation;
@@ -21,7 +21,9 @@ pub(super) fn resolve_guest_names(
     let finder = OnceCell::new();
     for (name, value) in data.iter_mut() {
         let format = operation.parameter(name).map_or("", |parameter| parameter.format());
-        if !matches!(format, "pve-vmid" | "pve-vmid-list")
+        let names_resource =
+            matches!(format, "pve-ha-resource-or-vm-id" | "pve-ha-resource-id" | "pve-ha-resource-id-list");
+        if !(names_resource || matches!(format, "pve-vmid" | "pve-vmid-list"))
             || operation.is_path_parameter(name)
             || is_new_guest_number(operation, name)
         {
@@ -34,16 +36,24 @@ pub(super) fn resolve_guest_names(
         for item in items {
             let Some(text) = item.as_str() else { continue };
             let parts = || list_items(text);
-            if parts().all(|part| part.bytes().all(|b| b.is_ascii_digit())) {
+            let is_number = |part: &str| match names_resource {
+                true => HaResourceName::parse(part).is_none(),
+                false => part.bytes().all(|b| b.is_ascii_digit()),
+            };
+            if parts().all(is_number) {
                 continue;
             }
             let find_number = |part: &str| {
                 let finder = finder.get_or_init(|| GuestFinder::new(cluster));
-                let is_name = !part.bytes().all(|b| b.is_ascii_digit());
-                let found = if is_change && is_name { finder.find_confirmed(part) } else { finder.find(part) };
-                found
-                    .map(|guest| guest.vmid.to_string())
-                    .map_err(|error| PlanError::GuestParameter { parameter: shorten(name).into_owned(), error })
+                let found = match HaResourceName::parse(part).filter(|_| names_resource) {
+                    Some(resource) => resource.find(finder, is_change),
+                    None if names_resource => Ok(part.to_owned()),
+                    None if is_change && !is_number(part) => {
+                        finder.find_confirmed(part).map(|guest| guest.vmid.to_string())
+                    }
+                    None => finder.find(part).map(|guest| guest.vmid.to_string()),
+                };
+                found.map_err(|error| PlanError::GuestParameter { parameter: shorten(name).into_owned(), error })
             };
             *item = parts().map(find_number).collect::<Result<Vec<_>, _>>()?.join(",").into();
         }

@@ -55,6 +55,7 @@ pub fn find_path<'s>(schema: &'s Schema, path: &ApiPath) -> Result<PathMatch<'s>
             segment: segments.get(mismatch.matched_segments).map(|segment| shorten(segment).into_owned()),
             suggestion: mismatch.suggestion,
             alternatives: mismatch.alternatives,
+            is_newer: schema.is_live() && schema::embedded_schema().match_path(&segments).is_ok(),
         })
     })
 }

@@ -16,7 +16,9 @@ use super::operation::{
 };
 use super::plan_error::PlanError;
 use super::planned_call::{CallPurpose, GuestView, PlannedCall, PlannedOperation};
-use super::resolve_path::{GuestVerification, PathChange, check_node_name, check_node_parameters, resolve_path};
+use super::resolve_path::{
+    GuestVerification, HaResourceName, PathChange, check_node_name, check_node_parameters, resolve_path,
+};
 use super::shared_object::SharedObject;
 use super::spec::CallSpec;
 use super::state_risks::StateChange;
@@ -159,7 +161,9 @@ fn authorize_early(cluster: &ClusterHandle<'_>, method: Method, typed: &ApiPath)
     check_risk(call, known.risk())?;
     let segments: Vec<_> = path.segments().collect();
     let guest = segments.iter().skip_while(|s| !matches!(s.as_ref(), "qemu" | "lxc")).nth(1);
-    let is_named = guest.is_some_and(|guest| !guest.bytes().all(|b| b.is_ascii_digit()));
+    let typed: Vec<String> = segments.iter().map(|segment| segment.as_ref().to_owned()).collect();
+    let is_named = guest.is_some_and(|guest| !guest.bytes().all(|b| b.is_ascii_digit()))
+        || HaResourceName::of_path(&typed).is_some();
     if !is_named && !segments.iter().any(|segment| is_placeholder(segment)) {
         check_path(call, template, known.risk())?;
     }

@@ -96,6 +96,8 @@ pub struct UnknownPath {
     pub segment: Option<String>,
     pub suggestion: Option<String>,
     pub alternatives: Vec<String>,
+    /// A newer release of Proxmox VE has the path.
+    pub is_newer: bool,
 }
 
 /// A method that a path does not have.
@@ -133,6 +135,9 @@ pub enum GuestError {
         None => "the answer of the node is not a config".to_owned(),
     })]
     UnconfirmedName { id: String, name: String, error: Option<Arc<LookupError>> },
+    /// The name is that of a guest of the other kind.
+    #[error("`{typed}` is `{id}` for HA")]
+    OtherResource { typed: String, id: String },
     /// Each name costs a read.
     #[error("more than {max} guests are given by name")]
     TooManyNames { max: usize },
@@ -188,6 +193,7 @@ impl Hint for GuestError {
             Self::Renamed { .. } | Self::UnconfirmedName { .. } => {
                 Some("give the number of the guest that you mean".into())
             }
+            Self::OtherResource { id, .. } => Some(format!("write {id} if you mean this guest").into()),
             Self::TooManyNames { .. } => Some("give their numbers, or fewer guests".into()),
         }
     }
@@ -206,7 +212,10 @@ impl fmt::Display for UnknownPath {
             Some(segment) => write!(f, "there is no `{segment}` below {} in the API", self.known)?,
             None => write!(f, "{} alone is no operation", self.known)?,
         }
-        if let Some(suggestion) = &self.suggestion {
+        if self.is_newer {
+            f.write_str(" of this cluster, whose release of Proxmox VE is older than the one that has it")?;
+        }
+        if let Some(suggestion) = self.suggestion.as_ref().filter(|_| !self.is_newer) {
             write!(f, " (did you mean `{suggestion}`?)")?;
         }
         match self.alternatives.as_slice() {

@@ -92,6 +92,15 @@ pub(super) fn resolve_path(
             }),
             segments: vec![upid.node.clone(), "tasks".into(), upid.to_string()],
         }),
+        _ if let Some(resource) = HaResourceName::of_path(&segments) => {
+            let id = resource.find(&GuestFinder::new(cluster), verification != GuestVerification::None)?;
+            let text = format!("{} is {id}", resource.typed);
+            Some(Replacement {
+                range: 3..4,
+                segments: vec![id],
+                change: Some(PathChange { text, is_correction: false, kind_corrected: false }),
+            })
+        }
         _ if node_is_open => Some(Replacement { range: 1..2, segments: vec![find_only_node(cluster)?], change: None }),
         _ => None,
     };
@@ -298,6 +307,53 @@ impl<'h, 'a> GuestFinder<'h, 'a> {
             confirmed.insert(guest.vmid);
         }
         Ok(guest)
+    }
+}
+
+/// HA resource that a caller names by the guest's name, such as `vm:web01`. (PVE: its own form has the number.)
+pub(super) struct HaResourceName<'t> {
+    typed: &'t str,
+    /// `vm` or `ct`, if the caller wrote it.
+    kind: Option<&'t str>,
+    name: &'t str,
+}
+
+impl<'t> HaResourceName<'t> {
+    /// Parses the id of a resource. Returns `None` for one that has a number, or is of another kind.
+    pub(super) fn parse(typed: &'t str) -> Option<Self> {
+        let (kind, name) = match typed.split_once(':') {
+            Some((kind @ ("vm" | "ct"), name)) => (Some(kind), name),
+            Some(_) => return None,
+            None => (None, typed),
+        };
+        let is_name = !name.is_empty() && !name.bytes().all(|b| b.is_ascii_digit()) && !is_placeholder(name);
+        is_name.then_some(Self { typed, kind, name })
+    }
+
+    /// Returns the id of the path's resource that has a guest's name.
+    pub(super) fn of_path(segments: &'t [String]) -> Option<Self> {
+        match segments {
+            [top, ha, resources, id, ..] if top == "cluster" && ha == "ha" && resources == "resources" => {
+                Self::parse(id)
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the id with the guest's number. For a change, the guest's own config must confirm the name.
+    pub(super) fn find(&self, finder: &GuestFinder<'_, '_>, is_change: bool) -> Result<String, GuestError> {
+        let guest = if is_change { finder.find_confirmed(self.name) } else { finder.find(self.name) }?;
+        let kind = match guest.kind {
+            GuestKind::Qemu => "vm",
+            GuestKind::Lxc => "ct",
+        };
+        let id = format!("{kind}:{}", guest.vmid);
+        match self.kind {
+            Some(typed) if typed != kind => {
+                Err(GuestError::OtherResource { typed: shorten(self.typed).into_owned(), id })
+            }
+            _ => Ok(id),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::base::hint::Hint;
 use crate::base::json_scan::{find_string, unquote, walk};
 use crate::base::memory::MemoryError;
 use crate::pve::knowledge::messages::{Diagnosis, Meaning, MissingPrivilege, classify};
+use crate::pve::knowledge::other_servers::{self, OtherServer};
 use crate::pve::knowledge::text::{decode_twice_encoded, to_one_line};
 use std::borrow::Cow;
 use std::fmt;
@@ -93,6 +94,16 @@ pub enum PveError {
         call: String,
         diagnosis: Diagnosis,
         /// The call would have changed something, and the message shows that the node refused it before.
+        is_refused_change: bool,
+    },
+    /// The address belongs to a server that is not Proxmox VE, and that refused the request.
+    #[error("{node} is not a Proxmox VE node: it seems to be {}{}{}", server.name, DisplayMessage(": ", message), describe_refused_change(*is_refused_change))]
+    OtherServer {
+        node: String,
+        server: &'static OtherServer,
+        /// The text of its answer.
+        message: String,
+        /// The call would have changed something.
         is_refused_change: bool,
     },
     /// A request that changes nothing got an unreadable answer: not Proxmox's JSON, truncated, too large, or broken
@@ -210,8 +221,12 @@ pub enum MalformedCause {
     HeadTooLarge,
     #[error("it claims to be gzip, but is broken or cut short")]
     BrokenGzip { detail: String },
-    #[error("it is not HTTP as Proxmox speaks it")]
-    NotHttp { detail: String },
+    #[error("it is not HTTP{}", DisplayMessage(" and starts with ", start))]
+    NotHttp {
+        /// The start of the answer, if it is text, without the token's secret.
+        start: String,
+        detail: String,
+    },
     #[error("the connection was lost in the middle of it")]
     Truncated { detail: String },
     #[error(transparent)]
@@ -333,7 +348,7 @@ impl PveError {
             PveError::Unauthorized { .. } => "unauthorized",
             PveError::Forbidden { .. } => "forbidden",
             PveError::ParametersRejected { .. } => "rejected",
-            PveError::Failed { .. } | PveError::UnsendablePath { .. } => "failed",
+            PveError::Failed { .. } | PveError::OtherServer { .. } | PveError::UnsendablePath { .. } => "failed",
             PveError::MalformedResponse { cause: MalformedCause::NoMemory(_), .. } | PveError::Busy { .. } => "busy",
             PveError::MalformedResponse { .. } => "unreadable",
             PveError::OutcomeUnknown { .. } => "outcome_unknown",
@@ -397,7 +412,7 @@ impl MalformedCause {
         match self {
             MalformedCause::BodyTooLarge { .. } | MalformedCause::HeadTooLarge => Some(self.to_string().into()),
             MalformedCause::BrokenGzip { detail }
-            | MalformedCause::NotHttp { detail }
+            | MalformedCause::NotHttp { detail, .. }
             | MalformedCause::Truncated { detail }
             | MalformedCause::NotJson { detail }
             | MalformedCause::NotAList { detail }
@@ -406,21 +421,36 @@ impl MalformedCause {
         }
     }
 
-    fn hint(&self) -> Option<&'static str> {
+    /// Returns the server other than Proxmox VE that sent the answer, as far as it is recognized.
+    fn recognize_server(&self) -> Option<&'static OtherServer> {
         match self {
-            MalformedCause::BodyTooLarge { .. } => Some("read a narrower path, or raise `max_answer_bytes`"),
-            MalformedCause::Truncated { .. } => Some("try again"),
-            MalformedCause::NoMemory(MemoryError::InUse) => Some("try again in a few seconds"),
+            MalformedCause::Envelope(EnvelopeError::WebPage { title: Some(title) }) => {
+                other_servers::recognize_name(title.as_bytes())
+            }
+            MalformedCause::NotHttp { start, .. } => other_servers::recognize_greeting(start),
+            _ => None,
+        }
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        if let Some(OtherServer { name, hint }) = self.recognize_server() {
+            return Some(format!("it seems to be {name}: {hint}").into());
+        }
+        match self {
+            MalformedCause::BodyTooLarge { .. } => Some("read a narrower path, or raise `max_answer_bytes`".into()),
+            MalformedCause::Truncated { .. } => Some("try again".into()),
+            MalformedCause::NoMemory(MemoryError::InUse) => Some("try again in a few seconds".into()),
             MalformedCause::NoMemory(MemoryError::TooLarge { .. }) => {
-                Some("read a narrower path, or raise `max_buffered_bytes`")
+                Some("read a narrower path, or raise `max_buffered_bytes`".into())
             }
             MalformedCause::Envelope(EnvelopeError::Empty) => None,
             MalformedCause::Envelope(EnvelopeError::WebPage { .. }) => Some(
-                "a login page or proxy answers in front of Proxmox: put the node's own address (port 8006) into \
-                      clusters.json",
+                "another device or program has this address, or a login page or proxy is in front of Proxmox: put the \
+                 node's own address (port 8006) into clusters.json"
+                    .into(),
             ),
             MalformedCause::NotHttp { .. } | MalformedCause::Envelope(_) => {
-                Some("check the address and port in clusters.json")
+                Some("check the address and port in clusters.json (Proxmox VE's API listens on 8006)".into())
             }
             _ => None,
         }
@@ -445,8 +475,12 @@ impl Hint for PveError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         Some(match self {
             PveError::ConnectionFailed { attempts } => hint_for_attempts(attempts).into(),
-            PveError::Tls { error, .. } => {
-                let steps = [error.remedy().map(Cow::from), error.trust_hint().map(Cow::from)];
+            PveError::Tls { error, node } => {
+                if let Some(server) = error.server {
+                    return Some(server.hint.into());
+                }
+                let port = other_servers::describe_port(node);
+                let steps = [port.or(error.remedy()).map(Cow::from), error.trust_hint().map(Cow::from)];
                 return join_steps(steps.into_iter().flatten());
             }
             PveError::TimedOut { .. } => "it may be overloaded or wait for a storage: try again, ask for less, or raise \
@@ -455,7 +489,8 @@ impl Hint for PveError {
             PveError::ConnectionLost { .. } => "it may be restarting: try again in a moment".into(),
             PveError::Unauthorized { has_no_ticket: true, .. } => {
                 "a proxy in front of Proxmox removed the header `Authorization`: make it pass the header on, or put the \
-                 node's own address (port 8006) into clusters.json"
+                 node's own address (port 8006) into clusters.json. A Proxmox Mail Gateway, which takes no such token, \
+                 answers so too"
                     .into()
             }
             PveError::Unauthorized { user, token_id, was_accepted: true, .. } => format!(
@@ -479,7 +514,8 @@ impl Hint for PveError {
             }
             PveError::ParametersRejected { diagnosis, .. } => diagnosis.hint.unwrap_or("correct them and call again").into(),
             PveError::Failed { diagnosis, .. } => diagnosis.hint?.into(),
-            PveError::MalformedResponse { cause, .. } => cause.hint()?.into(),
+            PveError::OtherServer { server, .. } => server.hint.into(),
+            PveError::MalformedResponse { cause, .. } => cause.hint()?,
             PveError::OutcomeUnknown { .. } => "look before you repeat it: read the object it concerns, or the latest \
                                                 tasks (GET /cluster/tasks)"
                 .into(),
@@ -522,6 +558,9 @@ fn hint_for_attempts(attempts: &[FailedAttempt]) -> String {
     };
     for (node, remedy) in tls_errors().filter_map(|(node, error)| Some((node, error.remedy()?))) {
         hint += &format!("; for {node}, {remedy}");
+    }
+    for note in attempts.iter().filter_map(|attempt| other_servers::describe_port(&attempt.node)) {
+        hint += &format!("; {note}");
     }
     if tls_errors().any(|(_, error)| error.trust_hint().is_some()) {
         hint += "; a certificate seen that the node's own page (System, Certificates) shows too can be pinned: list every \
@@ -640,7 +679,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn tls_error(kind: TlsErrorKind) -> Box<TlsError> {
-        Box::new(TlsError { kind, fingerprint: Some(Fingerprint([0xAB; 32])), detail: "inside".into() })
+        Box::new(TlsError { kind, fingerprint: Some(Fingerprint([0xAB; 32])), server: None, detail: "inside".into() })
     }
 
     fn tls(kind: TlsErrorKind) -> PveError {
@@ -669,7 +708,7 @@ mod tests {
             PveError::ConnectionFailed {
                 attempts: vec![refused(), attempt(ConnectError::Tls(tls_error(TlsErrorKind::Expired)))],
             },
-            tls(TlsErrorKind::NotTls),
+            tls(TlsErrorKind::NotTls { start: "SSH-2.0-x".into() }),
             tls(TlsErrorKind::Untrusted),
             tls(TlsErrorKind::Expired),
             tls(TlsErrorKind::NotYetValid),
@@ -701,6 +740,12 @@ mod tests {
             PveError::ParametersRejected {
                 parameters: vec![("a".into(), "bad".into()), ("b".into(), "worse".into())],
                 diagnosis: classify(400, ""),
+                is_refused_change: true,
+            },
+            PveError::OtherServer {
+                node: node(),
+                server: other_servers::recognize_name(b"Proxmox Backup Server").expect("a server"),
+                message: String::new(),
                 is_refused_change: true,
             },
             failed(501, "Method 'GET /nope' not implemented"),

@@ -69,8 +69,17 @@ pub enum ParameterErrorKind {
     NestedList,
     #[error("is an object: Proxmox wants a property string such as \"virtio,bridge=vmbr0\" (key=value, with commas)")]
     Object,
-    #[error("is no parameter of {operation}{}", describe_accepted_parameters(.suggestion, .accepted))]
-    Unknown { operation: String, suggestion: Option<String>, accepted: Vec<String> },
+    #[error("is no parameter of {operation}{}", match is_newer {
+        true => " on this cluster, whose release of Proxmox VE is older than the one that has it".to_owned(),
+        false => describe_accepted_parameters(.suggestion, .accepted),
+    })]
+    Unknown {
+        operation: String,
+        /// A newer release of Proxmox VE has the parameter.
+        is_newer: bool,
+        suggestion: Option<String>,
+        accepted: Vec<String>,
+    },
     #[error("belongs to {type_property} {} alone", .types.join(" or "))]
     OtherType { type_property: String, types: Vec<String> },
     #[error("is already set by the path, as `{value}`")]

@@ -1,6 +1,7 @@
 //! TLS failures of a node and their remedies in clusters.json.
 
 use crate::config::Fingerprint;
+use crate::pve::knowledge::other_servers::{OtherServer, recognize_greeting};
 use std::fmt;
 
 /// Failed TLS handshake.
@@ -9,6 +10,8 @@ pub struct TlsError {
     pub kind: TlsErrorKind,
     /// SHA-256 of the certificate that the node presented, if the certificate is the cause.
     pub fingerprint: Option<Fingerprint>,
+    /// The server other than Proxmox VE that the certificate names.
+    pub server: Option<&'static OtherServer>,
     /// The TLS library's message, for the log.
     pub detail: String,
 }
@@ -26,7 +29,10 @@ impl std::error::Error for TlsError {}
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TlsErrorKind {
     /// The port answers, but not with TLS.
-    NotTls,
+    NotTls {
+        /// The start of the answer, if it is text.
+        start: String,
+    },
     /// The certificate is malformed or not signed by a trusted authority.
     Untrusted,
     /// The certificate has expired.
@@ -51,7 +57,14 @@ impl TlsError {
     /// Writes the cause for a caller: the failure of `node` and the certificate presented.
     pub(super) fn write_cause(&self, f: &mut fmt::Formatter<'_>, node: &str) -> fmt::Result {
         match &self.kind {
-            TlsErrorKind::NotTls => return write!(f, "{node} answers, but does not speak TLS"),
+            TlsErrorKind::NotTls { start } => {
+                write!(f, "{node} answers, but does not speak TLS")?;
+                return match recognize_greeting(start) {
+                    Some(server) => write!(f, ": it seems to be {}", server.name),
+                    None if start.starts_with("HTTP/") => f.write_str(": it speaks plain http"),
+                    None => Ok(()),
+                };
+            }
             TlsErrorKind::Handshake => {
                 return write!(
                     f,
@@ -74,6 +87,9 @@ impl TlsError {
                 several => write!(f, "the certificate of {node} is not one of the {} pinned ones", several.len())?,
             },
         }
+        if let Some(server) = self.server {
+            write!(f, "; it names {}", server.name)?;
+        }
         let is_date = matches!(self.kind, TlsErrorKind::Expired | TlsErrorKind::NotYetValid);
         self.fingerprint.filter(|_| !is_date).map_or(Ok(()), |fingerprint| write!(f, "; seen: {fingerprint}"))
     }
@@ -82,7 +98,7 @@ impl TlsError {
     /// certificate.
     pub(super) fn remedy(&self) -> Option<&'static str> {
         match &self.kind {
-            TlsErrorKind::NotTls => Some("check the port in clusters.json (Proxmox's API listens on 8006)"),
+            TlsErrorKind::NotTls { .. } => Some("check the port in clusters.json (Proxmox VE's API listens on 8006)"),
             TlsErrorKind::Handshake => Some("check the address and port in clusters.json"),
             TlsErrorKind::Expired => {
                 Some("renew it on the node (`pvecm updatecerts --force`), or correct the clock of this machine")
@@ -107,7 +123,10 @@ impl TlsError {
                  attacker may be in between"
             )),
             // A pin does not mend a date.
-            TlsErrorKind::NotTls | TlsErrorKind::Handshake | TlsErrorKind::Expired | TlsErrorKind::NotYetValid => None,
+            TlsErrorKind::NotTls { .. }
+            | TlsErrorKind::Handshake
+            | TlsErrorKind::Expired
+            | TlsErrorKind::NotYetValid => None,
             _ => Some(format!(
                 "if the node's own page (System, Certificates) shows the same, put \"fingerprint\": \"{seen}\" into its \
                  entry in clusters.json to pin it, or the cluster's CA certificate (/etc/pve/pve-root-ca.pem) as \

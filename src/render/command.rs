@@ -35,6 +35,14 @@ pub fn render_command(status: &Value) -> String {
     text
 }
 
+/// Renders the unknown end of a command that was started. `cause` has its next step.
+pub fn render_unknown_command(pid: &str, cause: &str) -> String {
+    format!(
+        "it is unknown how the command ended: it was started (pid {pid}) and may have done its work, so look at what it did \
+         before you repeat it. Its end can't be read: {cause}"
+    )
+}
+
 /// Returns whether a command that has ended reports success.
 pub fn has_succeeded(status: &Value) -> bool {
     status.get("exitcode").and_then(Value::as_i64) == Some(0)

@@ -17,7 +17,7 @@ use crate::pve::Method;
 use crate::pve::path::ApiPath;
 use crate::pve::task::{TaskState, Upid, WaitLimits};
 use crate::render::cluster_errors::prefix_cluster;
-use crate::render::command::{has_succeeded, render_command};
+use crate::render::command::{has_succeeded, render_command, render_unknown_command};
 use crate::render::outcome::ResponseNote;
 use crate::render::output::{OutputArguments, OutputOptions};
 use serde_json::{Map, Value, json};
@@ -271,10 +271,7 @@ impl ListRun<'_> {
             CommandEnd::Running => {
                 CallEnd::Running(format!("the command still runs: GET {status}?pid={pid} has its end"))
             }
-            CommandEnd::Unreadable(error) => {
-                let error = cluster.redact(error);
-                CallEnd::Running(format!("the command was started (pid {pid}), and its end can't be read: {error}"))
-            }
+            CommandEnd::Unknown(cause) => CallEnd::Unknown(render_unknown_command(pid, &cluster.redact(cause))),
         }
     }
 

@@ -333,6 +333,11 @@ fn demo_of_release_8() {
     for arguments in [
         json!({"path": "/cluster/ha/groups", "method": "POST", "data": {"group": "west", "nodes": "pve1,pve2"}}),
         json!({"path": "/cluster/ha/rules", "method": "POST", "data": {"rule": "r", "type": "node-affinity"}}),
+        json!({"path": "/cluster/ha/resources", "method": "POST", "data": {"sid": "vm:web01", "group": "east"}}),
+        json!({"path": "/cluster/ha/resources", "method": "POST", "data": {"sid": "vm:web01", "failback": true}}),
+        json!({"path": "/cluster/bulk-action/guest/start", "method": "POST"}),
+        json!({"path": "/qemu/web01/config", "method": "PUT", "data": {"allow-ksm": true}}),
+        json!({"path": "/access/roles", "method": "POST", "data": {"roleid": "r", "privs": "VM.GuestAgent.Audit"}}),
         json!({"path": "/qemu/web01/config", "method": "PUT", "data": {"onboot": false}}),
         json!({"path": "/qemu/web01/config", "method": "PUT", "data": {"cores": 2, "digest": "0".repeat(40)}}),
         json!({"path": "/qemu/staging01/status/start", "method": "POST", "wait": true}),

@@ -51,6 +51,7 @@ fn node_statuses() {
         ),
         (401, "No ticket", String::new()),
         (401, "Authentication failed!", String::new()),
+        (401, "authentication failed - no authentication credentials provided.", String::new()),
         (403, "Permission check failed (/vms/100, VM.Audit|VM.Config.CPU)", String::new()),
         (403, "Permission check failed (, Sys.Audit)", String::new()),
         (403, "Permission check failed", String::new()),

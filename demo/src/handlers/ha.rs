@@ -151,12 +151,21 @@ pub(crate) fn create_resource(state: &mut ClusterState, call: &Invocation<'_>) -
     if state.ha_resources.contains_key(&id) {
         return fail(format!("create resource failed: resource ID '{id}' already defined"));
     }
+    check_group(state, call)?;
     let mut resource = json!({"sid": id, "type": kind, "state": "started", "max_restart": 1, "max_relocate": 1,
         "digest": DIGEST});
     set_properties(&mut resource, call);
     state.ha_resources.insert(id.clone(), resource);
     follow(state, id);
     Ok(Value::Null)
+}
+
+/// Fails for a group that does not exist.
+fn check_group(state: &ClusterState, call: &Invocation<'_>) -> ApiResult<()> {
+    match call.optional_text("group") {
+        Some(group) if !state.ha_groups.contains_key(group) => fail(format!("HA group '{group}' does not exist")),
+        _ => Ok(()),
+    }
 }
 
 /// Sets the properties of a resource that the call has.
@@ -169,6 +178,7 @@ fn set_properties(resource: &mut Value, call: &Invocation<'_>) {
 
 /// PUT /cluster/ha/resources/{sid}
 pub(crate) fn update_resource(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    check_group(state, call)?;
     let id = resource_id(state, call);
     let Some((id, resource)) = id.and_then(|id| Some((id.clone(), state.ha_resources.get_mut(&id)?))) else {
         return fail(format!("update resource failed: no such resource '{}'", call.text("sid")));

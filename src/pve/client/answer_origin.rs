@@ -43,7 +43,7 @@ impl AnswerOrigin {
 /// Determines the sender of an answer.
 pub(in crate::pve) fn determine(status: u16, reason: &str, content_type: &str, body: &[u8]) -> AnswerOrigin {
     match status {
-        0..=299 if is_web_page(body) => return AnswerOrigin::Proxy,
+        0..=299 if is_web_page(body) && !content_type.starts_with("text/plain") => return AnswerOrigin::Proxy,
         0..=299 => return AnswerOrigin::Proxmox,
         300..=399 => return AnswerOrigin::ProxyRejection,
         _ => {}
@@ -52,15 +52,17 @@ pub(in crate::pve) fn determine(status: u16, reason: &str, content_type: &str, b
     // (PVE: a proxy daemon that can't start its check of the token answers 401 or 500, with the cause.)
     let reason = to_one_line(reason, 1_000);
     let message = envelope.message().map_or_else(|| reason.clone(), |text| to_one_line(&text, 1_000));
+    // (PVE: each of its JSON answers has `data`.)
+    let is_proxmox_json = envelope.is_json && envelope.has_data;
     let has_no_words = envelope.message().is_none() && is_generic_phrase(status, &reason);
     // (PVE: its HTTP server sends plain text without a content type.)
-    let is_foreign_text = !body.trim_ascii().is_empty() && content_type.trim_start().starts_with("text/");
-    let is_foreign = !envelope.is_json && (is_web_page(body) || is_foreign_text);
+    let has_foreign_text = !body.trim_ascii().is_empty() && !content_type.trim().is_empty();
+    let is_foreign = !is_proxmox_json && (is_web_page(body) || has_foreign_text);
     match classify(status, &message).meaning {
         Meaning::SickNode | Meaning::NoQuorum => AnswerOrigin::DisabledNode,
         _ if status < 500 && is_foreign => AnswerOrigin::ProxyRejection,
         _ if status == 401 => AnswerOrigin::TokenCheck,
-        _ if is_gateway_status(status) && (has_no_words || !envelope.is_json) => AnswerOrigin::Proxy,
+        _ if is_gateway_status(status) && (has_no_words || !is_proxmox_json) => AnswerOrigin::Proxy,
         _ if status >= 500 && !envelope.is_json && is_web_page(body) => AnswerOrigin::Proxy,
         // (PVE: it always says which privilege or object is missing, and has no limit of requests.)
         _ if matches!(status, 403..=429) && !envelope.is_json && has_no_words => AnswerOrigin::ProxyRejection,
@@ -103,6 +105,8 @@ pub(in crate::pve) fn find_title(body: &[u8]) -> Option<String> {
 pub(in crate::pve) struct ErrorEnvelope<'a> {
     /// The body is a JSON object.
     pub(in crate::pve) is_json: bool,
+    /// The object has the member `data`.
+    has_data: bool,
     message: Option<&'a str>,
     /// The JSON text of `errors`.
     pub(in crate::pve) errors: Option<&'a str>,
@@ -110,7 +114,7 @@ pub(in crate::pve) struct ErrorEnvelope<'a> {
 
 impl<'a> ErrorEnvelope<'a> {
     pub(in crate::pve) fn parse(body: &'a [u8]) -> Self {
-        let (mut message, mut errors) = (None, None);
+        let (mut message, mut errors, mut has_data) = (None, None, false);
         let text = str::from_utf8(body).unwrap_or_default();
         let is_object = text.trim_ascii_start().starts_with('{');
         let is_json = is_object
@@ -118,11 +122,12 @@ impl<'a> ErrorEnvelope<'a> {
                 match unquote(key).as_ref() {
                     "message" => message = Some(value),
                     "errors" => errors = Some(value),
+                    "data" => has_data = true,
                     _ => {}
                 }
                 true
             });
-        Self { is_json, message: message.filter(|_| is_json), errors: errors.filter(|_| is_json) }
+        Self { is_json, has_data, message: message.filter(|_| is_json), errors: errors.filter(|_| is_json) }
     }
 
     /// Returns Proxmox's message, if it is a text that is not empty.
@@ -169,6 +174,9 @@ mod tests {
             (403, "Permission check failed", "", "", AnswerOrigin::Proxmox),
             (400, "Bad Request", "", "", AnswerOrigin::Proxmox),
             (400, "bad request", "", "unable to parse", AnswerOrigin::Proxmox),
+            (404, "Not Found", "application/json", r#"{"message":"no Route matched"}"#, AnswerOrigin::ProxyRejection),
+            (401, "Unauthorized", "application/json", r#"{"message":"no API key"}"#, AnswerOrigin::ProxyRejection),
+            (502, "Bad Gateway", "application/json", r#"{"message":"invalid upstream"}"#, AnswerOrigin::Proxy),
         ] {
             let found = determine(status, reason, content_type, body.as_bytes());
             assert_eq!(found, origin, "{status} {reason} {body}");

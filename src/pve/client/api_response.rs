@@ -10,7 +10,8 @@ use crate::pve::client::transport::NodeResponse;
 use crate::pve::error::{EnvelopeError, PveError, UnknownOutcome};
 use crate::pve::guests::{Guest, GuestList, parse_guests};
 use crate::pve::knowledge::messages::{self, Diagnosis, Meaning, MissingPrivilege, classify};
-use crate::pve::knowledge::text::to_one_line;
+use crate::pve::knowledge::other_servers;
+use crate::pve::knowledge::text::{decode_bytes, to_one_line};
 use crate::pve::method::Method;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -159,7 +160,7 @@ impl ApiResponse {
         }
     }
 
-    /// Parses the bytes of a body. Bytes that are not UTF-8, as in a line of the journal, become replacement characters.
+    /// Parses the bytes of a body. Bytes that are not UTF-8, as in a line of the journal, are Latin-1.
     pub(in crate::pve) fn parse_bytes(
         body: Vec<u8>,
         filter: &SecretFilter,
@@ -168,7 +169,7 @@ impl ApiResponse {
         match String::from_utf8(body) {
             Ok(body) => parse(filter.redact_body(body), filter),
             Err(error) => {
-                let body = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                let body = decode_bytes(error.as_bytes());
                 parse(filter.redact_body(body), filter).map_err(|_| Self::describe_non_utf8(error.as_bytes(), filter))
             }
         }
@@ -179,24 +180,22 @@ impl ApiResponse {
         let NodeResponse { body, headers, .. } = response;
         let (kind, _) = headers.content_type.split_once(';').unwrap_or((&headers.content_type, ""));
         let kind = kind.trim();
-        let is_file = !kind.is_empty() && !kind.eq_ignore_ascii_case("application/json");
-        if !is_file || kind.eq_ignore_ascii_case("text/html") || answer_origin::is_web_page(body) {
-            return None;
+        let is_text = kind.starts_with("text/");
+        if !headers.is_attachment {
+            let is_file = !kind.is_empty() && !kind.eq_ignore_ascii_case("application/json");
+            let is_page = !is_text && answer_origin::is_web_page(body) || kind.eq_ignore_ascii_case("text/html");
+            // The node may send its JSON under another name.
+            let is_json = || body.trim_ascii_start().starts_with(b"{") && ErrorEnvelope::parse(body).is_json;
+            if !is_file || is_page || is_json() {
+                return None;
+            }
         }
-        // The node may send its JSON under another name.
-        if body.trim_ascii_start().starts_with(b"{") && ErrorEnvelope::parse(body).is_json {
-            return None;
-        }
-        // A text may have bytes of another encoding, as a task log of a guest's output does.
-        let text = match str::from_utf8(body) {
-            Ok(text) => Some(text.to_owned()),
-            Err(_) if kind.starts_with("text/") => Some(String::from_utf8_lossy(body).into_owned()),
-            Err(_) => None,
-        };
-        let data = match text.filter(|text| !text.contains('\0')) {
-            Some(text) if text.is_empty() => "an empty file".to_owned(),
-            Some(text) => filter.redact_body(text),
-            None => format!("a file of {} bytes ({}), which is not shown", body.len(), to_one_line(kind, 80)),
+        // A text may have bytes of another encoding, and the output of a guest any character.
+        let is_binary = |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\t' | b'\n' | b'\r' | b'\x1b');
+        let data = match body.as_slice() {
+            [] => "an empty file".to_owned(),
+            body if is_text || !body.iter().any(is_binary) => filter.redact_body(decode_bytes(body)),
+            body => format!("a file of {} bytes ({}), which is not shown", body.len(), to_one_line(kind, 80)),
         };
         let data = Value::String(data).to_string();
         let body = format!("{{\"data\":{data}}}");
@@ -283,6 +282,10 @@ fn start_of(body: &[u8], filter: &SecretFilter) -> Option<String> {
 /// Call that an error response answers.
 pub(in crate::pve) struct SentCall<'a> {
     pub(in crate::pve) method: Method,
+    /// `host:port` of the node.
+    pub(in crate::pve) node: &'a str,
+    /// The address of the node has https.
+    pub(in crate::pve) is_https: bool,
     /// Method and path for display.
     pub(in crate::pve) call: String,
     pub(in crate::pve) user: &'a str,
@@ -316,7 +319,7 @@ pub(in crate::pve) fn parse_error_response(
             let body_text = match answer_origin::is_web_page(body) {
                 true => answer_origin::find_title(body).map(|title| clean(&title)).unwrap_or_default(),
                 false if envelope.is_json => String::new(),
-                false => clean(&String::from_utf8_lossy(body)),
+                false => clean(&decode_bytes(body)),
             };
             let is_hidden = body_text.is_empty() || answer_origin::is_web_page(body);
             // A title such as `502 Bad Gateway` repeats the status.
@@ -326,6 +329,12 @@ pub(in crate::pve) fn parse_error_response(
         None => (phrase, false),
     };
     let is_change = sent.method != Method::Get;
+    if let Some(server) = other_servers::recognize_refusal(status, &message).or_else(|| {
+        let title = answer_origin::is_web_page(body).then(|| answer_origin::find_title(body)).flatten();
+        other_servers::recognize_name(title?.as_bytes())
+    }) {
+        return PveError::OtherServer { node: sent.node.to_owned(), server, message, is_refused_change: is_change };
+    }
     let mut diagnosis = match response.origin() {
         AnswerOrigin::Proxy => messages::proxy_diagnosis(),
         AnswerOrigin::ProxyRejection if status >= 400 => messages::proxy_rejection_diagnosis(status),
@@ -337,6 +346,11 @@ pub(in crate::pve) fn parse_error_response(
     }
     if (300..400).contains(&status) && !headers.location.is_empty() {
         let message = format!("{message} to {}", clean(&headers.location)).trim().to_owned();
+        let (host, _) = sent.node.rsplit_once(':').unwrap_or((sent.node, ""));
+        let is_own_address = headers.location.strip_prefix("https://").is_some_and(|to| to.starts_with(host));
+        if is_own_address && !sent.is_https {
+            diagnosis.hint = Some(messages::HTTPS_ADDRESS);
+        }
         return PveError::Failed { status, message, call: sent.call, diagnosis, is_refused_change: is_change };
     }
     let settles_unknown =
@@ -499,7 +513,16 @@ mod tests {
             headers,
             elapsed,
         };
-        let sent = SentCall { method, call, user: "root@pam", token_id: "mcp", was_accepted: false, elapsed };
+        let sent = SentCall {
+            method,
+            node: "pve1:8006",
+            is_https: true,
+            call,
+            user: "root@pam",
+            token_id: "mcp",
+            was_accepted: false,
+            elapsed,
+        };
         parse_error_response(&response, sent, &no_filter())
     }
 

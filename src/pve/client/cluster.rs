@@ -1,6 +1,7 @@
 //! The client of one cluster: chooses the node of a call, fails over, and bounds the calls in flight.
 
 use crate::base::cancel::CancelToken;
+use crate::base::json_scan::find_string;
 use crate::base::memory::{MemoryError, MemoryWait};
 use crate::base::workers::WorkerPool;
 use crate::config::{ClusterConfig, Limits};
@@ -26,6 +27,7 @@ use crate::pve::error::{
 };
 use crate::pve::guests::{GuestList, is_guest_member};
 use crate::pve::knowledge::messages::classify;
+use crate::pve::knowledge::other_servers::recognize_version;
 use crate::pve::method::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
@@ -662,7 +664,14 @@ impl ClusterCore {
         if method == Method::Get {
             match path.as_str() {
                 "/nodes" if self.transport.node_count() > 1 => self.members.learn(node, response.data()),
-                "/version" => self.schema_cache.observe_version(response.data()),
+                "/version" => {
+                    let release = find_string(response.data(), "release").unwrap_or_default();
+                    if let Some(server) = recognize_version(&release) {
+                        let (node, message) = (self.transport.node_label(node).to_owned(), String::new());
+                        return Err(PveError::OtherServer { node, server, message, is_refused_change: false });
+                    }
+                    self.schema_cache.observe_version(response.data());
+                }
                 _ => {}
             }
             self.discover_nodes(limit.deadline, cancel);
@@ -945,6 +954,8 @@ impl ClusterCore {
             // The status suffices, even if the body is cut short.
             let call = SentCall {
                 method: request.method,
+                node: self.transport.node_label(node),
+                is_https: self.transport.is_https(node),
                 call: format_call(request.method, request.path),
                 user: &self.settings.user,
                 token_id: &self.settings.token_id,

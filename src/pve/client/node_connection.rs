@@ -8,6 +8,7 @@ use crate::base::cancel::{CancelToken, HookGuard};
 use crate::pve::client::host_resolver::{HostResolver, NoNameServerError, ResolveError};
 use crate::pve::client::tcp::TcpConnection;
 use crate::pve::client::tls;
+use crate::pve::knowledge::text::to_visible_start;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -58,6 +59,8 @@ pub(in crate::pve) struct ExchangeInfo {
     pub(in crate::pve) head_received: bool,
     /// The reason phrase of the status line; empty for 200.
     pub(in crate::pve) reason: String,
+    /// The start of an answer that is not HTTP, if it is text.
+    pub(in crate::pve) start: String,
     /// Limit on the body as it arrives, compressed or not.
     max_body_bytes: u64,
 }
@@ -309,6 +312,9 @@ impl Transport for NodeConnection {
         if self.buffers.awaits_head
             && let Some(received) = input.get_mut(..amount)
         {
+            if self.received_bytes == 0 && !received.starts_with(b"HTTP/") {
+                with_exchange(|exchange| exchange.info.start = to_visible_start(received));
+            }
             self.buffers.status_line.receive(received);
         }
         self.buffers.lazy.input_appended(amount);

@@ -3,7 +3,8 @@
 
 use crate::config::{Fingerprint, TlsVerification};
 use crate::pve::error::{TlsError, TlsErrorKind};
-use crate::pve::knowledge::text::to_one_line;
+use crate::pve::knowledge::other_servers::{OtherServer, recognize_name};
+use crate::pve::knowledge::text::{to_one_line, to_visible_start};
 use ring::digest;
 use rustls::SignatureScheme;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -19,7 +20,41 @@ use thiserror::Error;
 thread_local! {
     /// The certificate that a verifier on this thread rejected last. rustls passes on the error without its certificate,
     /// and a handshake runs on the thread of its call.
-    static REJECTED_CERTIFICATE: Cell<Option<Fingerprint>> = const { Cell::new(None) };
+    static REJECTED_CERTIFICATE: Cell<Option<RejectedCertificate>> = const { Cell::new(None) };
+}
+
+/// Facts of a certificate that a verifier rejected.
+struct RejectedCertificate {
+    fingerprint: Fingerprint,
+    server: Option<&'static OtherServer>,
+}
+
+/// The bytes of an answer that are kept, in case it is not TLS.
+const MAX_START_BYTES: usize = 64;
+
+/// Socket that keeps the start of what it receives.
+struct StartRecorder<'a, S> {
+    socket: &'a mut S,
+    start: Vec<u8>,
+}
+
+impl<S: Read> Read for StartRecorder<'_, S> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let amount = self.socket.read(bytes)?;
+        let room = MAX_START_BYTES.saturating_sub(self.start.len());
+        self.start.extend(bytes.iter().take(amount.min(room)));
+        Ok(amount)
+    }
+}
+
+impl<S: Write> Write for StartRecorder<'_, S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
 }
 
 /// Failure to set TLS up.
@@ -79,28 +114,31 @@ pub(in crate::pve) fn handshake(
     socket: &mut (impl Read + Write),
 ) -> io::Result<ClientConnection> {
     REJECTED_CERTIFICATE.set(None);
-    let tls_error = |error: &rustls::Error| {
+    let tls_error = |error: &rustls::Error, start: &[u8]| {
+        let rejected = REJECTED_CERTIFICATE.take();
         io::Error::other(TlsError {
-            kind: classify_error(error),
-            fingerprint: REJECTED_CERTIFICATE.take(),
+            kind: classify_error(error, start),
+            server: rejected.as_ref().and_then(|rejected| rejected.server),
+            fingerprint: rejected.map(|rejected| rejected.fingerprint),
             detail: error.to_string(),
         })
     };
+    let mut recorder = StartRecorder { socket, start: Vec::new() };
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let mut connection = ClientConnection::new(config.clone(), name).map_err(|e| tls_error(&e))?;
-    match connection.complete_io(socket) {
+    let mut connection = ClientConnection::new(config.clone(), name).map_err(|e| tls_error(&e, &[]))?;
+    match connection.complete_io(&mut recorder) {
         Ok(_) => Ok(connection),
         Err(error) => Err(match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-            Some(error) => tls_error(error),
+            Some(error) => tls_error(error, &recorder.start),
             None => error,
         }),
     }
 }
 
-fn classify_error(error: &rustls::Error) -> TlsErrorKind {
+fn classify_error(error: &rustls::Error, start: &[u8]) -> TlsErrorKind {
     let rustls::Error::InvalidCertificate(certificate) = error else {
         return match error {
-            rustls::Error::InvalidMessage(_) => TlsErrorKind::NotTls,
+            rustls::Error::InvalidMessage(_) => TlsErrorKind::NotTls { start: to_visible_start(start) },
             _ => TlsErrorKind::Handshake,
         };
     };
@@ -174,7 +212,8 @@ impl ServerCertVerifier for NodeCertVerifier {
             TrustMode::Pins(_) | TrustMode::Unverified => Ok(ServerCertVerified::assertion()),
         };
         if result.is_err() {
-            REJECTED_CERTIFICATE.set(Some(compute_fingerprint(leaf)));
+            let (fingerprint, server) = (compute_fingerprint(leaf), recognize_name(leaf));
+            REJECTED_CERTIFICATE.set(Some(RejectedCertificate { fingerprint, server }));
         }
         result
     }

@@ -165,6 +165,8 @@ pub(in crate::pve) struct NodeResponse {
 pub(in crate::pve) struct AnswerHeaders {
     pub(in crate::pve) content_type: String,
     pub(in crate::pve) location: String,
+    /// The body of a success is a file for the caller, as the node or the request says.
+    pub(in crate::pve) is_attachment: bool,
 }
 
 impl AnswerHeaders {
@@ -173,6 +175,7 @@ impl AnswerHeaders {
         Self {
             content_type: text(header::CONTENT_TYPE).unwrap_or_default(),
             location: text(header::LOCATION).unwrap_or_default(),
+            is_attachment: text(header::CONTENT_DISPOSITION).is_some_and(|kind| kind.starts_with("attachment")),
         }
     }
 }
@@ -197,7 +200,10 @@ impl NodeResponse {
 
     /// Returns the sender of the answer.
     pub(in crate::pve) fn origin(&self) -> AnswerOrigin {
-        answer_origin::determine(self.status, &self.reason, &self.headers.content_type, &self.body)
+        match self.is_success() && self.headers.is_attachment {
+            true => AnswerOrigin::Proxmox,
+            false => answer_origin::determine(self.status, &self.reason, &self.headers.content_type, &self.body),
+        }
     }
 }
 
@@ -329,6 +335,11 @@ impl NodeTransport {
     /// Returns `host:port` of a node.
     pub(in crate::pve) fn node_label(&self, index: usize) -> &str {
         self.address(index).map_or("", |node| &node.label)
+    }
+
+    /// Returns whether the address of a node has https.
+    pub(in crate::pve) fn is_https(&self, index: usize) -> bool {
+        self.address(index).is_some_and(|node| node.scheme == Scheme::HTTPS)
     }
 
     /// Adds a node, and returns false if there is no room for it. Must be called by one thread at a time.
@@ -471,8 +482,18 @@ impl NodeTransport {
             http_request = config.build();
         }
         let (head, body) = agent.run(http_request)?.into_parts();
-        Ok((head.status.as_u16(), AnswerHeaders::read(&head.headers), body))
+        let mut headers = AnswerHeaders::read(&head.headers);
+        // An older node answers the request for a log with its rows.
+        let is_json = headers.content_type.starts_with("application/json");
+        headers.is_attachment |= !is_json && is_download(&request.target);
+        Ok((head.status.as_u16(), headers, body))
     }
+}
+
+/// Returns whether a request is for a file. (PVE: from a backup, without a header that says so, or a task log.)
+fn is_download(target: &PathAndQuery) -> bool {
+    let wants_log = || target.query().is_some_and(|query| query.split('&').any(|part| part == "download=1"));
+    target.path().ends_with("/file-restore/download") || (target.path().ends_with("/log") && wants_log())
 }
 
 /// Body as far as it was received and kept.
@@ -567,7 +588,7 @@ fn to_transport_error(
         Error::BodyExceedsLimit(_) => limit.exceeded(),
         Error::LargeResponseHeader(..) => MalformedCause::HeadTooLarge,
         Error::Decompress(..) => MalformedCause::BrokenGzip { detail },
-        _ => MalformedCause::NotHttp { detail },
+        _ => MalformedCause::NotHttp { start: info.start.clone(), detail },
     })
 }
 

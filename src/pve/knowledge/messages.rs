@@ -151,7 +151,11 @@ static TABLE: &[Row] = &[
     row(403..=403, Contains("not available with API token"), Meaning::TicketRequired, TICKET_WAY),
     row(ANY, Contains("user != root@pam"), Meaning::RootRequired, ROOT_WAY),
     row(ANY, Contains("only root can set"), Meaning::RootRequired, "no API token can set this option, not even one of root@pam: set it on the node's shell (`qm set` or `pct set`), or as root@pam with a password in the web interface"),
+    row(ANY, Contains("arbitrary filesystem paths"), Meaning::RootRequired, "no API token can name a path of the node: give a volume of a storage (local-lvm:32 makes a new disk). Root sets a path on the node's shell (`qm set`)"),
     row(ANY, Contains("only root can"), Meaning::RootRequired, ROOT_WAY),
+    row(ANY, Contains("Only root can"), Meaning::RootRequired, ROOT_WAY),
+    row(403..=403, Contains("root@pam only"), Meaning::RootRequired, ROOT_WAY),
+    row(403..=403, InOrder("API token", "not allowed"), Meaning::TicketRequired, TICKET_WAY),
     row(ANY, Contains("Only root may use this option"), Meaning::RootRequired, ROOT_WAY),
     row(ANY, Contains("only allowed for root@pam"), Meaning::RootRequired, ROOT_WAY),
     row(ANY, Contains("changing feature flags"), Meaning::RootRequired, "features other than nesting are set by root@pam with a password alone: `pct set` on the node's shell"),
@@ -246,7 +250,8 @@ static TABLE: &[Row] = &[
     row(ANY, InOrder("qga socket", "timeout"), Meaning::Unavailable, AGENT_SLOW),
     row(ANY, InOrder("qmp command '", "timeout"), Meaning::Unavailable, QEMU_SLOW),
     row(ANY, InOrder("qmp socket", "timeout"), Meaning::Unavailable, QEMU_SLOW),
-    row(ANY, InOrder("PID ", "does not exist"), Meaning::Absent, "the agent forgets a command once its end was read, and with a restart of the guest: start the command again if its output is still needed"),
+    row(ANY, InOrder("PID ", "does not exist"), Meaning::Absent, LOST_COMMAND),
+    row(ANY, Contains("Invalid parameter 'pid'"), Meaning::Absent, LOST_COMMAND),
     row(ANY, InOrder("command guest-", "has not been found"), Meaning::AgentUnavailable, "the agent inside the guest is too old, or built without this command: a newer qemu-guest-agent may have it"),
     row(ANY, Contains("cannot find the file specified"), Meaning::Absent, AGENT_NO_FILE),
     row(ANY, Contains("Failed to execute helper program"), Meaning::Absent, AGENT_NO_FILE),
@@ -255,7 +260,7 @@ static TABLE: &[Row] = &[
     row(ANY, InOrder("Failed to execute child process", "Permission denied"), Meaning::Unclassified, "the program exists inside the guest, and may not be run: check its mode (chmod +x), and SELinux or AppArmor inside the guest"),
     row(ANY, Contains("Failed to execute child process"), Meaning::Absent, AGENT_NO_FILE),
     row(ANY, Contains("has been disabled"), Meaning::AgentUnavailable, "the configuration of the agent inside the guest forbids this command"),
-    row(ANY, Contains("Wide character in"), Meaning::InvalidParameters, "this node can't take characters beyond ASCII here: send the content in base64 with encode=0"),
+    row(ANY, Contains("Wide character in"), Meaning::InvalidParameters, WIDE_CHARACTER),
 
     // Storage.
     row(ANY, InOrder("storage '", "does not exist"), Meaning::Absent, "GET /storage lists the storages"),
@@ -269,6 +274,7 @@ static TABLE: &[Row] = &[
     row(ANY, Contains("mount error"), Meaning::StorageUnavailable, "the share can't be mounted: check its server, its export and its credentials, from the node"),
     row(ANY, Contains("error fetching datastores"), Meaning::StorageUnavailable, PBS_FAILED),
     row(ANY, Contains("proxmox-backup-client failed"), Meaning::StorageUnavailable, PBS_FAILED),
+    row(ANY, InOrder("proxmox-file-restore", "failed"), Meaning::Unavailable, "the backup could not be opened, often since the small VM that reads it has not started yet: try again in some seconds, and look at the task log of the node"),
     row(ANY, InOrder("fingerprint", "not verified"), Meaning::StorageUnavailable, "the backup server has another certificate than the storage expects: its operator compares it, and sets `fingerprint` (PUT /storage/{storage})"),
     row(ANY, Contains("reached threshold"), Meaning::StorageUnavailable, FULL),
     row(ANY, Contains("insufficient free space"), Meaning::StorageUnavailable, FULL),
@@ -315,6 +321,8 @@ static TABLE: &[Row] = &[
     // HA.
     row(ANY, InOrder("resource '", "does not exist in cluster"), Meaning::Absent, "the cluster has no guest of that number: GET /cluster/resources?type=vm lists the guests"),
     row(ANY, InOrder("create resource failed", "already defined"), Meaning::AlreadyExists, "HA manages the guest already: change it with PUT /cluster/ha/resources/{sid}"),
+    row(ANY, InOrder("HA group '", "does not exist"), Meaning::Absent, "GET /cluster/ha/groups lists the groups"),
+    row(ANY, InOrder("ha group '", "does not exist"), Meaning::Absent, "GET /cluster/ha/groups lists the groups"),
     row(ANY, Contains("no such resource"), Meaning::Absent, "GET /cluster/ha/resources lists what HA manages"),
     row(ANY, Contains("rule is ineffective"), Meaning::InvalidParameters, "a resource affinity names two resources or more, such as vm:100,vm:101"),
     row(ANY, Contains("create ha rule failed"), Meaning::InvalidParameters, "GET /cluster/ha/rules lists the rules, describe_api POST /cluster/ha/rules the parameters"),
@@ -390,6 +398,9 @@ static TABLE: &[Row] = &[
     row(597..=599, Anything, Meaning::NodeLost, NODE_LOST),
 ];
 
+/// The next step for an address with http that leads to https.
+pub(in crate::pve) const HTTPS_ADDRESS: &str = "the node speaks https there: write https:// in place of http:// before the address in \
+                                                clusters.json";
 const SICK_NODE: &str = "the cluster file system (pmxcfs) of the node asked is down, so it can do nothing: its operator \
                          restarts the service pve-cluster there";
 const READ_ONLY_NODE: &str = "the node can't write to the cluster file system (/etc/pve): it is cut off from the majority of the \
@@ -425,6 +436,11 @@ const ROOT_WAY: &str = "no API token can do this, not even one of root@pam: root
 const TAKEN_NUMBER: &str = "the number is in use: GET /cluster/nextid names a free one";
 const TEMPLATE: &str = "a template can't run or be changed so: clone it first (POST …/clone)";
 const NEW_DISK: &str = "for a new disk give its size in GiB as a plain number, such as local-lvm:32";
+const LOST_COMMAND: &str = "the agent forgets a command once its end was read, and with a restart of the agent or the guest: look \
+                            inside the guest for what the command did before you start it again";
+const WIDE_CHARACTER: &str = "Proxmox can't take a character beyond ASCII in one of these values: send it without such \
+                              characters. For a file inside a guest, agent/file-write takes its content in base64 with \
+                              encode=0, and a command can read that file";
 const AGENT_NO_FILE: &str = "no such program or file inside the guest: a command is a list, the program first and each \
                              argument by itself ([\"ls\", \"-l\"]); a text with blanks is one program name";
 const ABSENT: &str = "GET the list one step above for what exists";
@@ -554,6 +570,14 @@ mod tests {
         (401, "No ticket", Meaning::HeaderLost, ""),
         (401, "no ticket", Meaning::HeaderLost, ""),
         (403, "Permission check failed (URI '/access/ticket' not available with API token, need proper ticket. )", Meaning::TicketRequired, "web interface"),
+        (500, "proxmox-file-restore failed: Error: VM refused connection", Meaning::Unavailable, "try again in some seconds"),
+        (500, "HA group 'west' does not exist", Meaning::Absent, "/cluster/ha/groups"),
+        (500, "no such ha group 'west': ha group 'west' does not exist", Meaning::Absent, "/cluster/ha/groups"),
+        (403, "Only root can pass arbitrary filesystem paths.", Meaning::RootRequired, "volume of a storage"),
+        (500, "Only root can do that", Meaning::RootRequired, "no API token"),
+        (403, "user is root@pam only", Meaning::RootRequired, "no API token"),
+        (403, "API tokens not allowed", Meaning::TicketRequired, "web interface"),
+        (500, "Agent error: Guest agent command failed, error was 'Invalid parameter 'pid''", Meaning::Absent, "forgets a command"),
         (403, "URI '/x' not available with API token", Meaning::TicketRequired, "web interface"),
         (403, "Permission check failed (user != root@pam)", Meaning::RootRequired, "no API token"),
         (500, "only root can set 'args' config", Meaning::RootRequired, "no API token"),

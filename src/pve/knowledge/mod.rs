@@ -6,6 +6,7 @@ pub(crate) mod examples;
 pub(crate) mod filtered_lists;
 pub(crate) mod formats;
 pub mod messages;
+pub mod other_servers;
 pub mod passwords;
 pub(crate) mod restart;
 pub(crate) mod text;

@@ -22,6 +22,31 @@ pub(in crate::pve) fn to_one_line(text: &str, max: usize) -> String {
     out
 }
 
+/// Decodes bytes that should be UTF-8. A byte that is not becomes its character of Latin-1, as programs in guests and old
+/// tools write it.
+pub(in crate::pve) fn decode_bytes(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| match char::from(*byte) {
+            c if c.is_control() => char::REPLACEMENT_CHARACTER,
+            c => c,
+        }));
+    }
+    text
+}
+
+/// The most bytes of [`to_visible_start`].
+const MAX_START_BYTES: usize = 64;
+
+/// Returns the first line of what a server sent, if it is text.
+pub(in crate::pve) fn to_visible_start(bytes: &[u8]) -> String {
+    let bytes = bytes.get(..MAX_START_BYTES).unwrap_or(bytes);
+    let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    let is_text = line.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+    String::from_utf8_lossy(if is_text { line } else { b"" }).into_owned()
+}
+
 /// Returns a picture of a control character, and a space for one that only separates words.
 fn make_visible(c: char) -> char {
     match c {
@@ -82,6 +107,18 @@ pub(crate) fn decode_json_strings(json: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_latin1() {
+        for (bytes, text) in [
+            (&b"Ger\xe4t"[..], "Gerät"),
+            ("Gerät".as_bytes(), "Gerät"),
+            (b"a\xc3\xa4 \xfc\n", "aä ü\n"),
+            (b"\x80x", "\u{fffd}x"),
+        ] {
+            assert_eq!(decode_bytes(bytes), text);
+        }
+    }
 
     #[test]
     fn a_text_encoded_twice_is_decoded_once() {

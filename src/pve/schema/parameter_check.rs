@@ -4,6 +4,7 @@
 //!
 //! Proxmox decides what the schema can't know, such as whether a storage exists or what a Perl pattern accepts.
 
+use super::load::embedded_schema;
 use super::model::{Operation, ParameterSpec, PathMatch, fold_families};
 use crate::base::exact_json::{JsonTextError, parse_exact};
 use crate::base::suggest::suggest;
@@ -190,9 +191,12 @@ fn unknown_parameter(operation: &Operation<'_>, name: &str) -> ParameterErrorKin
     // A number at the end hides the similarity to a family's name.
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let suggestion = suggest(name, names()).or_else(|| suggest(stem, names().map(|n| n.trim_end_matches("[n]"))));
+    let newer = embedded_schema().find_by_template(operation.method(), operation.template());
+    let is_newer = newer.is_some_and(|newer| newer.parameter(name).is_some());
     ParameterErrorKind::Unknown {
         operation: format!("{} {}", operation.method(), operation.template()),
-        suggestion: suggestion.map(str::to_owned),
+        is_newer,
+        suggestion: suggestion.filter(|_| !is_newer).map(str::to_owned),
         accepted: names().map(str::to_owned).collect(),
     }
 }

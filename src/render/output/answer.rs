@@ -176,8 +176,12 @@ impl OutputOptions {
                 object_writer::write_object(self, page, raw, answer_path);
                 Ok(())
             }
-            Some(b'"') if self.table && !unquote(raw).contains(['\n', '\r']) && raw.len() < page.remaining() => {
+            Some(b'"') if self.table && !raw.contains('\\') && raw.len() < page.remaining() => {
                 page.text.push_str(strip_quotes(raw));
+                Ok(())
+            }
+            Some(b'"') if self.table => {
+                truncate::write_lines(self, page, raw, answer_path);
                 Ok(())
             }
             _ => truncate::write_value(self, page, raw, answer_path),

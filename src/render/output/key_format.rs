@@ -144,6 +144,8 @@ const FLAGS: &[&str] = &[
     "protection",
     "quorate",
     "repeat-missed",
+    "failback",
+    "nofailback",
     "restricted",
     "running",
     "secureboot",

@@ -63,7 +63,8 @@ fn write_innermost<'a>(
             _ => None,
         };
         let Some((step, value, value_options)) = next else {
-            write_text(options, page, raw, answer_path);
+            let part = select_text(options, page, raw, answer_path);
+            page.text.push_str(&serde_json::Value::from(part).to_string());
             return Ok(raw);
         };
         answer_path.descend(&step);
@@ -193,9 +194,23 @@ fn escaped_len(c: char) -> usize {
     }
 }
 
-/// Writes a part of a text as a JSON string. The unit is lines, or characters if there are no line breaks or a very
+/// Writes a part of a text as its lines.
+pub fn write_lines(options: &OutputOptions, page: &mut PageWriter, raw: &str, answer_path: &AnswerPath) {
+    let text = select_text(options, page, raw, answer_path);
+    for c in text.replace("\r\n", "\n").chars() {
+        match c {
+            '\n' | '\t' => page.text.push(c),
+            '\r' => page.text.push('\n'),
+            // A picture of the character, as in a message of Proxmox.
+            '\0'..'\u{20}' => page.text.extend(char::from_u32(0x2400 + u32::from(c))),
+            c => page.text.push(c),
+        }
+    }
+}
+
+/// Returns the part of a text that fits and is wanted, and notes the rest. The unit is lines, or characters if there are no line breaks or a very
 /// long line. It depends on the text and the cap alone, so that parts add up.
-fn write_text(options: &OutputOptions, page: &mut PageWriter, raw: &str, answer_path: &AnswerPath) {
+fn select_text(options: &OutputOptions, page: &mut PageWriter, raw: &str, answer_path: &AnswerPath) -> String {
     let text = unquote(raw);
     let max_line = (page.cap() / 4).max(80);
     let escaped_line_len = |line: &str| line.chars().map(escaped_len).sum::<usize>();
@@ -229,11 +244,11 @@ fn write_text(options: &OutputOptions, page: &mut PageWriter, raw: &str, answer_
     } else {
         text.char_indices().for_each(|(at, c)| add_unit(at, c.len_utf8(), escaped_len(c)));
     }
-    let part = &text[start.unwrap_or(end)..end];
+    let part = text[start.unwrap_or(end)..end].to_owned();
     if count < total {
         let unit = if by_line { "lines" } else { "characters" };
         let size = format!(", {} of {} bytes of {}", part.len(), text.len(), describe_kind(raw));
         page.note_part(&ResultPart { unit, offset: options.offset, count, total, size: &size, truncated }, answer_path);
     }
-    page.text.push_str(&serde_json::Value::from(part).to_string());
+    part
 }
