@@ -261,7 +261,10 @@ static TABLE: &[OperationEffect] = &[
         "Shut {guests} of node {node} on {cluster} down, and cut the power of those that take too long",
         LOSE_UNSAVED,
     ),
-    row(Post, "/nodes/{node}/startall", "Start {guests} of node {node}", By("Shutting them down undoes this.")),
+    row(Post, "/nodes/{node}/startall", "Start {guests} of node {node}", By("Shutting them down undoes this."))
+        .when(Value("force", "1")),
+    row(Post, "/nodes/{node}/startall", "Start {guests} of node {node}", By("Shutting them down undoes this."))
+        .remark("Only guests with the option onboot are started, unless force is set."),
     row(Post, "/nodes/{node}/suspendall", "Suspend {guests} of node {node}", By("Resuming them undoes this.")),
     row(
         Post,

@@ -110,6 +110,11 @@ pub fn compare_keys(a: &str, b: &str) -> Ordering {
     place(a).cmp(&place(b)).then_with(|| compare_names(a, b))
 }
 
+/// Returns whether a key has a place of its own, because readers look for it.
+pub fn has_place(key: &str) -> bool {
+    place(key).0 != 1
+}
+
 fn place(key: &str) -> (u8, usize) {
     if let Some(at) = FIRST.iter().position(|first| *first == key) {
         return (0, at);
