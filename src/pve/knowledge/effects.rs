@@ -396,6 +396,16 @@ static TABLE: &[OperationEffect] = &[
     )
     .facts(&[Object]),
     // High availability.
+    row(Put, "/cluster/ha/resources/{sid}", "Have HA stop {guest}", LOSES_UNSAVED)
+        .when(Value("state", "stopped"))
+        .facts(&[Object]),
+    row(Put, "/cluster/ha/resources/{sid}", "Have HA stop {guest}", LOSES_UNSAVED)
+        .when(Value("state", "disabled"))
+        .facts(&[Object]),
+    row(Put, "/cluster/ha/resources/{sid}", "Have HA start {guest}", SET_BACK)
+        .when(Value("state", "started"))
+        .facts(&[Object]),
+    row(Put, "/cluster/ha/resources/{sid}", "Change the HA settings of {guest}", SET_BACK).facts(&[Object]),
     row(Delete, "/cluster/ha/resources/{sid}", "Remove {guest} from high availability", ADD_AGAIN)
         .remark("The guest itself stays.")
         .facts(&[Object]),

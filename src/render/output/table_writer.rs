@@ -9,7 +9,7 @@ use crate::render::output::json_path::{pick, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
 use crate::render::output::key_order::{compare_keys, has_place};
 use crate::render::output::names::push_names;
-use crate::render::output::object_writer::{cell, is_empty};
+use crate::render::output::object_writer::{cell, is_empty, is_pem};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter};
 use crate::render::output::rows::{RowCounts, note_row_counts, select};
@@ -21,8 +21,8 @@ const MAX_COLUMNS: usize = 100;
 /// The least rows of a list without its idle columns.
 const MIN_IDLE_ROWS: usize = 2;
 
-/// The columns that no reader needs.
-const LEFT_OUT: [&str; 2] = ["digest", "pstart"];
+/// The columns that no reader needs. (PVE: the title of a package is its description.)
+const LEFT_OUT: [&str; 3] = ["digest", "pstart", "Title"];
 
 /// A writer of rows under a header, as many as fit.
 struct TableWriter<'p> {
@@ -77,7 +77,7 @@ pub(in crate::render) fn format_cell<'r>(
     match raw {
         None => Cow::Borrowed(""),
         Some(raw) if raw.starts_with(['{', '[']) && !is_empty(raw) => Cow::Owned(cell(key, raw, utc_offset)),
-        Some(raw) if raw.len() > 2 * MAX_CELL_CHARS => Cow::Owned(cell(key, raw, utc_offset)),
+        Some(raw) if raw.len() > 2 * MAX_CELL_CHARS || is_pem(raw) => Cow::Owned(cell(key, raw, utc_offset)),
         Some(raw) => format.format(key, raw, utc_offset),
     }
 }
