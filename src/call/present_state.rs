@@ -103,6 +103,21 @@ impl<'a> PlannedCall<'a> {
         state
     }
 
+    /// Returns the power state of the guests that an operation on all guests of a node or cluster changes.
+    fn needed_power(&self) -> Option<&'static str> {
+        if self.affected.scope() == &AffectedScope::NamedOnly {
+            return None;
+        }
+        match self.operation.template.as_deref().filter(|_| self.operation.is_known)? {
+            "/nodes/{node}/stopall"
+            | "/nodes/{node}/suspendall"
+            | "/cluster/bulk-action/guest/shutdown"
+            | "/cluster/bulk-action/guest/suspend" => Some("running"),
+            "/nodes/{node}/startall" | "/cluster/bulk-action/guest/start" => Some("stopped"),
+            _ => None,
+        }
+    }
+
     pub(super) fn path_guest(&self) -> Option<PathGuest> {
         let segments: Vec<_> = self.path.segments().collect();
         let [nodes, node, kind, vmid, ..] = segments.as_slice() else { return None };
@@ -138,7 +153,7 @@ impl<'a> StateReader<'_, 'a> {
             Some(view) => view.guests.clone(),
             None => self.cluster().look_up_guests(),
         };
-        let guests: Vec<&Guest> = match listed {
+        let mut guests: Vec<&Guest> = match listed {
             Ok(guests) => affected.select_from(guests).filter(|guest| is_other(&guest.vmid)).collect(),
             Err(error) => return (None, AffectedText::Unknown(NotKnown(error.to_string()))),
         };
@@ -155,7 +170,21 @@ impl<'a> StateReader<'_, 'a> {
                 let guest = PathGuest { kind: only.kind, node: only.node.clone(), vmid: only.vmid.to_string() };
                 (Some(guest), AffectedText::None)
             }
-            _ => (None, AffectedText::Guests { heading, guests: self.look_up_states(&guests), unlisted }),
+            _ => {
+                let total = guests.len();
+                let needed = self.planned.needed_power();
+                if let Some(needed) = needed {
+                    guests.retain(|guest| !guest.template);
+                    // The states of those that the list has in this state are read.
+                    guests.sort_by_key(|guest| guest.status != needed);
+                }
+                let mut guests = self.look_up_states(&guests);
+                if let Some(needed) = needed {
+                    guests.retain(|guest| guest.power() == needed || guest.power().is_empty());
+                }
+                let unchanged = total - guests.len();
+                (None, AffectedText::Guests { heading, guests, unlisted, unchanged })
+            }
         }
     }
 

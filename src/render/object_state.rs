@@ -1,5 +1,6 @@
 //! The object of a call as it is now, in sentences. Texts of the cluster are quoted, and secrets in them are hidden.
 
+use super::labels::count;
 use super::quoted::{push_quoted, push_value, quote};
 use super::units::push_byte_size;
 use crate::pve::guests::{Guest, GuestKind};
@@ -59,6 +60,8 @@ pub enum AffectedText<'a> {
         guests: Vec<AffectedGuest<'a>>,
         /// The numbers that the call names, and that the list of guests does not have.
         unlisted: Vec<u32>,
+        /// The number of guests that the call leaves as they are: templates, and guests that have the state already.
+        unchanged: usize,
     },
     Unknown(NotKnown),
 }
@@ -74,6 +77,11 @@ pub struct AffectedGuest<'a> {
 impl AffectedGuest<'_> {
     fn present(&self) -> Option<&Map<String, Value>> {
         self.status.as_ref()?.as_ref().ok()
+    }
+
+    /// Returns `running` or `stopped`, as the guest itself says, or else the list. It is empty if neither does.
+    pub fn power(&self) -> &str {
+        self.present().map_or(&self.listed.status, |status| text_of(status, "status"))
     }
 
     fn name(&self) -> &str {
@@ -196,10 +204,11 @@ impl AffectedText<'_> {
         match self {
             Self::None => {}
             Self::Unknown(reason) => reason.push(text, "The affected guests are not known"),
-            Self::Guests { heading, guests, unlisted } if guests.is_empty() && unlisted.is_empty() => {
+            Self::Guests { heading, guests, unlisted, unchanged } if guests.is_empty() && unlisted.is_empty() => {
                 let _ = writeln!(text, "{heading}: none that the API token sees.");
+                push_unchanged(text, *unchanged);
             }
-            Self::Guests { heading, guests, unlisted } => {
+            Self::Guests { heading, guests, unlisted, unchanged } => {
                 let _ = writeln!(text, "{heading}:");
                 guests.iter().take(MAX_ITEMS).for_each(|guest| guest.push_line(text));
                 push_more(text, guests.len(), "  and {} more\n");
@@ -209,8 +218,17 @@ impl AffectedText<'_> {
                     push_more(text, unlisted.len(), " and {} more");
                     text.push('\n');
                 }
+                push_unchanged(text, *unchanged);
             }
         }
+    }
+}
+
+/// Appends the number of guests that a call on many guests leaves as they are.
+fn push_unchanged(text: &mut String, unchanged: usize) {
+    if unchanged > 0 {
+        let guests = count(unchanged, "other");
+        let _ = writeln!(text, "Not concerned: {guests} (templates, or already so).");
     }
 }
 
@@ -421,11 +439,6 @@ fn format_time(seconds: u64) -> String {
         return seconds.to_string();
     };
     humantime::format_rfc3339_seconds(time).to_string()
-}
-
-/// Returns a number with its noun: `1 guest`, `3 guests`.
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Appends `and N more` where a list was cut. `{}` is the number.

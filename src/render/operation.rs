@@ -52,16 +52,18 @@ pub fn describe(
 /// The most required parameters that a search result names.
 const MAX_REQUIRED_NAMES: usize = 12;
 
-/// Renders the operations that a search found, after the sentence about the query, if there is one. Further methods that
-/// change something on their paths are named.
-pub fn render_search(schema: &Schema, note: Option<&str>, operations: &[Operation<'_>]) -> String {
+/// Renders the groups of operations that a search found, after the sentence about the query, if there is one. Further
+/// methods that change something on their paths are named.
+pub fn render_search(schema: &Schema, note: Option<&str>, groups: &[Vec<Operation<'_>>]) -> String {
     let mut text = note.map(|note| format!("{note}\n")).unwrap_or_default();
-    if operations.is_empty() && note.is_none() {
+    if groups.is_empty() && note.is_none() {
         return "No operation fits these words. Try others (what is it about: vm, container, storage, backup, user, \
                 firewall, …), or describe_api with path / to walk down from the top."
             .into();
     }
-    for operation in operations {
+    let mut seen_templates: Vec<&str> = Vec::new();
+    for group in groups {
+        let Some((operation, twins)) = group.split_first() else { continue };
         let summary = match operation.summary() {
             "" => operation.description(),
             summary => summary,
@@ -69,12 +71,21 @@ pub fn render_search(schema: &Schema, note: Option<&str>, operations: &[Operatio
         let summary: String = summary.chars().take(100).collect();
         let same_path = schema.operations().filter(|other| other.template() == operation.template());
         let methods = same_path.map(|other| other.method());
-        let is_listed =
-            |method| operations.iter().any(|o| o.method() == method && o.template() == operation.template());
+        let is_listed = |method| {
+            groups
+                .iter()
+                .flat_map(|group| group.first())
+                .any(|o| o.method() == method && o.template() == operation.template())
+        };
         let others = methods.filter(|method| *method != Method::Get && !is_listed(*method));
         let others: Vec<&str> = others.map(Method::as_str).collect();
         let _ = write!(text, "{} {}", operation.method(), operation.template());
-        if !others.is_empty() {
+        for twin in twins.iter().filter(|twin| twin.template() != operation.template()) {
+            let _ = write!(text, ", {} {}", twin.method(), twin.template());
+        }
+        let is_first = !seen_templates.contains(&operation.template());
+        seen_templates.push(operation.template());
+        if is_first && !others.is_empty() {
             let _ = write!(text, " (also {})", others.join(", "));
         }
         let _ = write!(text, " — {summary}\n  ");

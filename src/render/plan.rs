@@ -34,7 +34,7 @@ pub fn describe_candidates(schema: &Schema, candidates: &[CandidateOperation<'_>
     let mut found = Section::new("Operations that may fit")
         .or("no operation that changes something fits these words: use search_api with other words");
     for CandidateOperation { operation, path, denial, needs_confirmation } in candidates {
-        let summary = render_search(schema, None, std::slice::from_ref(operation));
+        let summary = render_search(schema, None, &[vec![*operation]]);
         found.push_lines(&summary);
         found.push(&format!("  here: {} /{}", operation.method(), path.join("/")));
         let risk = operation.risk();

@@ -196,6 +196,10 @@ impl FollowedTask {
                 (false, _) => cluster.redact(format!("{}\n{}", text.headline, event.line)),
             };
         }
+        // The object says what the task has done. `wait_for_task` still shows the log.
+        if self.is_own && result.state == TaskState::Ok && !object.is_empty() {
+            (text.log_heading, text.log) = (String::new(), String::new());
+        }
         for line in &object {
             text.headline.push('\n');
             text.headline.push_str(line);

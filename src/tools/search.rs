@@ -7,7 +7,7 @@ use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::pve::schema::Schema;
 use crate::render::operation::render_search;
 
-const DEFAULT_LIMIT: u64 = 8;
+const DEFAULT_LIMIT: u64 = 6;
 const MAX_LIMIT: u64 = 50;
 
 /// `search_api(query, limit?, cluster?)`.
@@ -18,7 +18,7 @@ pub(super) const SEARCH_API: ToolDefinition = ToolDefinition {
         METHOD path — what it does, what it needs, its risk. Then describe_api for the parameters.",
     parameters: &[
         required("query", ParameterKind::Words, "plain words, or a part of a path"),
-        optional("limit", ParameterKind::Count, "default: 8"),
+        optional("limit", ParameterKind::Count, "default: 6"),
         SCHEMA_CLUSTER,
     ],
     effect: ToolEffect::ReadOnly,
@@ -33,10 +33,10 @@ fn search_api(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let limit = call.args.count("limit").unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
     let query = call.args.text("query").expect("a required parameter");
     let note = Schema::find_search_note(query);
-    let found = schema.search(query, limit as usize);
+    let found = schema.search_groups(query, limit as usize);
     let mut output = ToolOutput::text(render_search(&schema, note, &found));
     // An operation without a summary of this program has the description of the cluster.
-    if found.iter().any(|operation| operation.summary().is_empty()) {
+    if found.iter().flatten().any(|operation| operation.summary().is_empty()) {
         mark_untrusted(&mut output);
     }
     Ok(output)

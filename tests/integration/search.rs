@@ -1,6 +1,6 @@
 //! The search for operations: the words of an administrator find the right one among the first five.
 
-use proxmox_mcp::pve::schema::{Schema, embedded_schema};
+use proxmox_mcp::pve::schema::{Operation, Schema, embedded_schema};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -23,15 +23,20 @@ fn count_answered(file: &str) -> ([usize; 3], usize, String) {
                 "{operation}"
             );
         }
-        let found = embedded_schema().search(question, 5);
-        let names: Vec<String> = found.iter().map(|o| format!("{} {}", o.method(), o.template())).collect();
+        let found = embedded_schema().search_groups(question, 5);
+        let name_group = |group: &Vec<Operation<'_>>| {
+            group.iter().map(|o| format!("{} {}", o.method(), o.template())).collect::<Vec<_>>()
+        };
+        let names: Vec<Vec<String>> = found.iter().map(name_group).collect();
         let note = || Schema::find_search_note(question).filter(|_| accepted.contains(&NONE)).map(|_| 0);
-        let place = names.iter().position(|name| accepted.contains(&name.as_str())).or_else(note);
+        let place =
+            names.iter().position(|group| group.iter().any(|name| accepted.contains(&name.as_str()))).or_else(note);
         for (hits, within) in hits.iter_mut().zip([1, 3, 5]) {
             *hits += usize::from(place.is_some_and(|place| place < within));
         }
         if place.is_none() {
-            writeln!(missed, "{question}: wanted {}, found\n    {}", accepted.join(", "), names.join("\n    "))
+            let lines: Vec<String> = names.iter().map(|group| group.join(", ")).collect();
+            writeln!(missed, "{question}: wanted {}, found\n    {}", accepted.join(", "), lines.join("\n    "))
                 .unwrap();
         }
     }
@@ -94,6 +99,8 @@ fn search_finds_95_percent_of_once_held_out_words_of_users_within_five() {
         "users-fifth",
         "users-sixth",
         "users-seventh",
+        "users-eighth",
+        "users-ninth",
     ];
     let counts = files.map(|file| count_answered(&format!("{file}.tsv")));
     for (file, ([.., five], all, missed)) in files.iter().zip(counts) {
@@ -102,10 +109,42 @@ fn search_finds_95_percent_of_once_held_out_words_of_users_within_five() {
     }
 }
 
-/// No data was chosen with these questions. Their first run counts. After tuning with them, new questions are needed.
+/// No data was chosen with the tenth file before its first run, which counts. The eleventh was written after it, from
+/// topics of public forums. After tuning with them, new questions are needed.
 #[test]
 fn search_finds_90_percent_of_held_out_words_of_users_within_five() {
-    let ([.., five], all, missed) = count_answered("users-eighth.tsv");
-    println!("{missed}");
-    assert!(five * 10 >= all * 9, "{five} of {all}");
+    for file in ["users-tenth.tsv", "users-eleventh.tsv"] {
+        let ([.., five], all, missed) = count_answered(file);
+        println!("{missed}");
+        assert!(five * 10 >= all * 9, "{file}: {five} of {all}");
+    }
+}
+
+#[test]
+fn search_shows_what_works_on_vms_and_containers_in_one_place() {
+    let groups = |query: &str| {
+        let name = |o: &Operation<'_>| format!("{} {}", o.method(), o.template());
+        let found = embedded_schema().search_groups(query, 3);
+        found.iter().map(|group| group.iter().map(name).collect::<Vec<_>>()).collect::<Vec<_>>()
+    };
+    let snapshot = ["POST /nodes/{node}/qemu/{vmid}/snapshot", "POST /nodes/{node}/lxc/{vmid}/snapshot"];
+    assert_eq!(groups("take a snapshot of a vm")[0], snapshot);
+    assert_eq!(groups("take a snapshot of a container")[0], [snapshot[1], snapshot[0]]);
+    // The disk of a container is a volume, with a parameter of another name.
+    assert_eq!(groups("POST /nodes/{node}/qemu/{vmid}/move_disk")[0], ["POST /nodes/{node}/qemu/{vmid}/move_disk"]);
+}
+
+#[test]
+fn search_knows_mistyped_words_and_commands() {
+    for (query, expected) in [
+        ("increse the harddisk of the fileserver from 500gb to 1tb", "PUT /nodes/{node}/qemu/{vmid}/resize"),
+        ("qm list", "GET /nodes/{node}/qemu"),
+        ("pvecm status", "GET /cluster/status"),
+        ("lsusb", "GET /nodes/{node}/hardware/usb"),
+        ("after the update the vm hangs, how do I kill it", "POST /nodes/{node}/qemu/{vmid}/status/stop"),
+    ] {
+        let found = embedded_schema().search_groups(query, 5);
+        let names: Vec<String> = found.iter().flatten().map(|o| format!("{} {}", o.method(), o.template())).collect();
+        assert!(names.iter().any(|name| name == expected), "{query}: {names:?}");
+    }
 }

@@ -261,7 +261,10 @@ static TABLE: &[OperationEffect] = &[
         "Shut {guests} of node {node} on {cluster} down, and cut the power of those that take too long",
         LOSE_UNSAVED,
     ),
-    row(Post, "/nodes/{node}/startall", "Start {guests} of node {node}", By("Shutting them down undoes this.")),
+    row(Post, "/nodes/{node}/startall", "Start {guests} of node {node}", By("Shutting them down undoes this."))
+        .when(Value("force", "1")),
+    row(Post, "/nodes/{node}/startall", "Start {guests} of node {node}", By("Shutting them down undoes this."))
+        .remark("Only guests with the option onboot are started, unless force is set."),
     row(Post, "/nodes/{node}/suspendall", "Suspend {guests} of node {node}", By("Resuming them undoes this.")),
     row(
         Post,
@@ -393,6 +396,16 @@ static TABLE: &[OperationEffect] = &[
     )
     .facts(&[Object]),
     // High availability.
+    row(Put, "/cluster/ha/resources/{sid}", "Have HA stop {guest}", LOSES_UNSAVED)
+        .when(Value("state", "stopped"))
+        .facts(&[Object]),
+    row(Put, "/cluster/ha/resources/{sid}", "Have HA stop {guest}", LOSES_UNSAVED)
+        .when(Value("state", "disabled"))
+        .facts(&[Object]),
+    row(Put, "/cluster/ha/resources/{sid}", "Have HA start {guest}", SET_BACK)
+        .when(Value("state", "started"))
+        .facts(&[Object]),
+    row(Put, "/cluster/ha/resources/{sid}", "Change the HA settings of {guest}", SET_BACK).facts(&[Object]),
     row(Delete, "/cluster/ha/resources/{sid}", "Remove {guest} from high availability", ADD_AGAIN)
         .remark("The guest itself stays.")
         .facts(&[Object]),

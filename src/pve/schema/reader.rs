@@ -43,6 +43,9 @@ const MAX_ENUM_VALUES: usize = 1_000;
 /// Longest text that is kept of a description, in bytes.
 const MAX_TEXT_BYTES: usize = 600;
 
+/// The privileges of one family, any of which is enough, from which only the family is named.
+const MIN_FAMILY: usize = 4;
+
 /// Deepest nesting of `and` and `or` in a rule about privileges.
 const MAX_RULE_DEPTH: usize = 8;
 
@@ -438,7 +441,11 @@ fn format_rule(check: &Value, depth: usize) -> String {
     let list = |index: usize| {
         let is_any = rest.iter().any(|word| word == "any");
         let names = rest.get(index).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-        names.collect::<Vec<_>>().join(if is_any { " or " } else { " and " })
+        let names: Vec<&str> = names.collect();
+        match find_family(&names).filter(|_| is_any && names.len() >= MIN_FAMILY) {
+            Some(family) => format!("{family}.* (which one depends on the option)"),
+            None => names.join(if is_any { " or " } else { " and " }),
+        }
     };
     match kind.as_str() {
         Some(word @ ("and" | "or")) if depth < MAX_RULE_DEPTH => {
@@ -455,6 +462,12 @@ fn format_rule(check: &Value, depth: usize) -> String {
         Some(other) => other.to_owned(),
         None => String::new(),
     }
+}
+
+/// Returns the beginning that all names have in common up to their last dot: `VM.Config`.
+fn find_family<'n>(names: &[&'n str]) -> Option<&'n str> {
+    let (first, _) = names.first()?.rsplit_once('.')?;
+    names.iter().all(|name| name.rsplit_once('.').is_some_and(|(family, _)| family == first)).then_some(first)
 }
 
 /// Parses a list of paths.

@@ -1,7 +1,7 @@
 //! A schema with its search index.
 
 use super::model::{Operation, SchemaModel};
-use super::search::{SearchIndex, find_note, find_operations};
+use super::search::{SearchIndex, find_groups, find_note, find_operations};
 use std::ops::Deref;
 use std::sync::OnceLock;
 
@@ -23,6 +23,12 @@ impl Schema {
     pub fn search(&self, query: &str, limit: usize) -> Vec<Operation<'_>> {
         let index = self.index.get_or_init(|| SearchIndex::new(&self.model));
         find_operations(&self.model, index, query, limit)
+    }
+
+    /// Like [`Schema::search`], but returns groups of operations that do the same, such as to a VM and to a container.
+    pub fn search_groups(&self, query: &str, limit: usize) -> Vec<Vec<Operation<'_>>> {
+        let index = self.index.get_or_init(|| SearchIndex::new(&self.model));
+        find_groups(&self.model, index, query, limit)
     }
 
     /// Returns a sentence about a query: that the API has no operation for it, and what there is instead.

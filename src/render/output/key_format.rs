@@ -185,6 +185,7 @@ impl KeyFormat {
         match FORMATS.get(key) {
             Some(format) => *format,
             None if key.starts_with("pressure") => Self::Percent,
+            None if key.ends_with("-bytes") || key.ends_with("_bytes") => Self::Bytes,
             None => Self::Plain,
         }
     }
@@ -272,6 +273,7 @@ mod tests {
             ("time", "3", "3"),
             ("expire", "0", "never"),
             ("size", "94489280512", "88GiB"),
+            ("used-bytes", "22906492245", "21.33GiB"),
             ("size", "3", "3"),
             ("size", "\"32G\"", "32G"),
             ("balloon", "2048", "2048"),

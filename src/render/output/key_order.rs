@@ -10,6 +10,9 @@ const FIRST: &[&str] = &[
     "key",
     "id",
     "sid",
+    "Package",
+    "OldVersion",
+    "Version",
     "name",
     "hostname",
     "node",
@@ -93,6 +96,7 @@ const LAST: &[&str] = &[
     "vendor",
     "by_id_link",
     "wwn",
+    "Description",
     "comment",
     "description",
     "notes",
@@ -108,6 +112,11 @@ const LAST: &[&str] = &[
 /// Returns the order of two keys. Keys without a place are sorted by name, numbers by their value.
 pub fn compare_keys(a: &str, b: &str) -> Ordering {
     place(a).cmp(&place(b)).then_with(|| compare_names(a, b))
+}
+
+/// Returns whether a key has a place of its own, because readers look for it.
+pub fn has_place(key: &str) -> bool {
+    place(key).0 != 1
 }
 
 fn place(key: &str) -> (u8, usize) {

@@ -132,8 +132,8 @@ pub fn push_value(text: &mut String, key: &str, raw: &str, utc_offset: i32, leve
     }
 }
 
-fn is_pem(raw: &str) -> bool {
-    raw.starts_with("\"-----BEGIN ") && raw.len() > 100
+pub fn is_pem(raw: &str) -> bool {
+    raw.starts_with("\"-----BEGIN ")
 }
 
 fn is_cpu_flags(key: &str, raw: &str) -> bool {

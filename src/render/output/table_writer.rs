@@ -2,13 +2,14 @@
 
 use crate::base::json_scan::find_member;
 use crate::render::cell::{MAX_CELL_CHARS, push_row, strip_quotes};
+use crate::render::labels::count;
 use crate::render::list::MAX_ROWS;
 use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{pick, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
-use crate::render::output::key_order::compare_keys;
+use crate::render::output::key_order::{compare_keys, has_place};
 use crate::render::output::names::push_names;
-use crate::render::output::object_writer::{cell, is_empty};
+use crate::render::output::object_writer::{cell, is_empty, is_pem};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter};
 use crate::render::output::rows::{RowCounts, note_row_counts, select};
@@ -17,8 +18,11 @@ use std::borrow::Cow;
 /// The maximum number of columns that are taken from the keys of the rows.
 const MAX_COLUMNS: usize = 100;
 
-/// The columns that no reader needs.
-const LEFT_OUT: [&str; 2] = ["digest", "pstart"];
+/// The least rows of a list without its idle columns.
+const MIN_IDLE_ROWS: usize = 2;
+
+/// The columns that no reader needs. (PVE: the title of a package is its description.)
+const LEFT_OUT: [&str; 3] = ["digest", "pstart", "Title"];
 
 /// A writer of rows under a header, as many as fit.
 struct TableWriter<'p> {
@@ -73,7 +77,7 @@ pub(in crate::render) fn format_cell<'r>(
     match raw {
         None => Cow::Borrowed(""),
         Some(raw) if raw.starts_with(['{', '[']) && !is_empty(raw) => Cow::Owned(cell(key, raw, utc_offset)),
-        Some(raw) if raw.len() > 2 * MAX_CELL_CHARS => Cow::Owned(cell(key, raw, utc_offset)),
+        Some(raw) if raw.len() > 2 * MAX_CELL_CHARS || is_pem(raw) => Cow::Owned(cell(key, raw, utc_offset)),
         Some(raw) => format.format(key, raw, utc_offset),
     }
 }
@@ -124,6 +128,10 @@ pub fn write_list(
         if !columns.iter().any(|column| column == "status") && rows.iter().any(|row| is_running_task(row)) {
             columns.push("status".into());
         }
+        let idle = remove_idle_columns(&mut columns, &rows);
+        if idle > 0 {
+            page.add_note(&format!("{} with nothing but 0 left out", count(idle, "column")));
+        }
         columns.sort_by(|a, b| compare_keys(a, b));
         if !left_out.is_empty() {
             let mut note = String::from("not shown: ");
@@ -170,6 +178,25 @@ pub fn write_list(
         note_cut_cells(page);
     }
     Ok(())
+}
+
+/// Removes the columns of lesser use that have nothing but 0 in several rows. Returns their number.
+fn remove_idle_columns(columns: &mut Vec<String>, rows: &[&str]) -> usize {
+    if rows.len() < MIN_IDLE_ROWS {
+        return 0;
+    }
+    let before = columns.len();
+    let mut used = vec![false; before];
+    let mut found = Vec::new();
+    for row in rows.iter().filter(|row| row.starts_with('{')) {
+        pick(row, columns, &mut found);
+        for (is_used, raw) in used.iter_mut().zip(&found) {
+            *is_used |= raw.is_some_and(|raw| !is_empty(raw) && !matches!(raw, "0" | "\"0\"" | "0.0" | "\"0.00\""));
+        }
+    }
+    let mut used = used.into_iter();
+    columns.retain(|column| used.next().expect("a column of the list") || has_place(column));
+    before - columns.len()
 }
 
 /// Returns whether a row is a task without an end. (PVE: its status is missing too.)

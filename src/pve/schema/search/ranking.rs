@@ -1,8 +1,10 @@
 //! Ranks the operations of a schema for a query.
 
 use super::index::{OperationEntry, OperationScope, Posting, SearchIndex};
+use super::objects;
 use super::path_query;
 use super::phrasings;
+use super::query_words::parse_words;
 use super::search_query::{SearchQuery, WeightedWord};
 use super::tokenizer::MAX_QUERY_CHARS;
 use super::topics;
@@ -19,8 +21,14 @@ const COVERAGE_SHARE: f32 = 0.6;
 /// Factor for an operation of an area that the query does not mention.
 const OTHER_AREA_FACTOR: f32 = 0.8;
 
+/// Weight of the places of operations on the objects that a query speaks of.
+const OBJECT_WEIGHT: f32 = 0.9;
+
 /// Weight of the places of a topic that hardly fits by accident.
 const CERTAIN_TOPIC_WEIGHT: f32 = 1.2;
+
+/// Share of the score that depends on whether the method is the one that the query's verb asks for.
+const VERB_SHARE: f32 = 0.6;
 
 /// Greatest score from names of parameters.
 const MAX_PARAMETER_SCORE: f32 = 2.5;
@@ -38,24 +46,95 @@ pub(in crate::pve::schema) fn find_operations<'s>(
     let query: String = query.chars().take(MAX_QUERY_CHARS).collect();
     let query = query.trim();
     let mut found = path_query::find_named(model, query);
+    let words = parse_words(Some(index), query);
+    let parsed = SearchQuery::new(index, query, &words);
     if found.is_empty() {
-        let topics = topics::find_operations(model, query);
+        let topics = topics::find_operations(model, &words);
         let topic_weight = if topics.is_certain { CERTAIN_TOPIC_WEIGHT } else { 1.0 };
-        found = merge_by_place(&[
-            (1.0, phrasings::find_operations(model, query)),
-            (1.0, rank_operations(index, query)),
+        let lists = [
+            (1.0, phrasings::find_operations(model, &words)),
+            (1.0, rank_operations(index, &parsed)),
             (topic_weight, topics.operations),
-        ]);
+            (OBJECT_WEIGHT, objects::find_operations(model, &words, parsed.hint)),
+        ];
+        found = merge_by_place(&lists, |operation| {
+            let fit = parsed.hint.map_or(1.0, |hint| hint.method_fit(index.entries[operation].method));
+            1.0 - VERB_SHARE + VERB_SHARE * fit
+        });
     } else {
-        let of_words = rank_operations(index, query).into_iter().take(limit);
+        let of_words = rank_operations(index, &parsed).into_iter().take(limit);
         let further: Vec<usize> = of_words.filter(|operation| !found.contains(operation)).collect();
         found.extend(further);
     }
     found.into_iter().take(limit).filter_map(|operation| model.operation(operation)).collect()
 }
 
+/// Returns the sentence of the first topic of a query that has one.
+pub(in crate::pve::schema) fn find_note(query: &str) -> Option<&'static str> {
+    topics::find_note(&parse_words(None, query))
+}
+
+/// Returns at most `limit` groups of operations for a query, the best first. The operations of a group do the same: to a
+/// VM and to a container, on one node and in the whole cluster, or at once and as a task.
+pub(in crate::pve::schema) fn find_groups<'s>(
+    model: &'s SchemaModel,
+    index: &SearchIndex,
+    query: &str,
+    limit: usize,
+) -> Vec<Vec<Operation<'s>>> {
+    let mut groups: Vec<(TwinKey, Vec<Operation<'s>>)> = Vec::new();
+    for operation in find_operations(model, index, query, usize::MAX) {
+        let key = TwinKey::new(&operation);
+        match groups.iter().position(|(known, _)| *known == key) {
+            Some(place) => groups[place].1.push(operation),
+            None if groups.len() < limit => groups.push((key, vec![operation])),
+            None => {}
+        }
+    }
+    let add_twins = |(key, mut group): (TwinKey, Vec<Operation<'s>>)| {
+        let is_known = |twin: &Operation<'_>| {
+            group.iter().any(|known| (known.method(), known.template()) == (twin.method(), twin.template()))
+        };
+        let twins: Vec<_> = model.operations().filter(|twin| !is_known(twin) && TwinKey::new(twin) == key).collect();
+        group.extend(twins);
+        group
+    };
+    groups.into_iter().map(add_twins).collect()
+}
+
+/// What operations have in common that do the same to different objects.
+#[derive(PartialEq, Eq)]
+struct TwinKey {
+    method: Method,
+    template: String,
+    required: Vec<String>,
+}
+
+impl TwinKey {
+    fn new(operation: &Operation<'_>) -> Self {
+        let segments: Vec<&str> = operation.template().split('/').filter(|segment| !segment.is_empty()).collect();
+        let mut method = operation.method();
+        let template = match segments.as_slice() {
+            ["nodes", _, "qemu" | "lxc", rest @ ..] => {
+                // Changes the configuration as a task.
+                if method == Method::Post && rest.last() == Some(&"config") {
+                    method = Method::Put;
+                }
+                format!("guest/{}", rest.join("/"))
+            }
+            ["nodes", _, area @ ("tasks" | "ceph" | "firewall"), rest @ ..]
+            | ["cluster", area @ ("tasks" | "ceph" | "firewall"), rest @ ..] => format!("{area}/{}", rest.join("/")),
+            _ => operation.template().to_owned(),
+        };
+        let names = operation.parameters().filter(|parameter| parameter.is_required());
+        let names = names.filter(|parameter| !operation.is_path_parameter(parameter.name()));
+        Self { method, template, required: names.map(|parameter| parameter.name().to_owned()).collect() }
+    }
+}
+
 /// Merges ranked lists by the places of their members, in shares of the weight of each list (reciprocal rank fusion).
-fn merge_by_place(lists: &[(f32, Vec<usize>)]) -> Vec<usize> {
+/// `fit` is a factor for each.
+fn merge_by_place(lists: &[(f32, Vec<usize>)], fit: impl Fn(usize) -> f32) -> Vec<usize> {
     let mut scores: Vec<(f32, usize)> = Vec::new();
     let mut position_by_operation: HashMap<usize, usize> = HashMap::new();
     for (weight, list) in lists {
@@ -67,6 +146,7 @@ fn merge_by_place(lists: &[(f32, Vec<usize>)]) -> Vec<usize> {
             scores[position].0 += weight / (1.0 + place as f32);
         }
     }
+    scores.iter_mut().for_each(|(score, operation)| *score *= fit(*operation));
     scores.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     scores.into_iter().map(|(_, operation)| operation).collect()
 }
@@ -88,8 +168,7 @@ struct GroupScore {
 }
 
 /// Returns the indexes of the operations that fit, the best first.
-fn rank_operations(index: &SearchIndex, query: &str) -> Vec<usize> {
-    let query = SearchQuery::new(index, query);
+fn rank_operations(index: &SearchIndex, query: &SearchQuery) -> Vec<usize> {
     let mut scores = vec![OperationScore::default(); index.entries.len()];
     let mut group_scores = vec![GroupScore::default(); scores.len()];
     let mut max_covered = f32::MIN_POSITIVE;
@@ -105,7 +184,7 @@ fn rank_operations(index: &SearchIndex, query: &str) -> Vec<usize> {
     let scored = scores.iter().zip(&index.entries).enumerate().map(|(operation, (score, entry))| {
         let coverage = 1.0 - COVERAGE_SHARE + COVERAGE_SHARE * score.covered / max_covered;
         let words = score.text + score.parameters.min(MAX_PARAMETER_SCORE);
-        (words * compute_fit(&query, entry) * coverage, operation)
+        (words * compute_fit(query, entry) * coverage, operation)
     });
     let mut ranked: Vec<(f32, usize)> = scored.filter(|(score, _)| *score > 0.0).collect();
     let order = |operation: usize| {

@@ -1,20 +1,13 @@
 //! Parses a query: the words to search, the method, and the kind of object.
 
 use super::index::SearchIndex;
+use super::query_word::{BACKGROUND, QueryWord};
 use super::thesaurus::{MethodHint, meanings};
-use super::tokenizer::{Token, stem, tokenize};
-use crate::base::suggest::suggest;
-
-/// Words of a query that are read.
-const MAX_QUERY_WORDS: usize = 40;
-
-/// Unknown words of a query that are replaced by the most similar known word.
-const MAX_TYPOS: usize = 4;
+use super::tokenizer::stem;
 
 // Weights of words that replace a query's word.
 const SYNONYM: f32 = 0.85;
 const NEAR_SYNONYM: f32 = 0.45;
-const TYPO: f32 = 0.6;
 
 /// Factor for words about the location of an object.
 const PLACE_FACTOR: f32 = 0.6;
@@ -41,8 +34,11 @@ const RIGHTS: &str = "permission acl right privilege access";
 /// Holders of rights.
 const RIGHT_HOLDERS: &str = "user group token";
 
+/// Words of a request without another verb.
+const WISHES: &str = "want like need should must";
+
 /// Objects that have operations for faults of their own, or receive messages about faults.
-const FAULT_SUBJECTS: &str = "mail email notification notify alert disk drive ssd osd";
+const FAULT_SUBJECTS: &str = "mail email notification notify alert message telegram webhook disk drive ssd osd";
 
 /// Words of a query about a fault. The logs of tasks contain the causes.
 const FAULT_WORDS: &str = "did not cannot fail failure why";
@@ -72,8 +68,7 @@ pub(super) struct SearchQuery {
 }
 
 impl SearchQuery {
-    pub(super) fn new(index: &SearchIndex, text: &str) -> Self {
-        let words = parse_words(index, text);
+    pub(super) fn new(index: &SearchIndex, text: &str, words: &[QueryWord]) -> Self {
         let has = |list: &str| words.iter().any(|word| is_stem_of(&word.stem, list));
         let (vm, container) = (has("vm qemu kvm qm cloudinit"), has("container lxc ct pct"));
         let is_about_context = has(GUEST_CONTEXT_WORDS);
@@ -88,21 +83,11 @@ impl SearchQuery {
             node,
             cluster: has("cluster datacenter"),
             wants_list: has("list all which available overview"),
-            hint: asks_possibility(text).then_some(MethodHint::Read),
+            hint: if asks_possibility(text) { Some(MethodHint::Read) } else { find_first_hint(words) },
             ..Self::default()
         };
-        // "update" is a verb, but a noun for installed software.
-        let update_is_noun = words.len() == 1 || has("package apt system node list upgrade");
-        for (position, QueryWord { stem: word, is_noun, weight }) in words.iter().enumerate() {
-            let is_update_verb = position == 0 && word == "updat" && !update_is_noun && !is_noun;
-            let hint = if is_update_verb { Some(MethodHint::Change) } else { find_hint(word) };
-            // "Backup status" asks for a status.
-            let next_reads =
-                || words.get(position + 1).is_some_and(|next| find_hint(&next.stem) == Some(MethodHint::Read));
-            if query.hint.is_none() {
-                query.hint = hint.filter(|hint| *hint != MethodHint::Action || !is_noun && !next_reads());
-            }
-            if is_update_verb || is_stop_word(word) {
+        for (position, QueryWord { stem: word, weight, .. }) in words.iter().enumerate() {
+            if is_stop_word(word) || is_update_verb(words, position) {
                 continue;
             }
             let is_place = words.len() > 1
@@ -141,7 +126,7 @@ impl SearchQuery {
         if has("log") && node {
             query.add_words(index, &[("syslog", 1.0), ("journal", 1.0)]);
         }
-        if has(FAULT_WORDS)
+        if words.iter().any(|word| word.weight > BACKGROUND && is_stem_of(&word.stem, FAULT_WORDS))
             && !has(FAULT_SUBJECTS)
             && matches!(query.hint, None | Some(MethodHint::Read | MethodHint::Action))
         {
@@ -164,7 +149,8 @@ impl SearchQuery {
         }
         // If nothing is left to search, the verbs are searched.
         if query.groups.is_empty() {
-            query.groups = words.into_iter().map(|word| vec![WeightedWord { stem: word.stem, weight: 1.0 }]).collect();
+            query.groups =
+                words.iter().map(|word| vec![WeightedWord { stem: word.stem.clone(), weight: 1.0 }]).collect();
         }
         query
     }
@@ -185,55 +171,34 @@ impl SearchQuery {
     }
 }
 
-/// A word of a query.
-struct QueryWord {
-    stem: String,
-    is_noun: bool,
-    /// Factor of the word's score, which is lower for a corrected word.
-    weight: f32,
-}
-
-/// Returns the words of a query. Unknown words are corrected or left out.
-fn parse_words(index: &SearchIndex, text: &str) -> Vec<QueryWord> {
-    let mut unknown_words = 0;
-    let mut tokens = tokenize(text);
-    tokens.truncate(MAX_QUERY_WORDS);
-    let is_known = |word: &str| {
-        meanings().contains_key(word)
-            || !index.postings(word).is_empty()
-            || is_stem_of(word, HARDWARE)
-            || is_stem_of(word, GUEST_ONLY_WORDS)
-    };
-    let words = tokens.into_iter().filter_map(|Token { stem, is_noun }| {
-        if is_known(&stem) {
-            return Some(QueryWord { stem, is_noun, weight: 1.0 });
+/// Returns the method that the words ask for: of the clause that asks, then of any.
+fn find_first_hint(words: &[QueryWord]) -> Option<MethodHint> {
+    let hint_at = |position: usize| {
+        let word = &words[position];
+        if is_update_verb(words, position) {
+            return Some(MethodHint::Change);
         }
-        unknown_words += 1;
-        let is_correctable = stem.len() > 4 && unknown_words <= MAX_TYPOS;
-        let corrected = is_correctable.then(|| correct_typo(index, &stem)).flatten()?;
-        Some(QueryWord { stem: corrected.to_owned(), is_noun, weight: TYPO })
-    });
-    words.collect()
+        // "Backup status" asks for a status.
+        let next_reads = || words.get(position + 1).is_some_and(|next| find_hint(&next.stem) == Some(MethodHint::Read));
+        find_hint(&word.stem).filter(|hint| *hint != MethodHint::Action || !word.is_noun && !next_reads())
+    };
+    let (requested, told): (Vec<usize>, Vec<usize>) =
+        (0..words.len()).partition(|position| words[*position].is_requested());
+    let wishes = |position: &usize| is_stem_of(&words[*position].stem, WISHES);
+    let of_request = requested.iter().copied().find_map(hint_at);
+    of_request
+        .or_else(|| requested.iter().any(wishes).then_some(MethodHint::Change))
+        .or_else(|| told.into_iter().find_map(hint_at))
 }
 
-/// Returns the known word most similar to an unknown one. Words with a meaning come first, stop words last.
-fn correct_typo<'i>(index: &'i SearchIndex, word: &str) -> Option<&'i str> {
-    let max_edits = word.len() / 3;
-    // Many words differ from another only in the first letter, which few callers mistype.
-    let is_similar = |known: &&str| {
-        known.len() > 2
-            && known.len().abs_diff(word.len()) <= max_edits
-            && known.bytes().take(2).any(|c| word.bytes().next() == Some(c))
-    };
-    let mut known: Vec<(bool, &str)> = meanings()
-        .iter()
-        .map(|(word, meaning)| (meaning.is_stop_word, word.as_str()))
-        .filter(|(_, word)| is_similar(word))
-        .collect();
-    known.sort();
-    let (stop_words, meaningful): (Vec<_>, Vec<_>) = known.into_iter().partition(|(is_stop_word, _)| *is_stop_word);
-    let texts = |words: Vec<(bool, &'static str)>| words.into_iter().map(|(_, word)| word);
-    suggest(word, texts(meaningful).chain(index.words().filter(is_similar)).chain(texts(stop_words)))
+/// Returns whether a word is the verb "update". It is a noun for installed software.
+fn is_update_verb(words: &[QueryWord], position: usize) -> bool {
+    let has = |list: &str| words.iter().any(|word| is_stem_of(&word.stem, list));
+    position == 0
+        && words[0].stem == "updat"
+        && !words[0].is_noun
+        && words.len() > 1
+        && !has("package apt system node list upgrade")
 }
 
 fn is_stop_word(word: &str) -> bool {

@@ -21,6 +21,11 @@ pub(super) enum MethodHint {
 }
 
 impl MethodHint {
+    /// Returns whether the method changes something.
+    pub(super) fn changes(self) -> bool {
+        self != Self::Read
+    }
+
     /// Returns how well an operation of this method fits, from 0 to 1.
     pub(super) fn method_fit(self, method: Method) -> f32 {
         match (self, method) {
@@ -39,13 +44,13 @@ const METHOD_VERBS: &[(MethodHint, &str)] = &[
     (
         MethodHint::Read,
         "list show get which what is are when why where display view see find check tell many much does did look \
-         fetch print query read enumerate available has verify inspect whether",
+         fetch print query read enumerate available has verify inspect whether know",
     ),
     (MethodHint::Create, "create add new make setup register generate define spin provision build deploy"),
     (
         MethodHint::Change,
         "change set edit modify adjust lower reduce decrease raise limit configure reconfigure alter rename enable \
-         disable assign replace give",
+         disable assign replace give put bring switch swap pin use apply",
     ),
     (MethodHint::Remove, "delete remove destroy drop"),
 ];
@@ -64,7 +69,7 @@ const ACTIONS: &str = "\
     duplicate backup restore snapshot rollback resume suspend pause hibernate resize grow enlarge expand extend \
     increase upload download send test run execute open sync join renew order apply regenerate freeze thaw trim \
     poweron poweroff wake boot grant attach detach convert upgrade scrub prune wipe relocate evacuate replicate \
-    protect block halt firewallrule import";
+    protect block halt firewallrule import allow permit forbid hand";
 
 /// Words without meaning for the search.
 const STOP_WORDS: &str = "\

@@ -74,8 +74,9 @@ fn is_disk_name(word: &str) -> bool {
         || word.strip_prefix("nvme").is_some_and(|rest| rest.ends_with('n'))
 }
 
-/// Moves the particle at a query's end to its verb: "turn the mail server (back) on".
+/// Moves the particle at a query's end to its verb: "turn the mail server (back) on (again)".
 fn join_particle(words: &mut Vec<&str>) {
+    words.pop_if(|word| *word == "again");
     let verb = words.iter().position(|word| ["turn", "switch", "power", "bring", "shut", "boot"].contains(word));
     let (Some(verb), Some(last)) = (verb, words.last().copied()) else { return };
     if verb + 2 < words.len() && ["on", "off", "up", "down"].contains(&last) {
@@ -120,7 +121,7 @@ fn strip_ending(word: &str) -> Option<String> {
         return Some(stem.to_owned());
     }
     if let Some(stem) = word.strip_suffix('s')
-        && !["s", "u", "i"].iter().any(|end| stem.ends_with(end))
+        && (stem.ends_with("pu") || !["s", "u", "i"].iter().any(|end| stem.ends_with(end)))
     {
         return Some(stem.to_owned());
     }
@@ -153,6 +154,7 @@ mod tests {
             "migrate migrated migrating migration",
             "schedule scheduled scheduling",
             "node nodes",
+            "cpu cpus",
             "vm vms VM's",
         ] {
             let stems = split_words(forms);

@@ -5,9 +5,10 @@
 //! be in the query, and none after a `!`. `@name` is one of the words of that name.
 
 use super::operation_name::OperationName;
-use super::tokenizer::{MAX_QUERY_CHARS, split_words, stem};
+use super::query_word::QueryWord;
+use super::tokenizer::stem;
 use crate::pve::schema::model::SchemaModel;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 const TOPICS: &str = include_str!("topics.tsv");
@@ -48,14 +49,14 @@ impl SearchTopic {
         }
     }
 
-    fn fits(&self, words: &[String]) -> bool {
-        self.groups.iter().all(|group| group.iter().any(|word| words.contains(word)))
-            && !self.excluded.iter().any(|word| words.contains(word))
+    fn fits(&self, words: &[QueryWord]) -> bool {
+        let is_said = |wanted: &String| words.iter().any(|word| word.stem == *wanted);
+        self.groups.iter().all(|group| group.iter().any(is_said)) && !self.excluded.iter().any(is_said)
     }
 }
 
-/// Returns the topics of a query, the one with the most words first.
-fn find_topics(query: &str) -> Vec<&'static SearchTopic> {
+/// Returns all topics, the one with the most words first.
+fn all_topics() -> &'static [SearchTopic] {
     static ALL: LazyLock<Vec<SearchTopic>> = LazyLock::new(|| {
         let (names, lines): (Vec<&str>, Vec<&str>) = TOPICS.lines().partition(|line| line.starts_with('='));
         let names = names.into_iter().map(|line| line[1..].split_once('\t').expect("a name and words")).collect();
@@ -63,8 +64,21 @@ fn find_topics(query: &str) -> Vec<&'static SearchTopic> {
         topics.sort_by_key(|topic| std::cmp::Reverse(topic.groups.len()));
         topics
     });
-    let words = split_words(&query.chars().take(MAX_QUERY_CHARS).collect::<String>());
-    ALL.iter().filter(|topic| topic.fits(&words)).collect()
+    &ALL
+}
+
+/// Returns whether a topic needs or excludes a word.
+pub(super) fn has_word(stem: &str) -> bool {
+    static WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+        let of_topic = |topic: &'static SearchTopic| topic.groups.iter().flatten().chain(&topic.excluded);
+        all_topics().iter().flat_map(of_topic).map(String::as_str).collect()
+    });
+    WORDS.contains(stem)
+}
+
+/// Returns the topics of a query, the one with the most words first.
+fn find_topics(words: &[QueryWord]) -> Vec<&'static SearchTopic> {
+    all_topics().iter().filter(|topic| topic.fits(words)).collect()
 }
 
 /// The operations of the topics of a query.
@@ -76,8 +90,8 @@ pub(super) struct TopicOperations {
 }
 
 /// Returns the first operations of the topics of a query, as far as the schema has them.
-pub(super) fn find_operations(model: &SchemaModel, query: &str) -> TopicOperations {
-    let topics = find_topics(query);
+pub(super) fn find_operations(model: &SchemaModel, words: &[QueryWord]) -> TopicOperations {
+    let topics = find_topics(words);
     let is_certain = topics.first().is_some_and(|topic| topic.groups.len() >= CERTAIN_WORDS);
     // The first operation of each topic comes before the second of any.
     let places = topics.iter().map(|topic| topic.operations.len()).max().unwrap_or(0);
@@ -91,8 +105,8 @@ pub(super) fn find_operations(model: &SchemaModel, query: &str) -> TopicOperatio
 }
 
 /// Returns the sentence of the first topic that has one.
-pub(in crate::pve::schema) fn find_note(query: &str) -> Option<&'static str> {
-    find_topics(query).into_iter().find_map(|topic| topic.note)
+pub(super) fn find_note(words: &[QueryWord]) -> Option<&'static str> {
+    find_topics(words).into_iter().find_map(|topic| topic.note)
 }
 
 #[cfg(test)]
