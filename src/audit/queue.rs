@@ -300,8 +300,8 @@ mod tests {
     #[test]
     fn a_change_gives_up_and_its_line_is_written_only_if_it_was_begun() {
         let (queue, batches, open) = start_queue(Duration::from_millis(20));
-        let error = queue.push_and_wait("begun".into()).unwrap_err();
-        assert!(error.may_be_written(), "{error}");
+        // On a busy machine some changes give up before the writer begins their line.
+        while !queue.push_and_wait("begun".into()).unwrap_err().may_be_written() {}
         assert_eq!(next_bodies(&batches), ["begun"]);
         let error = queue.push_and_wait("waits".into()).unwrap_err();
         assert!(!error.may_be_written(), "{error}");
