@@ -79,7 +79,11 @@ const FILTERS: &[&str] = &["", "a=x", "a~\"", "a=1,b='", "a=1 and b=x"];
 const JSON: &[&str] = &["", "[", "{\"a\":[", "\"", "{\"data\":\"", "[{\"key\":\"", "[{\"value\":\""];
 
 /// Pieces that make a reader look ahead, look back, or search again.
-const PIECES: [&str; 48] = [
+const PIECES: [&str; 52] = [
+    "curl -u \"a:b ",
+    "echo a | sudo -S ",
+    "a:b chpasswd ",
+    "htpasswd -b a ",
     " ",
     "\t",
     "\n",

@@ -4,6 +4,7 @@ pub mod blocking_io;
 pub(crate) mod boot_clock;
 pub mod cancel;
 pub(crate) mod deadline;
+pub mod encoded_text;
 pub mod exact_json;
 pub mod file_stamp;
 pub mod heartbeat;

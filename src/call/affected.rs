@@ -3,7 +3,9 @@
 
 use super::shared_object::{Members, SharedObject};
 use crate::base::list_text::split_list;
-use crate::policy::{Risk, RiskKind, for_each_vmid_in_list, for_each_vmid_in_name, is_in_pool};
+use crate::policy::{
+    Risk, RiskKind, TEXT_PARAMETERS, VMID_PARAMETERS, for_each_vmid_in_list, for_each_vmid_in_name, is_in_pool,
+};
 use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
@@ -20,9 +22,6 @@ pub(super) enum AffectedScope {
     /// Every guest of the cluster.
     Cluster,
 }
-
-/// Parameters that are numbers of guests, or ids that begin with one (the id of a replication job).
-const VMID_PARAMETERS: [&str; 8] = ["vmid", "vmids", "vms", "guests", "target-vmid", "newid", "exclude", "resources"];
 
 /// The smallest number of a guest (PVE).
 const MIN_VMID: u32 = 100;
@@ -144,8 +143,8 @@ fn collect_named_vmids(segments: &[&str], params: &ApiParams) -> BTreeSet<u32> {
     }
     // The name of a volume may have slashes, which make it several segments.
     for_each_vmid_in_name(&format!("/{}", segments.join("/")), &mut add);
-    for (name, value) in params.iter() {
-        if VMID_PARAMETERS.contains(&name) || name == "sid" || (name == "id" && segments.contains(&"replication")) {
+    for (name, value) in params.iter().filter(|(name, _)| !TEXT_PARAMETERS.contains(name)) {
+        if VMID_PARAMETERS.contains(&name) || (name == "id" && segments.contains(&"replication")) {
             for_each_vmid_in_list(value, &mut add);
         }
         for_each_vmid_in_name(value, &mut |number| {
@@ -297,6 +296,7 @@ mod tests {
             ("/pools", &[("vms", "100;101"), ("delete", "1")], &[100, 101]),
             ("/nodes/pve1/network/vmbr0", &[("address", "192.0.2.1")], &[]),
             ("/cluster/backup", &[("schedule", "*:0/15")], &[]),
+            ("/nodes/pve1/qemu/101/config", &[("name", "vm-100"), ("description", "as vm-100")], &[101]),
         ] {
             let segments: Vec<&str> = path.split('/').skip(1).collect();
             let found: Vec<u32> = collect_named_vmids(&segments, &params(given)).into_iter().collect();

@@ -289,7 +289,13 @@ fn assess_by_state(
             break;
         }
         check_operation(call, Some(template), assessment.risk)?;
-        for (parameter, reason) in call.cluster.find_state_risks(&change) {
+        let found = call.cluster.find_state_risks(&change);
+        if let Some(added) = change.as_if_given().filter(|_| !found.is_empty()) {
+            let mut params = call.params.clone();
+            params.push(added, "1");
+            check_operation(AuditedCall { params: &params, ..call }, Some(template), assessment.risk)?;
+        }
+        for (parameter, reason) in found {
             assessment.raise_by_state(&parameter, reason);
         }
     }

@@ -41,8 +41,8 @@ pub(super) enum StateChange<'c> {
     GuestOptions { path: &'c ApiPath, lacking: Vec<LackingOption> },
     /// A list is replaced by these items.
     List { path: &'c ApiPath, list: &'static ReplacedList, items: Vec<String> },
-    /// A guest is shut down or moved, which the HA manager does in its own way.
-    HaGuest { status: ApiPath, reason: &'static str },
+    /// A guest is shut down or moved, which the HA manager does in its own way: as if this parameter was given.
+    HaGuest { status: ApiPath, reason: &'static str, as_if_given: &'static str },
     /// A member of an IP set is written without `nomatch`, which is off then.
     IpSetMember(&'c ApiPath),
 }
@@ -123,10 +123,10 @@ impl<'c> StateChange<'c> {
                 Method::Post,
                 "/nodes/{node}/qemu/{vmid}/status/shutdown" | "/nodes/{node}/lxc/{vmid}/status/shutdown",
             ) => {
-                changes.extend(Self::of_ha_guest(&segments, HA_KILLS));
+                changes.extend(Self::of_ha_guest(&segments, HA_KILLS, "forceStop"));
             }
             (Method::Post, "/nodes/{node}/lxc/{vmid}/migrate") => {
-                changes.extend(Self::of_ha_guest(&segments, HA_RESTARTS));
+                changes.extend(Self::of_ha_guest(&segments, HA_RESTARTS, "restart"));
             }
             (Method::Put, _) if template.ends_with("/ipset/{name}/{cidr}") && !is_given("nomatch") => {
                 changes.push(Self::IpSetMember(path));
@@ -143,9 +143,19 @@ impl<'c> StateChange<'c> {
         changes
     }
 
-    fn of_ha_guest(segments: &[String], reason: &'static str) -> Option<Self> {
+    fn of_ha_guest(segments: &[String], reason: &'static str, as_if_given: &'static str) -> Option<Self> {
         let parts: Vec<&str> = segments.iter().take(4).map(String::as_str).chain(["status", "current"]).collect();
-        Some(Self::HaGuest { status: ApiPath::from_segments(&parts).ok()?, reason })
+        Some(Self::HaGuest { status: ApiPath::from_segments(&parts).ok()?, reason, as_if_given })
+    }
+}
+
+impl StateChange<'_> {
+    /// Returns the parameter that the present state adds to the call.
+    pub(super) fn as_if_given(&self) -> Option<&'static str> {
+        match self {
+            Self::HaGuest { as_if_given, .. } => Some(as_if_given),
+            _ => None,
+        }
     }
 }
 
@@ -204,7 +214,7 @@ impl ClusterHandle<'_> {
                 let keeps_all = before.is_some_and(|before| before.iter().all(|item| items.contains(item)));
                 if keeps_all { Vec::new() } else { raise(list.parameter, list.reason) }
             }
-            StateChange::HaGuest { status, reason } => {
+            StateChange::HaGuest { status, reason, .. } => {
                 let now: Result<Map<String, Value>, NotKnown> = reader.read_value(status.clone());
                 let is_managed = |now: Map<String, Value>| {
                     now.get("ha").and_then(|ha| ha.get("managed")).is_some_and(|on| ON.contains(&to_text(on).as_str()))

@@ -9,7 +9,7 @@
 
 use super::pattern::{OperationPattern, known_operations, split_path};
 use super::value_condition::ValueCondition;
-use super::vmids::{for_each_vmid_in_list, for_each_vmid_in_name};
+use super::vmids::{TEXT_PARAMETERS, VMID_PARAMETERS, for_each_vmid_in_list, for_each_vmid_in_name};
 use crate::base::list_text::list_items;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -97,26 +97,41 @@ impl ImplyingCall<'_> {
             // The nodes of an HA rule have priorities: `pve1:2`.
             values.flat_map(list_items).map(|item| item.split(':').next().unwrap_or(item).to_owned()).collect()
         };
+        let (mut nodes, mut storages, mut pools) =
+            (named_by(&NODE_PARAMETERS), named_by(&STORAGE_PARAMETERS), named_by(&POOL_PARAMETERS));
         let mut vmids = BTreeSet::new();
-        for (name, value) in params {
-            collect_numbers(
-                value,
-                !matches!(*name, "vmid" | "vms" | "newid" | "target-vmid" | "resources" | "id" | "sid"),
-                &mut vmids,
-            );
+        for (name, value) in params.iter().filter(|(name, _)| !TEXT_PARAMETERS.contains(name)) {
+            let is_id = *name == "id" && self.segments.contains(&"replication");
+            collect_numbers(value, !is_id && !VMID_PARAMETERS.contains(name), &mut vmids);
+            // `local-lvm:vm-100-disk-0,size=1G`
+            storages.extend(value.split_once(':').map(|(storage, _)| storage.to_owned()));
+            // The object of a permission.
+            let parts: Vec<&str> = value.split('/').collect();
+            match parts.as_slice() {
+                ["", "vms", vmid, ..] => collect_numbers(vmid, false, &mut vmids),
+                ["", "nodes", node, ..] => nodes.push((*node).to_owned()),
+                ["", "storage", storage, ..] => storages.push((*storage).to_owned()),
+                ["", "pool", pool @ ..] => pools.push(pool.join("/")),
+                _ => {}
+            }
         }
-        // The paths of guests have their own numbers.
-        if !matches!(self.segments, ["nodes", _, "qemu" | "lxc", _, ..]) {
-            self.segments.iter().for_each(|segment| collect_numbers(segment, true, &mut vmids));
+        match self.segments {
+            // The paths of guests have their own numbers.
+            ["nodes", _, "qemu" | "lxc", _, ..] => {}
+            // UPID:node:pid:pstart:start:type:id:user:
+            ["nodes", _, "tasks", upid, ..] => {
+                collect_numbers(upid.split(':').nth(6).unwrap_or_default(), false, &mut vmids);
+            }
+            segments => segments.iter().for_each(|segment| collect_numbers(segment, true, &mut vmids)),
+        }
+        if let ["cluster", .., node] = self.segments {
+            nodes.push((*node).to_owned());
         }
         add(&["nodes", "*", "qemu|lxc"], vmids.iter().map(u32::to_string).collect());
-        add(&["nodes"], named_by(&NODE_PARAMETERS));
-        let mut storages = named_by(&STORAGE_PARAMETERS);
-        // `local-lvm:vm-100-disk-0,size=1G`
-        storages.extend(params.iter().filter_map(|(_, value)| Some(value.split_once(':')?.0.to_owned())));
+        add(&["nodes"], nodes);
         add(&["storage"], storages.clone());
         add(&["nodes", "*", "storage"], storages);
-        add(&["pools"], named_by(&POOL_PARAMETERS));
+        add(&["pools"], pools);
         found
     }
 }
@@ -421,13 +436,8 @@ mod tests {
             assert!(!denies(&pattern, "PUT", template, path, &[("comment", "x")]), "{pattern}");
         }
         // These options have no DELETE.
-        assert!(!denies(
-            "DELETE /**",
-            "PUT",
-            "/cluster/firewall/options",
-            "/cluster/firewall/options",
-            &[("enable", "0")]
-        ));
+        let repositories = "/nodes/{node}/apt/repositories";
+        assert!(!denies("DELETE /**", "PUT", repositories, "/nodes/pve1/apt/repositories", &[("enabled", "0")]));
     }
 
     #[test]
@@ -438,6 +448,9 @@ mod tests {
             ("* /nodes/pve2/**", "/nodes/{node}/qemu/{vmid}/migrate", "/nodes/pve1/qemu/100/migrate", "target", "pve2"),
             ("* /nodes/*/storage/nas/**", "/nodes/{node}/vzdump", "/nodes/pve1/vzdump", "storage", "nas"),
             ("* /storage/nas/**", "/nodes/{node}/qemu/{vmid}/config", "/nodes/pve1/qemu/100/config", "scsi1", "nas:10"),
+            ("* /qemu/200/**", "/access/acl", "/access/acl", "path", "/vms/200"),
+            ("* /pools/prod/**", "/access/acl", "/access/acl", "path", "/pool/prod"),
+            ("* /nodes/pve2/**", "/access/acl", "/access/acl", "path", "/nodes/pve2"),
             ("* /pools/prod/**", "/nodes/{node}/qemu/{vmid}/clone", "/nodes/pve1/qemu/100/clone", "pool", "prod"),
         ] {
             assert!(denies(pattern, "POST", template, path, &[(name, value)]), "{pattern} {name}={value}");

@@ -28,6 +28,8 @@ pub(super) enum ValueCondition {
     Outside(Vec<&'static str>),
     /// A property string with a key or a first word beside these.
     OtherThan(Vec<&'static str>),
+    /// A property string without this key, or with it off.
+    Lacks(&'static str),
     /// A calendar event that is over after some time, or never comes.
     Dated,
     /// A list of settings that are set back to a default, one of which has a risk of its own.
@@ -52,6 +54,7 @@ impl ValueCondition {
             "outside" => Self::Outside(list()),
             "other-than" => Self::OtherThan(list()),
             "always" => Self::Always,
+            "lacks" => Self::Lacks(text.split_once(':').map_or("", |(_, key)| key)),
             "dated" => Self::Dated,
             "resets" => Self::Resets,
             _ => panic!("a table has an unknown condition: {text}"),
@@ -94,6 +97,7 @@ impl ValueCondition {
                 let is_known = |word: &str| known.contains(&word);
                 !(is_known(key) || (matches!(key, "" | "host") && is_known(value)))
             }),
+            Self::Lacks(key) => !split_properties(value).any(|(given, value)| given == *key && is_clear_yes(value)),
             Self::Resets => split_list(value).any(resets),
         }
     }

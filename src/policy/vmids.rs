@@ -2,6 +2,14 @@
 
 use crate::base::list_text::split_list;
 
+/// Parameters that are numbers of guests, or ids that begin with one.
+pub const VMID_PARAMETERS: [&str; 9] =
+    ["vmid", "vmids", "vms", "guests", "target-vmid", "newid", "exclude", "resources", "sid"];
+
+/// Parameters that are free texts. A number in them names no guest.
+pub const TEXT_PARAMETERS: [&str; 7] =
+    ["comment", "description", "hostname", "name", "notes", "notes-template", "tags"];
+
 /// Prefixes of a guest's number in the names of its volumes and backups, the id of its HA resource and the paths of its
 /// images (PVE: storage plugins, vzdump, PBS).
 const VMID_PREFIXES: [&str; 16] = [

@@ -4,6 +4,7 @@ use super::cell::push_single_line;
 use super::object_state::{self, GuestState, ObjectState, quote_word, show_cluster_value, to_text};
 use super::quoted::{push_quoted, push_value, quote};
 use super::undo::UndoCall;
+use crate::base::encoded_text::decode_text;
 use crate::base::list_text::list_items;
 use crate::policy::{Risk, RiskReason};
 use crate::pve::Method;
@@ -17,6 +18,9 @@ use std::fmt::Write;
 /// The most characters of a value, and the most values of a parameter, in the first line. The lines below have all.
 const MAX_HEADLINE_CHARS: usize = 120;
 const MAX_HEADLINE_VALUES: usize = 8;
+
+/// The length of the shortest value that is shown decoded. A shorter one is a word more often than base64.
+const MIN_DECODED_LEN: usize = 12;
 
 /// The most bytes of the facts about the object of a call.
 const MAX_FACT_BYTES: usize = 3 << 10;
@@ -345,9 +349,24 @@ fn push_parameters(text: &mut String, call: &CallDescription<'_>) {
             Some(now) => push_change(text, name, now.get(name), &values, &sent),
             None => drop(writeln!(text, " = {sent}")),
         }
+        if !is_hidden(call, name) {
+            push_decoded(text, &values);
+        }
     }
     if let Some(now) = now {
         push_removed_options(text, call, now);
+    }
+}
+
+/// Appends what values, or the parts of property strings, are the base64 of: the content of a file, or the body of a
+/// webhook. No person reads base64.
+fn push_decoded(text: &mut String, values: &[Cow<'_, str>]) {
+    let parts =
+        values.iter().flat_map(|value| value.split(',')).map(|part| part.strip_prefix("value=").unwrap_or(part));
+    for decoded in parts.filter(|part| part.len() >= MIN_DECODED_LEN).filter_map(decode_text) {
+        text.push_str("    in base64: ");
+        push_value(text, &decoded);
+        text.push('\n');
     }
 }
 

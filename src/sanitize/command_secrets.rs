@@ -26,6 +26,8 @@ enum ValueForm {
     After(u8),
     /// After this word: `pass:password`.
     Prefixed(&'static str),
+    /// The last word of the command.
+    Last,
 }
 
 const fn option(
@@ -36,7 +38,7 @@ const fn option(
     PasswordOption { programs, subcommand: None, options, form }
 }
 
-const PASSWORD_OPTIONS: [PasswordOption; 17] = [
+const PASSWORD_OPTIONS: [PasswordOption; 19] = [
     option(&["curl"], &["-u", "-U", "--user", "--proxy-user"], ValueForm::After(b':')),
     option(&["http", "https", "xh"], &["-a", "--auth"], ValueForm::After(b':')),
     option(&["mysql", "mariadb", "mytop", "xtrabackup"], &["-p"], ValueForm::Attached),
@@ -55,6 +57,8 @@ const PASSWORD_OPTIONS: [PasswordOption; 17] = [
     option(&["useradd", "usermod"], &["-p"], ValueForm::Whole),
     option(&["az"], &["-p"], ValueForm::Whole),
     option(&["7z"], &["-p"], ValueForm::Attached),
+    option(&["plink", "pscp", "psftp"], &["-pw"], ValueForm::Whole),
+    option(&["htpasswd"], &["-b"], ValueForm::Last),
     option(&["openssl"], &["-pass", "-passin", "-passout"], ValueForm::Prefixed("pass:")),
     option(&["openssl"], &["-k"], ValueForm::Whole),
     PasswordOption {
@@ -105,11 +109,16 @@ impl PasswordOption {
         let bytes = text.as_bytes();
         let is_whole_word = self.options.contains(&word);
         let starts_word = self.options.iter().any(|known| known.len() == 2 && word.starts_with(known));
+        let is_quoted =
+            matches!(bytes.get(at + 2), Some(b'"' | b'\'')) && bytes.get(at + 3).is_some_and(|b| !is_separator(*b));
         let start = match self.form {
             _ if !is_whole_word && starts_word => at + 2,
-            ValueForm::Attached => return None,
+            ValueForm::Attached if !is_quoted => return None,
             _ => at + word.len(),
         };
+        if self.form == ValueForm::Last {
+            return find_last_word(text, at);
+        }
         let separators = bytes.get(start..)?.iter().take(8).take_while(|b| is_separator(**b) || **b == b'=').count();
         let attached = start == at + 2 && !is_whole_word;
         if separators == 0 && !attached {
@@ -128,12 +137,43 @@ impl PasswordOption {
             return None;
         }
         let skipped = match self.form {
-            ValueForm::Whole | ValueForm::Attached => 0,
+            ValueForm::Whole | ValueForm::Attached | ValueForm::Last => 0,
             ValueForm::After(mark) => found.bytes().position(|b| b == mark)? + 1,
             ValueForm::Prefixed(prefix) => found.starts_with(prefix).then_some(prefix.len())?,
         };
         (value + skipped < end && !found[skipped..].starts_with('$')).then_some(value + skipped..end)
     }
+}
+
+/// Returns the last word of the command that has an option at `at`.
+fn find_last_word(text: &str, at: usize) -> Option<Range<usize>> {
+    let is_end = |b: &u8| matches!(b, b';' | b'|' | b'&' | b'\n' | b')' | b'`');
+    let command = text.as_bytes()[at..].iter().take(MAX_COMMAND_LEN).take_while(|b| !is_end(b)).count();
+    let command = text.get(at..at + command)?;
+    let words = command.trim_end_matches(|c: char| c.is_ascii() && is_separator(c as u8));
+    let start = words.rfind(|c: char| c.is_ascii() && is_separator(c as u8))? + 1;
+    // The option, a file or a user, and the password.
+    let count = words.split(|c: char| c.is_ascii() && is_separator(c as u8)).filter(|word| !word.is_empty()).count();
+    (count >= 3 && !words[start..].starts_with('$')).then_some(at + start..at + words.len())
+}
+
+/// Matches the password that `echo` writes to a program that reads it from its input: `--stdin` or `-S` is at `at`. The
+/// password is after `from`.
+pub(super) fn match_piped(text: &str, from: usize, at: usize) -> Option<Range<usize>> {
+    let option = ["--stdin", "--password-stdin", "-S"].iter().find(|option| text[at..].starts_with(**option))?;
+    let start = at.saturating_sub(MAX_COMMAND_LEN).max(from);
+    let before = text.get(start..at)?;
+    let pipe = before.rfind('|')?;
+    if *option == "-S" && !before[pipe..].contains("sudo") {
+        return None;
+    }
+    let source = before[..pipe].trim_end_matches([' ', '\t']);
+    let begin = source.rfind([';', '|', '&', '\n', '(']).map_or(0, |begin| begin + 1);
+    let echo = ["echo ", "printf "].iter().find_map(|echo| Some(begin + source[begin..].find(echo)? + echo.len()))?;
+    let words = source[echo..].trim_start_matches("-n ").trim_start_matches("-e ");
+    let value = words.trim_matches(|c: char| matches!(c, '"' | '\'' | '\\' | ' '));
+    let offset = start + source.len() - words.len() + words.find(value)?;
+    (!value.is_empty() && !value.starts_with('$')).then_some(offset..offset + value.len())
 }
 
 /// Matches the password of `user:password` before or after `chpasswd`, at its `:`.
@@ -192,6 +232,13 @@ mod tests {
             "wget --http-password=hunter2 https://example.org",
             "git clone https://user:hunter2@example.org/x.git",
             "curl -H 'X-Api-Key: hunter2' https://example.org",
+            "mysqladmin -u root -p'hunter2' ping",
+            r#"["x","--password","hunter2"]"#,
+            "plink -pw hunter2 host",
+            "htpasswd -b /etc/users me hunter2",
+            "echo hunter2 | passwd --stdin root",
+            "echo -n 'hunter2' | sudo -S id",
+            "printf hunter2 | docker login -u me --password-stdin",
         ] {
             assert!(!redact_text(command).contains("hunter2"), "{command}: {}", redact_text(command));
             let plain = redact_plain_words(command);
@@ -210,6 +257,8 @@ mod tests {
             "mkdir -p /srv/x && ssh -p 22 host",
             "curl -u $LOGIN https://example.org; ps -u root:x",
             "sshpass -e ssh host",
+            "ls | sort -S 1M",
+            "htpasswd -b",
             "chown root:root /etc/x",
             "at 12:30 vm:100 local:iso/a.iso",
         ] {

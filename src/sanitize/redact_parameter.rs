@@ -3,12 +3,8 @@
 use super::placeholder::{HIDDEN, is_hidden};
 use super::secret_names::is_secret_parameter;
 use super::secret_patterns::redact_text;
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use crate::base::encoded_text::decode_text;
 use std::borrow::Cow;
-
-/// The length of the shortest text in base64 that has a secret.
-const MIN_ENCODED_LEN: usize = 8;
 
 /// The kinds of content of a storage.
 const STORAGE_CONTENT_KINDS: [&str; 8] = ["images", "rootdir", "vztmpl", "backup", "iso", "snippets", "import", "none"];
@@ -25,17 +21,14 @@ pub fn redact_parameter<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
 
 /// Returns whether a text is the base64 of one with secrets, as the body of a webhook is.
 pub(super) fn has_encoded_secret(value: &str) -> bool {
-    let is_base64 = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
-    if value.len() < MIN_ENCODED_LEN || !value.bytes().all(is_base64) {
-        return false;
-    }
-    let decoded = BASE64_STANDARD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    decoded.is_some_and(|text| matches!(redact_text(&text), Cow::Owned(_)))
+    decode_text(value).is_some_and(|text| matches!(redact_text(&text), Cow::Owned(_)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
 
     #[test]
     fn secrets_are_found_in_base64() {

@@ -73,7 +73,8 @@ pub(super) fn find_secret(text: &str, from: usize) -> Option<Range<usize>> {
             b'$' => match_crypt_hash(bytes, at),
             b'-' => match_private_key(text, at)
                 .or_else(|| match_option(text, at))
-                .or_else(|| command_secrets::match_option(text, at)),
+                .or_else(|| command_secrets::match_option(text, at))
+                .or_else(|| command_secrets::match_piped(text, from, at)),
             b'_' => match_client_token(bytes, from, at),
             b'B' | b'b' => match_bearer(bytes, from, at),
             _ => None,
@@ -245,9 +246,10 @@ fn match_option(text: &str, at: usize) -> Option<Range<usize>> {
     let end = scan_forward(bytes, at + 2, MAX_NAME_LEN, &is_name_byte);
     let word = classify_word(text.get(at + 2..end)?);
     // The closing quote and comma of a quoted option.
+    let name = end;
     let end = scan_forward(bytes, end, 2, &|b| is_quote_byte(b) || b == b',');
     let value = scan_forward(bytes, end, 16, &is_blank_byte);
-    if word == WordClass::NotSecret || value == end {
+    if word == WordClass::NotSecret || value == name {
         return None;
     }
     let (start, end) = match bytes.get(value) {

@@ -152,6 +152,18 @@ fn denied_operation_is_denied_by_each_call_that_does_the_same() {
         ("POST /nodes/*/execute", call("POST", "/nodes/pve1/termproxy", json!({}))),
         ("PUT /nodes/*/network", call("PUT", "/cluster/sdn", json!({}))),
         ("* /nodes/*/qemu/100/**", call("POST", "/nodes/pve1/vzdump", json!({"vmid": "100"}))),
+        (stop, call("POST", "/qemu/100/monitor", json!({"command": "system_powerdown"}))),
+        ("DELETE /cluster/firewall/rules/*", call("PUT", "/cluster/firewall/options", json!({"enable": 0}))),
+        (
+            "PUT /nodes/*/qemu/*/firewall/options",
+            call("PUT", "/qemu/100/config", json!({"net0": "virtio,bridge=vmbr0"})),
+        ),
+        ("* /nodes/pve2/**", call("DELETE", "/cluster/config/nodes/pve2", json!({}))),
+        ("* /nodes/*/qemu/100/**", call("DELETE", &format!("/nodes/pve1/tasks/{UPID}"), json!({}))),
+        (
+            "* /pools/prod/**",
+            call("PUT", "/access/acl", json!({"path": "/pool/prod", "users": "a@pve", "roles": "PVEVMAdmin"})),
+        ),
         ("* /nodes/*/storage/local/**", call("POST", "/nodes/pve1/vzdump", json!({"vmid": "100", "storage": "local"}))),
     ] {
         let server = start_with_deny_list(&[pattern]);

@@ -1,7 +1,7 @@
 //! Changes whose risk depends on the present state: what they take away by leaving it out.
 
 use crate::support::node::{Request, ScriptedReply};
-use crate::support::policy::{RecordingNode, confirming_policy, open_policy, protected};
+use crate::support::policy::{RecordingNode, confirming_policy, open_policy, patterns, protected};
 use crate::support::proxmox::gzipped_facts;
 use crate::support::tool::ToolServer;
 use proxmox_mcp::policy::ClusterPolicy;
@@ -69,17 +69,20 @@ fn list_that_can_t_be_read_is_asked() {
     assert!(!is_sent(&server, "/access/roles/Ops", json!({"privs": "VM.Audit,VM.PowerMgmt,VM.Backup"})));
 }
 
+/// Returns whether guests are under HA. Of guest 110 that can't be read.
+fn ha_states(request: &Request) -> Option<ScriptedReply> {
+    let managed = match request.path().strip_prefix("/api2/json/nodes/")?.strip_suffix("/status/current")? {
+        "pve1/qemu/100" => json!({"status": "running", "ha": {"managed": 1}}),
+        "pve2/qemu/101" => json!({"status": "running", "ha": {"managed": 0}}),
+        "pve2/lxc/200" => json!({"status": "running", "ha": {"managed": 1}}),
+        _ => return Some(ScriptedReply::refusal(403, "Permission check failed", r#"{"data":null}"#)),
+    };
+    Some(ScriptedReply::data(&managed.to_string()))
+}
+
 #[test]
 fn guest_under_ha_is_asked_where_the_ha_manager_stops_it() {
-    let server = start(confirming_policy(), |request| {
-        let managed = match request.path().strip_prefix("/api2/json/nodes/")?.strip_suffix("/status/current")? {
-            "pve1/qemu/100" => json!({"status": "running", "ha": {"managed": 1}}),
-            "pve2/qemu/101" => json!({"status": "running", "ha": {"managed": 0}}),
-            "pve2/lxc/200" => json!({"status": "running", "ha": {"managed": 1}}),
-            _ => return Some(ScriptedReply::refusal(403, "Permission check failed", r#"{"data":null}"#)),
-        };
-        Some(ScriptedReply::data(&managed.to_string()))
-    });
+    let server = start(confirming_policy(), ha_states);
     for (path, data, sent) in [
         ("/nodes/pve1/qemu/100/status/shutdown", json!({}), false),
         ("/nodes/pve2/qemu/101/status/shutdown", json!({}), true),
@@ -91,6 +94,22 @@ fn guest_under_ha_is_asked_where_the_ha_manager_stops_it() {
         let result = server.call("proxmox_api_call", json!({"path": path, "method": "POST", "data": data}));
         assert_eq!(server.node.writes().len(), usize::from(sent), "{path}: {result:?}");
         assert!(sent || result.text.contains("HA manager"), "{path}: {result:?}");
+    }
+}
+
+#[test]
+fn denied_stop_is_denied_where_the_ha_manager_stops_the_guest() {
+    let deny = patterns(&["POST /nodes/*/qemu/*/status/stop", "POST /nodes/*/lxc/*/status/shutdown"]);
+    let server = start(ClusterPolicy { deny, ..open_policy() }, ha_states);
+    for (path, data, sent) in [
+        ("/nodes/pve1/qemu/100/status/shutdown", json!({}), false),
+        ("/nodes/pve1/qemu/110/status/shutdown", json!({}), false),
+        ("/nodes/pve2/qemu/101/status/shutdown", json!({}), true),
+        ("/nodes/pve2/lxc/200/migrate", json!({"target": "pve1"}), false),
+    ] {
+        let result = server.call("proxmox_api_call", json!({"path": path, "method": "POST", "data": data}));
+        assert_eq!(server.node.writes().len(), usize::from(sent), "{path}: {result:?}");
+        assert!(sent || result.text.contains("refused: "), "{path}: {result:?}");
     }
 }
 
