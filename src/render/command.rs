@@ -35,6 +35,21 @@ pub fn render_command(status: &Value) -> String {
     text
 }
 
+/// Renders a command that still runs at the end of the wait.
+pub fn render_running_command(status_path: &str, pid: &str) -> String {
+    format!(
+        "RUNNING: the command still runs in the guest (pid {pid}). GET {status_path}?pid={pid} has its output, once"
+    )
+}
+
+/// Renders a command whose end can't be read.
+pub fn render_unknown_end(pid: &str, cause: &str) -> String {
+    format!(
+        "END UNKNOWN: the command was started (pid {pid}), and its end can't be read: {cause}. It may have succeeded or \
+         failed. hint: look in the guest for its effect before you repeat it"
+    )
+}
+
 /// Returns whether a command that has ended reports success.
 pub fn has_succeeded(status: &Value) -> bool {
     status.get("exitcode").and_then(Value::as_i64) == Some(0)

@@ -4,7 +4,7 @@ use super::call_list::{ListRun, authorize_list, describe_list, read_list};
 use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading, UNTRUSTED_NOTICE};
 use super::errors::call_failed;
 use super::followed_task::FollowedTask;
-use super::output::{json_output, render_answer, with_notes};
+use super::output::{format_notes, json_output, render_answer, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, required, with_output_options};
 use super::tasks::{DEFAULT_WAIT, follow_task};
 use crate::base::hint::render_error;
@@ -21,7 +21,7 @@ use crate::pve::Method;
 use crate::pve::path::ApiPath;
 use crate::pve::task::Upid;
 use crate::render::cluster_errors::prefix_cluster;
-use crate::render::command::render_command;
+use crate::render::command::{render_command, render_running_command, render_unknown_end};
 use crate::render::outcome::ResponseNote;
 use crate::render::output::OutputOptions;
 use crate::render::question::{describe_approval, describe_confirmation};
@@ -172,7 +172,7 @@ fn make_calls(call: &ToolCall<'_>, start: Instant) -> Result<ToolOutput, CallSto
     let text = serde_json::from_str::<String>(outcome.response.data());
     if let (true, Some(FollowUpKind::Command { status, pid })) = (args.flag("wait"), &outcome.follow_up) {
         let (status, pid) = (status.clone(), pid.clone());
-        return Ok(follow_started_command(&cluster, outcome, &status, &pid, start));
+        return Ok(follow_started_command(&cluster, outcome, &status, &pid, start)?);
     }
     let output = match text.ok().and_then(|text| Upid::parse(&text).ok()) {
         Some(upid) if args.flag("wait") => follow_started_task(call, &cluster, outcome, &upid, start),
@@ -339,19 +339,18 @@ fn follow_started_command(
     status: &ApiPath,
     pid: &str,
     start: Instant,
-) -> ToolOutput {
+) -> Result<ToolOutput, ToolError> {
     let mut notes: Vec<String> = outcome.location.into_iter().chain(outcome.notes).collect();
+    notes.retain(|note| *note != ResponseNote::CommandStarted.to_string());
     let text = match cluster.follow_command(status, pid, start + DEFAULT_WAIT) {
-        CommandEnd::Ended(answer) => {
-            notes.retain(|note| *note != ResponseNote::CommandStarted.to_string());
-            render_command(&answer)
-        }
-        CommandEnd::Running => format!("the command still runs: GET {status}?pid={pid} has its end"),
+        CommandEnd::Ended(answer) => render_command(&answer),
+        CommandEnd::Running => render_running_command(status.as_str(), pid),
         CommandEnd::Unreadable(error) => {
-            format!("the command was started (pid {pid}), and its end can't be read: {}", cluster.redact(error))
+            let text = cluster.redact(render_unknown_end(pid, &error)) + &format_notes(' ', &notes);
+            return Err(ToolError::Failed(prefix_cluster(cluster.label(), &text)));
         }
     };
-    with_notes(ToolOutput::text(text), &notes)
+    Ok(with_notes(ToolOutput::text(text), &notes))
 }
 
 /// Renders an answer. After a change, the object is read again and described.
