@@ -232,8 +232,8 @@ impl ChangedObject {
         let state = match self.param("node") {
             Some(node) => AwaitedState::OnNode(node.to_owned()),
             None => match self.param("state").or((self.is_creation).then_some("started"))? {
-                "started" | "enabled" => AwaitedState::Power("running".to_owned()),
-                "stopped" | "disabled" => AwaitedState::Power("stopped".to_owned()),
+                "started" | "enabled" => AwaitedState::Power("running"),
+                "stopped" | "disabled" => AwaitedState::Power("stopped"),
                 _ => return None,
             },
         };

@@ -30,6 +30,11 @@ impl LookupError {
         }
     }
 
+    /// Returns whether what the look-up is about is not installed on the node.
+    pub fn is_not_installed(&self) -> bool {
+        matches!(self, Self::Failed(error) if error.meaning() == Meaning::NotInstalled)
+    }
+
     /// Returns whether the node does not have the guest of the look-up.
     pub(super) fn is_missing_guest(&self) -> bool {
         matches!(self, Self::Failed(error) if error.meaning() == Meaning::MissingGuestConfig)

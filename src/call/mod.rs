@@ -171,7 +171,7 @@ pub use failure::Explanation;
 pub use fan_out::fan_out;
 pub use follow::{FindTaskError, TaskReport, TaskWatch, UnknownTask, WatchError, find_task_cluster};
 pub use follow_up::{CommandEnd, FollowUpKind, FollowedGuestState, TaskFollowUp};
-pub use guest_wait::{AwaitedGuest, GuestWait, GuestWaitEnd, GuestWaitError};
+pub use guest_wait::{AwaitedGuest, GuestWait, GuestWaitEnd, GuestWaitError, UnknownState};
 pub use handle::ClusterHandle;
 pub use lookup_error::LookupError;
 pub use operation::{expand_shorthand, find_operation, find_path, parse_path, split_leading_method};

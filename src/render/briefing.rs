@@ -38,6 +38,8 @@ pub struct Section {
     /// Text in place of rows.
     if_empty: &'static str,
     limits: Vec<Limit>,
+    /// What is no problem, but worth a word.
+    remark: String,
 }
 
 /// A line of a section.
@@ -46,6 +48,15 @@ pub struct SectionRow {
     pub text: String,
     /// The path that shows more. `None` for a line about nothing wrong.
     pub problem_path: Option<String>,
+    /// The object in few words and what is wrong with it, where many objects may have the same problem.
+    pub shared: Option<SharedProblem>,
+}
+
+/// A problem that many objects may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedProblem {
+    pub subject: String,
+    pub problem: String,
 }
 
 /// A limit of what could be read, such as a privilege that the token lacks.
@@ -102,7 +113,14 @@ struct Group {
 impl Section {
     /// Creates a section. `heading` is text of this program and of the configuration.
     pub fn new(heading: impl Into<String>) -> Self {
-        Self { heading: heading.into(), topic: None, rows: Vec::new(), if_empty: "none", limits: Vec::new() }
+        Self {
+            heading: heading.into(),
+            topic: None,
+            rows: Vec::new(),
+            if_empty: "none",
+            limits: Vec::new(),
+            remark: String::new(),
+        }
     }
 
     /// Sets the subject.
@@ -124,12 +142,30 @@ impl Section {
 
     /// Adds a line. Secrets are removed, and control characters become spaces.
     pub fn push(&mut self, row: &str) {
-        self.rows.push(SectionRow { text: to_row(row), problem_path: None });
+        self.rows.push(SectionRow { text: to_row(row), problem_path: None, shared: None });
     }
 
     /// Adds a line about something that is wrong, with the path that shows more.
     pub fn push_problem(&mut self, row: &str, path: impl Into<String>) {
-        self.rows.push(SectionRow { text: to_row(row), problem_path: Some(to_row(&path.into())) });
+        self.rows.push(SectionRow { text: to_row(row), problem_path: Some(to_row(&path.into())), shared: None });
+    }
+
+    /// Adds a line about an object with a problem that others may have too. `subject` names it in few words.
+    pub fn push_shared_problem(&mut self, label: &str, subject: &str, problem: &str, path: &str) {
+        self.rows.push(SectionRow {
+            text: to_row(&format!("{label}: {problem}")),
+            problem_path: Some(to_row(path)),
+            shared: Some(SharedProblem { subject: to_row(subject), problem: to_row(problem) }),
+        });
+    }
+
+    /// Sets what is no problem, but worth a word.
+    pub fn set_remark(&mut self, remark: String) {
+        self.remark = remark;
+    }
+
+    pub fn remark(&self) -> &str {
+        &self.remark
     }
 
     /// Adds the lines of a text of several lines.

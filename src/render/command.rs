@@ -35,6 +35,13 @@ pub fn render_command(status: &Value) -> String {
     text
 }
 
+/// Renders a command that still runs at the end of the wait.
+pub fn render_running_command(status_path: &str, pid: &str) -> String {
+    format!(
+        "RUNNING: the command still runs in the guest (pid {pid}). GET {status_path}?pid={pid} has its output, once"
+    )
+}
+
 /// Renders the unknown end of a command that was started. `cause` has its next step.
 pub fn render_unknown_command(pid: &str, cause: &str) -> String {
     format!(

@@ -2,7 +2,9 @@
 
 use super::briefing::{Limit, Section, Topic};
 use super::cluster_errors::ErrorText;
-use super::labels::{count, format_bytes, format_cpu, format_duration, format_percent, format_time, guest_label};
+use super::labels::{
+    count, format_bytes, format_cpu, format_duration, format_percent, format_time, guest_label, guest_name,
+};
 use crate::pve::backups::{BackupFile, BackupJob};
 use crate::pve::guests::Guest;
 use crate::pve::inventory::{Inventory, NodeSummary, StorageSummary};
@@ -17,6 +19,13 @@ const FULL_STORAGE: f64 = 0.85;
 /// The used fraction of processors, memory or the root file system from which a node is reported.
 const BUSY_NODE: f64 = 0.9;
 
+/// The seconds from which the clock of a node counts as wrong, beside the other nodes. It is more than all reads take. (PVE:
+/// a login with a second factor tolerates 30 s.)
+const CLOCK_SKEW: i64 = 30;
+
+/// The seconds from which the clocks of all nodes count as wrong, beside the one of this server.
+const ALL_CLOCKS_SKEW: i64 = 60;
+
 /// The most tasks of one list.
 pub const MAX_TASKS: usize = 50;
 
@@ -28,6 +37,8 @@ const SUBSCRIPTION_TROUBLE: [&str; 3] = ["invalid", "expired", "suspended"];
 
 const NODES: Topic = Topic { noun: "nodes", path: "/cluster/status" };
 const HA: Topic = Topic { noun: "HA and replication", path: "/cluster/ha/status/current" };
+const CEPH: Topic = Topic { noun: "Ceph", path: "/cluster/ceph/status" };
+const CLOCKS: Topic = Topic { noun: "clocks", path: "/nodes/{node}/time" };
 const STORAGES: Topic = Topic { noun: "storages", path: "/cluster/resources?type=storage" };
 const FAILED_TASKS: Topic = Topic { noun: "failed tasks", path: "/cluster/tasks" };
 const BACKUPS: Topic = Topic { noun: "guests without backup", path: "/cluster/backup-info/not-backed-up" };
@@ -103,6 +114,8 @@ pub struct HealthFacts {
     pub privileges: Result<TokenPrivileges, ErrorText>,
     pub membership: Result<Membership, ErrorText>,
     pub ha_problems: Result<Vec<String>, ErrorText>,
+    /// The problems of Ceph. `None` for a cluster without Ceph.
+    pub ceph_problems: Option<Result<Vec<String>, ErrorText>>,
 }
 
 /// The parts of a cluster's state that need a read of each node.
@@ -114,6 +127,8 @@ pub struct NodeFacts {
     pub updates: Vec<PartAnswer<usize>>,
     pub subscriptions: Vec<PartAnswer<Subscription>>,
     pub replication_problems: Vec<PartAnswer<Vec<String>>>,
+    /// The seconds by which the clock of each node is ahead of the one of this server.
+    pub clocks: Vec<PartAnswer<i64>>,
 }
 
 impl Membership {
@@ -155,19 +170,40 @@ pub fn find_replication_problem(row: &ApiRow) -> Option<String> {
     })
 }
 
+/// Returns the problems that GET /cluster/ceph/status reports: a line for each check that warns.
+pub fn find_ceph_problems(status: &ApiRow) -> Vec<String> {
+    let health = status.object("health");
+    let state = health.as_ref().map(|health| health.text("status")).unwrap_or_default();
+    if state == "HEALTH_OK" {
+        return Vec::new();
+    }
+    let checks = health.and_then(|health| health.object("checks"));
+    let checks: Vec<ApiRow> =
+        checks.map(|all| all.members().filter_map(|(name, _)| all.object(name)).collect()).unwrap_or_default();
+    let summaries = checks.iter().filter_map(|check| check.object("summary"));
+    let messages: Vec<String> = summaries.map(|summary| summary.text("message")).collect();
+    let state = if state.is_empty() { "health unknown".to_owned() } else { state };
+    match messages.is_empty() {
+        true => vec![state],
+        false => messages.into_iter().map(|message| format!("{state}: {message}")).collect(),
+    }
+}
+
 /// Describes the whole state.
 pub fn describe_health(facts: &HealthFacts, nodes: &NodeFacts, backups: &BackupFacts) -> Vec<Section> {
-    vec![
-        describe_nodes(facts),
-        describe_ha(facts, &nodes.replication_problems),
+    let mut sections = vec![describe_nodes(facts), describe_ha(facts, &nodes.replication_problems)];
+    sections.extend(describe_ceph(facts));
+    sections.extend([
         describe_full_storages(facts),
         describe_failed_tasks("Failed tasks of the last 24 hours", &nodes.failed_tasks, facts),
         describe_guests_without_backup(facts, backups),
+        describe_clocks(&nodes.clocks, facts),
         describe_certificates(&nodes.certificates, facts),
         describe_updates(&nodes.updates, facts),
         describe_subscriptions(&nodes.subscriptions, facts),
         describe_guests(facts),
-    ]
+    ]);
+    sections
 }
 
 /// Describes the state in short, without the reads of each node.
@@ -257,6 +293,10 @@ pub(super) fn describe_membership(membership: &Membership) -> String {
 
 fn describe_node(node: &NodeSummary) -> String {
     let mut row = format!("{} {}", node.name, describe_status(&node.status));
+    // Figures of a node that is offline are old.
+    if !node.is_online() {
+        return row;
+    }
     if let (Some(cpu), Some(cores)) = (node.cpu, node.maxcpu) {
         row += &format!(", CPU {}", format_cpu(cpu, cores as f64));
     }
@@ -405,6 +445,54 @@ fn describe_certificates(answers: &[PartAnswer<Vec<Certificate>>], facts: &Healt
     section
 }
 
+fn describe_ceph(facts: &HealthFacts) -> Option<Section> {
+    let problems = facts.ceph_problems.as_ref()?;
+    let mut section = Section::new("Ceph problems").about(CEPH);
+    push_or_limit(&mut section, "Ceph", "", CEPH.path, problems);
+    Some(section)
+}
+
+/// Describes clocks that are apart from those of the other nodes, or of this server.
+fn describe_clocks(answers: &[PartAnswer<i64>], facts: &HealthFacts) -> Section {
+    let mut section = Section::new("Clocks that are wrong").about(CLOCKS);
+    limit_unasked_nodes(&mut section, facts, answers);
+    let mut known: Vec<(&str, i64)> = Vec::new();
+    for PartAnswer { part, answer } in answers {
+        match answer {
+            Ok(ahead) => known.push((part, *ahead)),
+            Err(error) => section.limit(Limit::new(&format!("the clock of {part}"), part, error)),
+        }
+    }
+    let mut sorted: Vec<i64> = known.iter().map(|(_, ahead)| *ahead).collect();
+    sorted.sort_unstable();
+    // Of two nodes, the one that agrees more with this server is right.
+    let common = match sorted.as_slice() {
+        [] => return section,
+        [a, b] => {
+            if a.abs() <= b.abs() {
+                *a
+            } else {
+                *b
+            }
+        }
+        all => all[all.len() / 2],
+    };
+    let direction = |ahead: i64| if ahead > 0 { "ahead of" } else { "behind" };
+    for (node, ahead) in known {
+        let apart = ahead - common;
+        if apart.abs() >= CLOCK_SKEW {
+            let row =
+                format!("{node} is {} {} the other nodes", format_duration(apart.unsigned_abs()), direction(apart));
+            section.push_problem(&row, format!("/nodes/{node}/time"));
+        }
+    }
+    if common.abs() >= ALL_CLOCKS_SKEW {
+        let (apart, direction) = (format_duration(common.unsigned_abs()), direction(common));
+        section.push_problem(&format!("the nodes are {apart} {direction} the clock of this server"), CLOCKS.path);
+    }
+    section
+}
+
 fn describe_updates(answers: &[PartAnswer<usize>], facts: &HealthFacts) -> Section {
     let mut section = Section::new("Pending updates").about(UPDATES);
     limit_unasked_nodes(&mut section, facts, answers);
@@ -432,6 +520,10 @@ fn describe_subscriptions(answers: &[PartAnswer<Subscription>], facts: &HealthFa
     let mut section = Section::new("Subscriptions that end or are not valid").about(SUBSCRIPTIONS);
     limit_unasked_nodes(&mut section, facts, answers);
     let soon = format_time(facts.now + EXPIRY_SECONDS);
+    let has_none = |answer: &&PartAnswer<Subscription>| answer.answer.as_ref().is_ok_and(|s| s.status == "notfound");
+    if let without @ 1.. = answers.iter().filter(has_none).count() {
+        section.set_remark(format!("{} without one", count(without, "node")));
+    }
     for PartAnswer { part, answer } in answers {
         match answer {
             Ok(Subscription { status, due_date }) => {
@@ -559,7 +651,8 @@ fn describe_guests_without_backup(facts: &HealthFacts, backups: &BackupFacts) ->
         };
         let problems: Vec<&str> = no_file.into_iter().chain(no_job.as_deref()).collect();
         if !problems.is_empty() {
-            section.push_problem(&format!("{}: {}", guest_label(guest), problems.join(", ")), BACKUPS.path);
+            let (label, subject) = (guest_label(guest), guest_name(guest));
+            section.push_shared_problem(&label, &subject, &problems.join(", "), BACKUPS.path);
         }
     }
     section

@@ -5,12 +5,18 @@ use super::units::{push_byte_size, push_duration};
 use crate::pve::guests::Guest;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// Returns number and name of a guest: `100 "web01"`.
+pub(crate) fn guest_name(guest: &Guest) -> String {
+    let name = if guest.name.is_empty() { String::new() } else { format!(" \"{}\"", single_line(&guest.name)) };
+    format!("{}{name}", guest.vmid)
+}
+
 /// Returns number, name, kind, node and state of a guest: `100 "web01" (qemu on pve1, running)`.
 pub(crate) fn guest_label(guest: &Guest) -> String {
-    let name = if guest.name.is_empty() { String::new() } else { format!(" \"{}\"", single_line(&guest.name)) };
     let unknown = |text: &str, word: &str| if text.is_empty() { word.to_owned() } else { single_line(text) };
     let node = unknown(&guest.node, "an unknown node");
-    format!("{}{name} ({} on {node}, {})", guest.vmid, guest.kind.as_str(), unknown(&guest.status, "state unknown"))
+    let (name, state) = (guest_name(guest), unknown(&guest.status, "state unknown"));
+    format!("{name} ({} on {node}, {state})", guest.kind.as_str())
 }
 
 /// Returns a value on one line, cut if it is long.

@@ -118,7 +118,7 @@ impl AffectedGuest<'_> {
 }
 
 /// Returns the HA state of a guest that HA manages.
-fn find_ha_state(status: &Map<String, Value>) -> Option<&Map<String, Value>> {
+pub fn find_ha_state(status: &Map<String, Value>) -> Option<&Map<String, Value>> {
     status.get("ha").and_then(Value::as_object).filter(|ha| ha.get("managed").is_some_and(is_true))
 }
 

@@ -1,10 +1,10 @@
 //! The overview of clusters: everything that needs attention, in a text of a fixed size.
 
-use super::briefing::{Limit, Section, SectionRow, Topic};
+use super::briefing::{Limit, Section, SectionRow, SharedProblem, Topic};
 use super::cluster_errors::ErrorText;
 use super::health::{HealthFacts, describe_guest_states, describe_membership};
 use super::labels::{count, format_percent, format_time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The most bytes of an overview. With the notice of a tool's answer it has at most 2,048.
 const MAX_OVERVIEW_BYTES: usize = 1_980;
@@ -12,11 +12,17 @@ const MAX_OVERVIEW_BYTES: usize = 1_980;
 /// The most bytes of a problem, before its path.
 const MAX_ROW_BYTES: usize = 220;
 
-/// The most bytes of the line about parts that could not be read.
+/// The most bytes of a line about many objects with the same problem.
+const MAX_SHARED_ROW_BYTES: usize = 420;
+
+/// The least objects with the same problem that have one line.
+const MIN_SHARED: usize = 4;
+
+/// The most bytes of the line about parts that could not be read, where problems need the room.
 const MAX_LIMITS_BYTES: usize = 420;
 
 /// The most bytes of the reason why a part could not be read.
-const MAX_CAUSE_BYTES: usize = 90;
+const MAX_CAUSE_BYTES: usize = 130;
 
 /// The most bytes of a cluster's or node's name.
 const MAX_NAME_BYTES: usize = 32;
@@ -40,9 +46,12 @@ pub struct ClusterView<'a> {
 struct TopicProblems {
     topic: Topic,
     lines: Vec<String>,
+    /// The number of problems. A line may have many.
+    total: usize,
     /// The number of problems by cluster, where there are several clusters.
     counts: BTreeMap<String, usize>,
     is_limited: bool,
+    remark: String,
 }
 
 /// Renders the state of clusters of which at least one answered, in at most `max_bytes`.
@@ -52,15 +61,17 @@ pub fn render_overview(clusters: &[ClusterView<'_>], now: u64, max_bytes: usize)
     let mut head = vec![describe_totals(clusters, now)];
     head.extend(describe_load(clusters));
     let mut tail = Vec::new();
-    let clean: Vec<&str> =
-        topics.iter().filter(|t| t.lines.is_empty() && !t.is_limited).map(|t| t.topic.noun).collect();
+    let clean: Vec<String> =
+        topics.iter().filter(|t| t.lines.is_empty() && !t.is_limited).map(TopicProblems::describe_clean).collect();
     if !clean.is_empty() {
         tail.push(format!("looked at, nothing wrong: {}", clean.join(", ")));
     }
-    tail.extend(describe_limits(clusters));
-
     let troubled: Vec<&TopicProblems> = topics.iter().filter(|topic| !topic.lines.is_empty()).collect();
     let headings: Vec<String> = troubled.iter().map(|topic| topic.heading()).collect();
+    let problems = troubled.iter().flat_map(|topic| &topic.lines);
+    let others = head.iter().chain(&tail).chain(&headings).chain(problems).map(|line| line.len() + 1).sum();
+    tail.extend(describe_limits(clusters, MAX_LIMITS_BYTES.max(max_bytes.saturating_sub(others))));
+
     let fixed = head.iter().chain(&tail).chain(&headings).map(|line| line.len() + 1).sum::<usize>();
     let shown = divide_lines(&troubled, max_bytes.saturating_sub(fixed));
     let mut lines = head;
@@ -80,7 +91,14 @@ impl TopicProblems {
         let names = list_names(clusters.iter().map(|(name, number)| format!("{name} {number}")));
         let places = if names.is_empty() { names } else { format!(": {names}") };
         let Topic { noun, path } = self.topic;
-        format!("{noun} ({}{places}) {path}", self.lines.len())
+        format!("{noun} ({}{places}) {path}", self.total)
+    }
+
+    fn describe_clean(&self) -> String {
+        match self.remark.as_str() {
+            "" => self.topic.noun.to_owned(),
+            remark => format!("{} ({remark})", self.topic.noun),
+        }
     }
 }
 
@@ -88,30 +106,34 @@ impl TopicProblems {
 fn collect_topics(clusters: &[ClusterView<'_>]) -> Vec<TopicProblems> {
     let mut topics: Vec<TopicProblems> = Vec::new();
     for ClusterView { name, label, state } in silent_first(clusters) {
-        let mut add = |topic: Topic, rows: &mut dyn Iterator<Item = &SectionRow>, is_limited: bool| {
+        let mut add = |topic: Topic, rows: &[SectionRow], is_limited: bool, remark: &str| {
             let place = topics.iter().position(|known| known.topic == topic).unwrap_or_else(|| {
-                topics.push(TopicProblems { topic, lines: Vec::new(), counts: BTreeMap::new(), is_limited: false });
+                let (lines, counts, remark) = (Vec::new(), BTreeMap::new(), String::new());
+                topics.push(TopicProblems { topic, lines, total: 0, counts, is_limited: false, remark });
                 topics.len() - 1
             });
             let known = &mut topics[place];
             known.is_limited |= is_limited;
-            for row in rows.filter(|row| row.problem_path.is_some()) {
-                known.lines.push(describe_problem(row, topic, *label));
-                if label.is_some() {
-                    *known.counts.entry(cut(name, MAX_NAME_BYTES)).or_default() += 1;
-                }
+            if label.is_none() {
+                known.remark = remark.to_owned();
             }
+            let problems: Vec<&SectionRow> = rows.iter().filter(|row| row.problem_path.is_some()).collect();
+            known.total += problems.len();
+            if label.is_some() && !problems.is_empty() {
+                *known.counts.entry(cut(name, MAX_NAME_BYTES)).or_default() += problems.len();
+            }
+            known.lines.extend(describe_problems(&problems, topic, *label));
         };
         match state {
             Ok((_, sections)) => {
                 for section in sections {
                     let Some(topic) = section.topic() else { continue };
-                    add(topic, &mut section.rows().iter(), !section.limits().is_empty());
+                    add(topic, section.rows(), !section.limits().is_empty(), section.remark());
                 }
             }
             Err(ErrorText(error)) => {
-                let row = SectionRow { text: error.clone(), problem_path: Some(SILENT.path.to_owned()) };
-                add(SILENT, &mut [row].iter(), false);
+                let problem_path = Some(SILENT.path.to_owned());
+                add(SILENT, &[SectionRow { text: error.clone(), problem_path, shared: None }], false, "");
             }
         }
     }
@@ -122,6 +144,40 @@ fn collect_topics(clusters: &[ClusterView<'_>]) -> Vec<TopicProblems> {
 fn silent_first<'v, 'a>(clusters: &'v [ClusterView<'a>]) -> impl Iterator<Item = &'v ClusterView<'a>> {
     let (silent, answered): (Vec<_>, Vec<_>) = clusters.iter().partition(|cluster| cluster.state.is_err());
     silent.into_iter().chain(answered)
+}
+
+/// Describes problems. Many objects with the same one have one line.
+fn describe_problems(rows: &[&SectionRow], topic: Topic, label: Option<&str>) -> Vec<String> {
+    let mut subjects_by_problem: HashMap<&str, Vec<&str>> = HashMap::new();
+    for SharedProblem { subject, problem } in rows.iter().filter_map(|row| row.shared.as_ref()) {
+        subjects_by_problem.entry(problem).or_default().push(subject);
+    }
+    subjects_by_problem.retain(|_, subjects| subjects.len() >= MIN_SHARED);
+    let is_alone = |row: &SectionRow| {
+        row.shared.as_ref().is_none_or(|shared| !subjects_by_problem.contains_key(shared.problem.as_str()))
+    };
+    let alone = rows.iter().filter(|row| is_alone(row)).map(|row| describe_problem(row, topic, label));
+    let label = label.map(|name| format!("{}: ", cut(name, MAX_NAME_BYTES))).unwrap_or_default();
+    // The most frequent problem comes first, and equal ones by their text.
+    let mut shared: Vec<(&&str, &Vec<&str>)> = subjects_by_problem.iter().collect();
+    shared.sort_by_key(|(problem, subjects)| (std::cmp::Reverse(subjects.len()), **problem));
+    let shared = shared
+        .into_iter()
+        .map(|(problem, subjects)| format!("- {label}{}: {}", cut(problem, MAX_ROW_BYTES), list_subjects(subjects)));
+    shared.chain(alone).collect()
+}
+
+/// Lists as many objects as a line has room for, and counts the rest.
+fn list_subjects(subjects: &[&str]) -> String {
+    let mut text = String::new();
+    for (place, subject) in subjects.iter().enumerate() {
+        if place > 0 && text.len() + subject.len() > MAX_SHARED_ROW_BYTES {
+            return format!("{text} and {} more", subjects.len() - place);
+        }
+        text.push_str(if place > 0 { ", " } else { "" });
+        text.push_str(&cut(subject, MAX_ROW_BYTES));
+    }
+    text
 }
 
 /// Describes a problem on one line.
@@ -177,7 +233,8 @@ fn describe_load(clusters: &[ClusterView<'_>]) -> Option<String> {
     let mut nodes: Vec<(f64, String)> = Vec::new();
     for ClusterView { label, state, .. } in clusters {
         let Ok((facts, _)) = state else { continue };
-        for node in &facts.inventory.nodes {
+        // Figures of a node that is offline are old.
+        for node in facts.inventory.nodes.iter().filter(|node| node.is_online()) {
             if let (Some(cpu), Some(memory)) = (node.cpu, node.memory_fraction()) {
                 let (cpu_text, memory_text) = (format_percent(cpu), format_percent(memory));
                 nodes.push((
@@ -199,8 +256,8 @@ struct UnseenPart<'a> {
     cause: String,
 }
 
-/// Describes the parts that could not be read, those with the same reason together.
-fn describe_limits(clusters: &[ClusterView<'_>]) -> Option<String> {
+/// Describes the parts that could not be read, those with the same reason together, in about `max_bytes`.
+fn describe_limits(clusters: &[ClusterView<'_>], max_bytes: usize) -> Option<String> {
     let mut places: Vec<((&str, String), Vec<String>)> = Vec::new();
     for ClusterView { name, label, state } in silent_first(clusters) {
         let mut add = |noun, cause: &str, place: String| {
@@ -238,7 +295,7 @@ fn describe_limits(clusters: &[ClusterView<'_>]) -> Option<String> {
             format!("{}{places} ({cause})", nouns.join(", "))
         })
         .collect();
-    (!parts.is_empty()).then(|| format!("not seen: {}", join_within(&parts, MAX_LIMITS_BYTES)))
+    (!parts.is_empty()).then(|| format!("not seen: {}", join_within(&parts, max_bytes)))
 }
 
 /// Joins parts up to a size, and counts the rest. The first one is always there.

@@ -4,7 +4,7 @@ use super::call_list::{ListRun, authorize_list, describe_list, read_list};
 use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading, UNTRUSTED_NOTICE};
 use super::errors::call_failed;
 use super::followed_task::FollowedTask;
-use super::output::{json_output, render_answer, with_notes};
+use super::output::{format_notes, json_output, render_answer, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, required, with_output_options};
 use super::tasks::{DEFAULT_WAIT, follow_task};
 use crate::base::hint::render_error;
@@ -21,7 +21,7 @@ use crate::pve::Method;
 use crate::pve::path::ApiPath;
 use crate::pve::task::Upid;
 use crate::render::cluster_errors::prefix_cluster;
-use crate::render::command::{render_command, render_unknown_command};
+use crate::render::command::{render_command, render_running_command, render_unknown_command};
 use crate::render::outcome::ResponseNote;
 use crate::render::output::OutputOptions;
 use crate::render::question::{describe_approval, describe_confirmation};
@@ -341,14 +341,12 @@ fn follow_started_command(
     start: Instant,
 ) -> Result<ToolOutput, ToolError> {
     let mut notes: Vec<String> = outcome.location.into_iter().chain(outcome.notes).collect();
+    notes.retain(|note| *note != ResponseNote::CommandStarted.to_string());
     let text = match cluster.follow_command(status, pid, start + DEFAULT_WAIT) {
-        CommandEnd::Ended(answer) => {
-            notes.retain(|note| *note != ResponseNote::CommandStarted.to_string());
-            render_command(&answer)
-        }
-        CommandEnd::Running => format!("the command still runs: GET {status}?pid={pid} has its end"),
+        CommandEnd::Ended(answer) => render_command(&answer),
+        CommandEnd::Running => render_running_command(status.as_str(), pid),
         CommandEnd::Unknown(cause) => {
-            let text = render_unknown_command(pid, &cluster.redact(cause));
+            let text = render_unknown_command(pid, &cluster.redact(cause)) + &format_notes(' ', &notes);
             return Err(ToolError::Failed(prefix_cluster(cluster.label(), &format!("{text}\n\n{UNTRUSTED_NOTICE}"))));
         }
     };

@@ -17,7 +17,7 @@ use crate::pve::Method;
 use crate::pve::path::ApiPath;
 use crate::pve::task::{TaskState, Upid, WaitLimits};
 use crate::render::cluster_errors::prefix_cluster;
-use crate::render::command::{has_succeeded, render_command, render_unknown_command};
+use crate::render::command::{has_succeeded, render_command, render_running_command, render_unknown_command};
 use crate::render::outcome::ResponseNote;
 use crate::render::output::{OutputArguments, OutputOptions};
 use serde_json::{Map, Value, json};
@@ -261,16 +261,14 @@ impl ListRun<'_> {
     }
 
     fn follow_command(&self, cluster: &ClusterHandle<'_>, notes: Vec<String>, status: &ApiPath, pid: &str) -> CallEnd {
+        let notes: Vec<_> =
+            notes.into_iter().filter(|note| *note != ResponseNote::CommandStarted.to_string()).collect();
         match cluster.follow_command(status, pid, self.deadline.max(Instant::now() + MIN_WAIT)) {
             CommandEnd::Ended(answer) => {
-                let notes: Vec<_> =
-                    notes.into_iter().filter(|note| *note != ResponseNote::CommandStarted.to_string()).collect();
                 let text = render_command(&answer) + &format_notes('\n', &notes);
                 if has_succeeded(&answer) { CallEnd::Done(text) } else { CallEnd::Failed(text) }
             }
-            CommandEnd::Running => {
-                CallEnd::Running(format!("the command still runs: GET {status}?pid={pid} has its end"))
-            }
+            CommandEnd::Running => CallEnd::Running(render_running_command(status.as_str(), pid)),
             CommandEnd::Unknown(cause) => CallEnd::Unknown(render_unknown_command(pid, &cluster.redact(cause))),
         }
     }

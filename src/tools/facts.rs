@@ -13,7 +13,7 @@ use crate::pve::token_privileges::TokenPrivileges;
 use crate::render::cluster_errors::ErrorText;
 use crate::render::health::{
     BackupFacts, Certificate, ExplainedTask, HealthFacts, MAX_TASKS, Membership, NodeFacts, PartAnswer, StorageBackups,
-    Subscription, find_ha_problem, find_replication_problem,
+    Subscription, find_ceph_problems, find_ha_problem, find_replication_problem,
 };
 use crate::render::labels::now_seconds;
 use std::borrow::Cow;
@@ -160,12 +160,22 @@ impl FactReader<'_> {
             Lookup::new(&["access", "permissions"]),
             Lookup::new(&["cluster", "ha", "status", "current"]),
         ]);
+        let ceph_problems = self.read_ceph();
         let membership = rows(&status, |row| Some(row.clone())).map(|rows| Membership::from_rows(&rows));
         let ha_problems = rows(&ha, find_ha_problem);
         let privileges = permissions.and_then(|answer| {
             TokenPrivileges::parse(answer.data()).ok_or_else(|| ErrorText("the answer is not an object".into()))
         });
-        HealthFacts { now: now_seconds(), inventory, privileges, membership, ha_problems }
+        HealthFacts { now: now_seconds(), inventory, privileges, membership, ha_problems, ceph_problems }
+    }
+
+    /// Reads the problems of Ceph. Returns `None` if the cluster has no Ceph.
+    fn read_ceph(&self) -> Option<Result<Vec<String>, ErrorText>> {
+        let answer = match self.try_read(&Lookup::new(&["cluster", "ceph", "status"])) {
+            Err(FactError::Lookup(error)) if error.is_not_installed() => return None,
+            answer => answer.map_err(|error| ErrorText(self.cluster.redact(error.to_string()))),
+        };
+        Some(object(&answer).map(|status| find_ceph_problems(&status)))
     }
 
     /// Reads what each node knows: failed tasks of the last day, replication, certificates, updates and subscription.
@@ -195,7 +205,15 @@ impl FactReader<'_> {
                 Ok(Subscription { status: row.text("status"), due_date: row.text("nextduedate") })
             },
         );
-        NodeFacts { failed_tasks, certificates, updates, subscriptions, replication_problems }
+        let clocks = self.read_each(
+            &nodes,
+            |node| Lookup::new(&["nodes", node, "time"]),
+            |answer| {
+                let time = object(&answer)?.count("time").ok_or_else(|| ErrorText("the answer has no time".into()))?;
+                Ok(time.cast_signed() - now_seconds().cast_signed())
+            },
+        );
+        NodeFacts { failed_tasks, certificates, updates, subscriptions, replication_problems, clocks }
     }
 
     /// Reads the failed tasks of these nodes since a time, of one kind or of all, with the causes of the newest.

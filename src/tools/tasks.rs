@@ -61,7 +61,8 @@ fn wait_for_task(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
         }
     };
     let deadline = Instant::now() + timeout;
-    if let Some(awaited) = AwaitedGuest::parse(call.args.text("upid").expect("a required parameter")) {
+    let awaited = AwaitedGuest::parse(call.args.text("upid").expect("a required parameter"));
+    if let Some(awaited) = awaited.map_err(|error| ToolError::Failed(render_error(&error)))? {
         return wait_for_state(call, &awaited, deadline);
     }
     let upid = Upid::parse(call.args.text("upid").expect("a required parameter"));

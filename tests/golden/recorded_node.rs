@@ -28,6 +28,7 @@ fn run_tools(token: RecordedToken) -> Document {
     node.set_script(recorded_writes().iter().filter(|exchange| exchange.is_task_read()).cloned().collect());
     let mut document = Document::new();
     document.redact(r"\(\w+ ago\)", "(AGE ago)");
+    document.redact(r"the nodes are \S+ (behind|ahead)", "the nodes are AGE $1");
     let full = |path: &str| json!({"path": path});
     for (section, calls) in [
         (

@@ -356,3 +356,19 @@ fn a_command_in_a_guest_is_followed_to_its_output() {
     let result = call_api(&server, "POST", "/nodes/pve1/lxc/200/exec", json!({"command": "id"}), false);
     assert!(result.failed && result.text.contains("pct exec"), "{result:?}");
 }
+
+#[test]
+fn a_command_whose_end_is_lost_may_have_had_any_effect() {
+    let node = Node::start(|request| match request.path() {
+        _ if request.target == SCRIPT => gzipped_facts(),
+        path if path.ends_with("/agent/exec") => ScriptedReply::data(r#"{"pid":77}"#),
+        path if path.ends_with("/agent/exec-status") => {
+            ScriptedReply::refusal(500, "Agent error: PID 77 does not exist", r#"{"data":null}"#)
+        }
+        _ => ScriptedReply::refusal(501, "not implemented", r#"{"data":null}"#),
+    });
+    let server = product(vec![node.cluster_settings()]);
+    let result = call_api(&server, "POST", "/nodes/pve1/qemu/100/agent/exec", json!({"command": ["ls"]}), true);
+    assert!(result.failed && result.text.starts_with("END UNKNOWN: the command was started (pid 77)"), "{result:?}");
+    assert!(!result.text.contains("With wait"), "{result:?}");
+}

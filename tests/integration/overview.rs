@@ -7,7 +7,7 @@ use crate::support::test_tools::product;
 use crate::support::tool::{ToolResult, call};
 use proxmox_mcp::config::ClusterConfig;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The limit of an overview, with the notice.
 const MAX_BYTES: usize = 2_048;
@@ -122,4 +122,89 @@ fn overview_says_which_part_a_sick_node_does_not_answer() {
     let (clean, unseen) = (line("looked at, nothing wrong: "), line("not seen: "));
     assert!(clean.contains("subscriptions") && !clean.contains("certificates") && !clean.contains("backup"), "{text}");
     assert!(unseen.contains("certificates of pve1 (") && unseen.contains("guests without backup"), "{text}");
+}
+
+/// Starts a cluster of three nodes, the last one offline, and 30 guests without backups. `answer` has further answers.
+fn start_odd_cluster(answer: impl Fn(&str) -> Option<ScriptedReply> + Send + Sync + 'static) -> RecordingNode {
+    let node = |name: &str, status: &str| json!({"type": "node", "node": name, "status": status, "cpu": 0.5, "maxcpu": 4, "mem": 1, "maxmem": 2});
+    let mut rows = vec![node("pve1", "online"), node("pve2", "online"), node("pve3", "offline")];
+    rows.extend((100..130).map(
+        |vmid| json!({"type": "qemu", "vmid": vmid, "node": "pve1", "name": format!("g{vmid}"), "status": "running"}),
+    ));
+    let rows = Value::from(rows).to_string();
+    RecordingNode::with(gzipped_facts(), move |request| {
+        let path = segments(request).join("/");
+        match path.as_str() {
+            _ if request.target.contains("apidoc.js") => None,
+            "cluster/resources" => Some(ScriptedReply::data(&rows)),
+            "access/permissions" => {
+                Some(ScriptedReply::data(r#"{"/":{"VM.Audit":1,"Sys.Audit":1,"Sys.Modify":1,"Datastore.Audit":1}}"#))
+            }
+            path if path.ends_with("/subscription") => Some(ScriptedReply::data(r#"{"status":"notfound"}"#)),
+            path if path.ends_with("/time") => {
+                answer(path).or_else(|| Some(ScriptedReply::data(&json!({"time": seconds_now()}).to_string())))
+            }
+            path => answer(path).or_else(|| Some(ScriptedReply::data("[]"))),
+        }
+    })
+}
+
+fn seconds_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs()
+}
+
+#[test]
+fn overview_has_one_line_for_many_guests_with_the_same_problem() {
+    let node = start_odd_cluster(|_| None);
+    let text = overview(vec![node.cluster("odd", open_policy())]).all_text();
+    assert!(text.contains("guests without backup (30) "), "{text}");
+    assert!(text.contains("- no backup seen, in no backup job: 100 \"g100\", 101 \"g101\", "), "{text}");
+    assert!(text.contains("subscriptions of pve3 (offline)"), "{text}");
+}
+
+#[test]
+fn overview_shows_no_figures_of_a_node_that_is_offline() {
+    let node = start_odd_cluster(|_| None);
+    let text = overview(vec![node.cluster("odd", open_policy())]).all_text();
+    assert!(text.contains("- pve3 offline\n"), "{text}");
+    assert!(text.contains("load, highest first: pve1 CPU 50% memory 50%, pve2 CPU 50% memory 50% /nodes\n"), "{text}");
+}
+
+#[test]
+fn overview_tells_what_ceph_warns_of() {
+    let warning = r#"{"health":{"status":"HEALTH_WARN","checks":{"OSD_DOWN":{"summary":{"message":"1 osds down"}}}}}"#;
+    for (reply, expected) in [
+        (ScriptedReply::data(warning), "Ceph (1) /cluster/ceph/status\n- HEALTH_WARN: 1 osds down\n"),
+        (ScriptedReply::data(r#"{"health":{"status":"HEALTH_ERR"}}"#), "- HEALTH_ERR\n"),
+        (ScriptedReply::data(r#"{"health":{"status":"HEALTH_OK"}}"#), "HA and replication, Ceph, storages"),
+        (
+            ScriptedReply::refusal(500, "rados_connect failed", r#"{"data":null}"#),
+            "Ceph (`GET /cluster/ceph/status` failed",
+        ),
+    ] {
+        let node = start_odd_cluster(move |path| (path == "cluster/ceph/status").then(|| reply.clone()));
+        let text = overview(vec![node.cluster("odd", open_policy())]).all_text();
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    let node = start_odd_cluster(|path| {
+        let missing = "binary not installed: /usr/bin/ceph-mon";
+        (path == "cluster/ceph/status").then(|| ScriptedReply::refusal(500, missing, r#"{"data":null}"#))
+    });
+    let text = overview(vec![node.cluster("odd", open_policy())]).all_text();
+    assert!(!text.contains("Ceph"), "{text}");
+}
+
+#[test]
+fn overview_finds_clocks_that_are_apart() {
+    let node = start_odd_cluster(|path| {
+        let ahead = if path == "nodes/pve2/time" { 400 } else { 0 };
+        path.ends_with("/time").then(|| ScriptedReply::data(&json!({"time": seconds_now() + ahead}).to_string()))
+    });
+    let text = overview(vec![node.cluster("odd", open_policy())]).all_text();
+    assert!(text.contains("clocks (1) /nodes/{node}/time\n- pve2 is 6m ahead of the other nodes"), "{text}");
+    let node = start_odd_cluster(|path| {
+        path.ends_with("/time").then(|| ScriptedReply::data(&json!({"time": seconds_now() - 7_200}).to_string()))
+    });
+    let text = overview(vec![node.cluster("odd", open_policy())]).all_text();
+    assert!(text.contains(" behind the clock of this server"), "{text}");
 }

@@ -293,7 +293,7 @@ fn invalid_upid_or_time_is_rejected_without_a_request() {
     let server = start_server(&node);
     for upid in ["100", "UPID:pve1", "UPID:../x:1:1:1:a:b:c:"] {
         let result = wait(&server, upid);
-        assert!(result.failed && result.text.contains("UPID:pve1:000001C1"), "{result:?}");
+        assert!(result.failed && result.text.contains("a task's UPID"), "{upid}: {result:?}");
     }
     for timeout in ["0", "3601", "-1", "soon", "1.5"] {
         let result = call(&server, "wait_for_task", json!({"upid": UPID, "timeout": timeout}));
@@ -301,4 +301,74 @@ fn invalid_upid_or_time_is_rejected_without_a_request() {
     }
     assert!(call(&server, "wait_for_task", json!({})).failed);
     assert!(node.requests().is_empty());
+}
+
+/// Starts a node with the VMs 100 and 101. `status` returns the answer to the nth read of the state of VM 100, and whether
+/// the list still has it.
+fn start_guest_node(status: impl Fn(usize) -> (ScriptedReply, bool) + Send + Sync + 'static) -> Node {
+    let reads = AtomicUsize::new(0);
+    Node::start(move |request| {
+        let read = || status(reads.fetch_add(1, Ordering::SeqCst));
+        match request.path() {
+            path if path.ends_with("/cluster/resources") => {
+                let mut rows = vec![json!({"type": "qemu", "vmid": 101, "node": "pve1", "name": "other"})];
+                if status(reads.load(Ordering::SeqCst)).1 {
+                    rows.push(json!({"type": "qemu", "vmid": 100, "node": "pve1", "name": "web01"}));
+                }
+                ScriptedReply::data(&Value::from(rows).to_string())
+            }
+            path if path.ends_with("/qemu/100/status/current") => read().0,
+            _ => ScriptedReply::refusal(501, "not implemented", r#"{"data":null}"#),
+        }
+    })
+}
+
+fn guest_runs() -> ScriptedReply {
+    ScriptedReply::data(r#"{"vmid":100,"name":"web01","status":"running","qmpstatus":"running"}"#)
+}
+
+fn wait_for(node: &Node, state: &str) -> ToolResult {
+    call(&product(vec![node.cluster_settings()]), "wait_for_task", json!({"upid": state, "timeout": 1}))
+}
+
+#[test]
+fn wait_for_a_state_accepts_the_words_of_people_and_names_those_it_knows() {
+    let node = start_guest_node(|_| (guest_runs(), true));
+    for state in ["web01 running", "VM 100 is started", "web01 Running", "100 on"] {
+        let result = wait_for(&node, state);
+        assert!(!result.failed && result.text.starts_with("OK: VM 100"), "{state}: {result:?}");
+    }
+    for state in ["web01 happy", "100", "100 ha happy"] {
+        let result = wait_for(&node, state);
+        assert!(result.failed && result.text.contains("running, stopped, paused"), "{state}: {result:?}");
+    }
+    let result = wait_for(&node, "100 ha started");
+    assert!(result.failed && result.text.contains("does not manage the guest: VM 100"), "{result:?}");
+}
+
+#[test]
+fn wait_for_a_guest_that_is_deleted_meanwhile_ends() {
+    let missing = || {
+        let message = "Configuration file 'nodes/pve1/qemu-server/100.conf' does not exist";
+        ScriptedReply::refusal(500, message, r#"{"data":null}"#)
+    };
+    let delete_after_a_read = move |nth| if nth == 0 { (guest_runs(), true) } else { (missing(), false) };
+    let result = wait_for(&start_guest_node(delete_after_a_read), "100 stopped");
+    assert!(result.failed && result.text.contains("guest 100 was deleted while the call waited"), "{result:?}");
+    let result = wait_for(&start_guest_node(delete_after_a_read), "100 gone");
+    assert!(!result.failed && result.text.starts_with("OK: guest 100 does not exist"), "{result:?}");
+    let result = wait_for(&start_guest_node(|_| (guest_runs(), true)), "100 gone");
+    assert!(!result.failed && result.text.starts_with("NOT YET gone: VM 100"), "{result:?}");
+}
+
+#[test]
+fn wait_for_a_state_that_may_not_be_read_ends_after_one_read() {
+    let node = start_guest_node(|_| {
+        let message = "Permission check failed (/vms/100, VM.Audit)";
+        (ScriptedReply::refusal(403, message, r#"{"data":null}"#), true)
+    });
+    let result = wait_for(&node, "100 stopped");
+    assert!(result.failed && result.text.contains("the API token needs VM.Audit on /vms/100"), "{result:?}");
+    let reads = node.requests().into_iter().filter(|request| request.path().ends_with("/status/current"));
+    assert_eq!(reads.count(), 1);
 }
