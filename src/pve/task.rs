@@ -59,12 +59,14 @@ pub enum TaskState {
 impl TaskState {
     /// Parses Proxmox's `status` and `exitstatus`.
     pub(in crate::pve) fn from_status(status: &str, exit_status: &str) -> Self {
-        if status == "running" {
-            return TaskState::Running;
+        match status {
+            "running" => return TaskState::Running,
+            "stopped" => {}
+            other => return TaskState::Unknown(format!("the status is {:?}", to_one_line(other, MAX_EXIT_CHARS))),
         }
         match to_one_line(&decode_twice_encoded(exit_status), MAX_EXIT_CHARS).as_str() {
             "OK" => TaskState::Ok,
-            "" => TaskState::Failed("it ended without an exit status: its process may have been killed".into()),
+            "" => TaskState::Unknown("it ended without an exit status: its process may have been killed".into()),
             exit => match exit.strip_prefix("WARNINGS:") {
                 Some(count) => TaskState::Warnings(count.trim().into()),
                 None if is_unknown_end(exit) => TaskState::Unknown(exit.into()),
@@ -318,7 +320,8 @@ mod tests {
             assert_eq!(TaskState::from_status(status, exit_status), expected);
         }
         assert!(
-            matches!(TaskState::from_status("stopped", ""), TaskState::Failed(reason) if reason.contains("killed"))
+            matches!(TaskState::from_status("stopped", ""), TaskState::Unknown(reason) if reason.contains("killed"))
         );
+        assert!(matches!(TaskState::from_status("lost", "OK"), TaskState::Unknown(reason) if reason.contains("lost")));
     }
 }

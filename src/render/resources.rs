@@ -149,7 +149,7 @@ fn render_list(
     let mut layout = table.layout(question.sort_key);
     let mut notes = Vec::new();
     if table.is_empty() {
-        notes.push(explain_no_rows(clusters));
+        notes.push(explain_no_rows(question.path, clusters));
     } else {
         if form.has_json {
             layout.limit_json(form.max_bytes);
@@ -220,10 +220,13 @@ fn describe_left_out(layout: &TableLayout<'_>, counts: &[(&str, usize)], questio
 }
 
 /// Describes the reason for an empty list, as far as the tokens' privileges tell.
-fn explain_no_rows(clusters: &[ClusterRows<'_>]) -> String {
+fn explain_no_rows(path: &str, clusters: &[ClusterRows<'_>]) -> String {
     let known: Vec<&Vec<String>> = clusters.iter().filter_map(|rows| rows.missing_privileges.as_ref()).collect();
     let missing: BTreeSet<&str> = known.iter().flat_map(|missing| missing.iter().map(String::as_str)).collect();
-    if known.len() < clusters.len() {
+    if path == "/nodes" {
+        "no rows: a cluster has a node at least, so the API token sees none (GET /access/permissions shows its privileges)"
+            .into()
+    } else if known.len() < clusters.len() {
         "no rows: there is nothing, or the token may not see it (GET /access/permissions shows its privileges)".into()
     } else if missing.is_empty() {
         "no rows: there is nothing".into()

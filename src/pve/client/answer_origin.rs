@@ -65,7 +65,7 @@ pub(in crate::pve) fn determine(status: u16, reason: &str, content_type: &str, b
         _ if is_gateway_status(status) && (has_no_words || !is_proxmox_json) => AnswerOrigin::Proxy,
         _ if status >= 500 && !envelope.is_json && is_web_page(body) => AnswerOrigin::Proxy,
         // (PVE: it always says which privilege or object is missing, and has no limit of requests.)
-        _ if matches!(status, 403..=429) && !envelope.is_json && has_no_words => AnswerOrigin::ProxyRejection,
+        _ if matches!(status, 402..=499) && !envelope.is_json && has_no_words => AnswerOrigin::ProxyRejection,
         _ => AnswerOrigin::Proxmox,
     }
 }
@@ -171,6 +171,7 @@ mod tests {
             (404, "Not Found", "text/plain; charset=utf-8", "404 page not found\n", AnswerOrigin::ProxyRejection),
             (404, "endpoint 'x1' not found", "application/json", r#"{"data":null}"#, AnswerOrigin::Proxmox),
             (429, "Too Many Requests", "", "", AnswerOrigin::ProxyRejection),
+            (499, "", "", "", AnswerOrigin::ProxyRejection),
             (403, "Permission check failed", "", "", AnswerOrigin::Proxmox),
             (400, "Bad Request", "", "", AnswerOrigin::Proxmox),
             (400, "bad request", "", "unable to parse", AnswerOrigin::Proxmox),

@@ -347,9 +347,11 @@ pub(in crate::pve) fn parse_error_response(
     if (300..400).contains(&status) && !headers.location.is_empty() {
         let message = format!("{message} to {}", clean(&headers.location)).trim().to_owned();
         let (host, _) = sent.node.rsplit_once(':').unwrap_or((sent.node, ""));
-        let is_own_address = headers.location.strip_prefix("https://").is_some_and(|to| to.starts_with(host));
-        if is_own_address && !sent.is_https {
-            diagnosis.hint = Some(messages::HTTPS_ADDRESS);
+        let target = headers.location.split_once("://");
+        match target.map(|(scheme, to)| (scheme, to.starts_with(host))) {
+            Some(("https", true)) if !sent.is_https => diagnosis.hint = Some(messages::HTTPS_ADDRESS),
+            Some((_, false)) => diagnosis.hint = Some(messages::OTHER_HOST),
+            _ => {}
         }
         return PveError::Failed { status, message, call: sent.call, diagnosis, is_refused_change: is_change };
     }
@@ -389,6 +391,9 @@ pub(in crate::pve) fn parse_error_response(
             });
             if parameters.is_empty() {
                 let is_refused_change = is_change && diagnosis.meaning.shows_nothing_was_done();
+                if is_change && !is_refused_change {
+                    diagnosis.hint = diagnosis.hint.or(Some(messages::LOOK_FIRST));
+                }
                 return PveError::Failed { status, message, call: sent.call, diagnosis, is_refused_change };
             }
             parameters.sort();

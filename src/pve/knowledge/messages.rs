@@ -171,12 +171,14 @@ static TABLE: &[Row] = &[
     row(ANY, InOrder("target node '", "is not online"), Meaning::Conflict, "the target node is off: GET /nodes lists the nodes with their state"),
     row(ANY, InOrder("target node '", "not in available nodes"), Meaning::Conflict, "the guest can't run on that node: GET …/migrate shows the nodes that are allowed, and what ties it to its own"),
     row(ANY, Contains("Host key verification failed"), Meaning::Unavailable, NODE_SSH),
+    row(ANY, InOrder("/usr/bin/ssh", "exit code 255"), Meaning::Unavailable, NODE_SSH),
     row(ANY, InOrder("ssh: connect to host", "port"), Meaning::Unavailable, NODE_SSH),
     row(ANY, Contains("target is local node"), Meaning::Conflict, "the guest is on that node already: name another node as target"),
 
     // Guests.
     row(ANY, InOrder("Configuration file", "does not exist"), Meaning::MissingGuestConfig, "no such guest exists on that node: GET /cluster/resources?type=vm shows where each guest is"),
     row(ANY, Contains("unable to find configuration file for"), Meaning::MissingGuestConfig, "no such guest exists on that node: GET /cluster/resources?type=vm shows where each guest is"),
+    row(ANY, InOrder(".scope", "already exists"), Meaning::Conflict, LAST_RUN),
     row(ANY, Contains("config file already exists"), Meaning::AlreadyExists, TAKEN_NUMBER),
     row(ANY, InOrder("unable to create", "already exists"), Meaning::AlreadyExists, TAKEN_NUMBER),
     row(ANY, Contains("unable to find a free VMID"), Meaning::Conflict, "every number of the allowed range is in use: GET /cluster/options shows `next-id`"),
@@ -192,13 +194,15 @@ static TABLE: &[Row] = &[
     row(ANY, Contains("is locked (migrate)"), Meaning::Locked, "the guest is being moved to another node: wait for that task (GET /cluster/tasks), then call again"),
     row(ANY, Contains("is locked (snapshot"), Meaning::Locked, "a snapshot of the guest is being made or deleted: wait for its task (GET /cluster/tasks)"),
     row(ANY, Contains("is locked ("), Meaning::Locked, "another operation holds the guest: wait for its task (GET /cluster/tasks). If none runs, the lock is left over, and root removes it on the node with `qm unlock` or `pct unlock`"),
+    row(ANY, Contains("vzdump.lock"), Meaning::Locked, "another backup runs on this node, and they run one after the other: wait for its task (GET /cluster/tasks)"),
     row(ANY, InOrder("can't lock file", "got timeout"), Meaning::Locked, "another operation held the file the whole time: wait for its task (GET /cluster/tasks), then call again"),
     row(ANY, Contains("got lock request timeout"), Meaning::Locked, "another operation of the cluster held the lock: try again in some seconds"),
     row(ANY, Contains("can't acquire lock"), Meaning::Locked, OTHER_LOCK),
     row(ANY, Contains("can't aquire lock"), Meaning::Locked, OTHER_LOCK),
     row(ANY, Contains("-locked command timed out"), Meaning::Unavailable, "the storage did not end the operation in time, and it may have been done in part: look at its content, and at GET /nodes/{node}/storage"),
     row(ANY, Contains("protection mode enabled"), Meaning::Conflict, "the guest is protected from removal, perhaps on purpose: ask the user, then unset `protection` in its config"),
-    row(ANY, Contains("snapshot feature is not available"), Meaning::Conflict, "a disk is on a storage, or in a format, without snapshots (raw files, LVM): GET …/config shows the disks, GET …/feature?feature=snapshot tests it. A backup (vzdump) works everywhere"),
+    row(ANY, Contains("snapshot feature is not available"), Meaning::Conflict, NO_SNAPSHOTS),
+    row(ANY, Contains("does not support taking new snapshots"), Meaning::Conflict, NO_SNAPSHOTS),
     row(ANY, InOrder("snapshot '", "does not exist"), Meaning::Absent, "GET …/snapshot lists the snapshots of the guest"),
     row(ANY, Contains("snapshot name"), Meaning::AlreadyExists, "choose another name: GET …/snapshot lists those in use, and `current` is reserved"),
     row(ANY, Contains("no such snapshot"), Meaning::Absent, "GET …/snapshot lists the snapshots of the guest"),
@@ -217,9 +221,11 @@ static TABLE: &[Row] = &[
     row(ANY, InOrder("can't migrate local", "disk"), Meaning::Conflict, LOCAL_DISK),
     row(ANY, Contains("Cannot migrate from local storage"), Meaning::Conflict, LOCAL_DISK),
     row(ANY, Contains("can't migrate VM - check log"), Meaning::Unclassified, "the lines with ERROR of the task's log name what ties the VM to its node: GET /nodes/{node}/tasks/{upid}/log"),
+    row(ANY, Contains("migration problems"), Meaning::Unclassified, "the guest may be on either node, and may run or not: GET /cluster/resources?type=vm shows where it is, and the lines with ERROR of the task's log name the cause"),
     row(ANY, Contains("migration aborted"), Meaning::Unclassified, "the guest stays on its node: the lines with ERROR of the task's log name the cause"),
     row(ANY, Contains("linked clone"), Meaning::Conflict, "the storage can't make linked clones of this disk: add full=1"),
-    row(ANY, Contains("shrinking disks is not supported"), Meaning::InvalidParameters, "a disk only grows: give a size above its present one, or +10G to add (GET …/config shows its size)"),
+    row(ANY, Contains("shrinking disks is not supported"), Meaning::InvalidParameters, ONLY_GROWS),
+    row(ANY, Contains("unable to shrink disk size"), Meaning::InvalidParameters, ONLY_GROWS),
     row(ANY, InOrder("disk '", "does not exist"), Meaning::Absent, "GET …/config shows the disks of the guest"),
     row(ANY, Contains("VM quit/powerdown failed"), Meaning::Unclassified, "the guest did not shut down in time and may run on, since its agent or ACPI does not react. GET …/status/current shows it. Ask the user before POST …/status/stop, which switches it off"),
     row(ANY, Contains("KVM virtualisation configured, but not available"), Meaning::Conflict, "the node's CPU offers no virtualization: it is off in the firmware, or the node is itself a VM without nesting. kvm=0 runs the VM without it, slowly"),
@@ -227,7 +233,13 @@ static TABLE: &[Row] = &[
     row(ANY, Contains("no PCI device found"), Meaning::Absent, "GET /nodes/{node}/hardware/pci lists the devices of the node"),
     row(ANY, Contains("IOMMU not present"), Meaning::Conflict, "the node's IOMMU is off: its operator switches it on in the firmware and the kernel's command line"),
     row(ANY, Contains("QEMU exited with code"), Meaning::Unclassified, "QEMU did not start: the lines before the end of the task's log name the cause"),
-    row(ANY, Contains("timeout waiting on systemd"), Meaning::Unavailable, "the last run of the guest has not ended on the node yet: try again in a minute. If it lasts, root looks at `systemctl status VMID.scope` there"),
+    row(ANY, Contains("timeout waiting on systemd"), Meaning::Unavailable, LAST_RUN),
+    row(ANY, Contains("not enough memory"), Meaning::Unavailable, NO_MEMORY),
+    row(ANY, Contains("hugepages"), Meaning::Unavailable, NO_MEMORY),
+    row(ANY, InOrder("startup for container '", "failed"), Meaning::Unclassified, "the container did not start: the lines before the end of the task's log name the cause, and root sees more with `pct start VMID --debug` on the node"),
+    row(ANY, InOrder("to template", "running"), Meaning::Conflict, RUNNING),
+    row(ANY, Contains("move to the same storage"), Meaning::Conflict, "the disk is on that storage already: name another storage, or another format"),
+    row(ANY, Contains("can't unlink"), Meaning::Conflict, "the config still uses the disk: take it out first (PUT …/config with delete), and shut the guest down if it runs"),
     row(ANY, Contains("can't unplug"), Meaning::Conflict, "the running guest does not release the device: shut the guest down, then change it"),
     row(ANY, Contains("hotplug problem"), Meaning::Conflict, "this can't be changed while the guest runs: GET …/pending shows what waits for its next start"),
     row(ANY, Contains("only possible if the VM is running"), Meaning::Conflict, "the guest is off: start it first (POST …/status/start)"),
@@ -281,6 +293,10 @@ static TABLE: &[Row] = &[
     row(ANY, Contains("err -28"), Meaning::StorageUnavailable, FULL),
     row(ANY, InOrder("storage '", "does not support"), Meaning::InvalidParameters, "the storage does not take this kind of content: GET /storage shows `content`, choose another"),
     row(ANY, InOrder("missing replicate feature", "volume"), Meaning::Conflict, "replication works between ZFS storages only: move the disk there first (POST …/move_disk), or leave it out with replicate=0"),
+    row(ANY, InOrder("ISO image '", "does not exist"), Meaning::Absent, VOLUMES),
+    row(ANY, InOrder("volume '", "in use"), Meaning::Conflict, "a guest still uses the volume: take it out of the guest's config first, or delete it there"),
+    row(ANY, Contains("ould not resolve host"), Meaning::Unavailable, "the name server of the node does not know that host: check the name, and GET /nodes/{node}/dns"),
+    row(ANY, Contains("download failed"), Meaning::Unavailable, "the node could not fetch the address: GET /nodes/{node}/query-url-metadata tests it from there"),
     row(ANY, InOrder("no such volume", "'"), Meaning::Absent, VOLUMES),
     row(ANY, InOrder("volume '", "does not exist"), Meaning::Absent, VOLUMES),
     row(ANY, Contains("no such logical volume"), Meaning::Absent, VOLUMES),
@@ -289,7 +305,7 @@ static TABLE: &[Row] = &[
     row(ANY, Contains("refusing to override existing file"), Meaning::AlreadyExists, "the storage has a file of that name: choose another name, or delete that one first"),
     row(ANY, Contains("wrong checksum"), Meaning::InvalidParameters, "what was downloaded is not what the checksum belongs to: compare both with the publisher's page"),
     row(ANY, Contains("is protected"), Meaning::Conflict, "the backup is protected from removal, perhaps on purpose: ask the user, then PUT the volume with protected=0"),
-    row(ANY, InOrder("/dev/", "is already in use"), Meaning::Conflict, DISK_IN_USE),
+    row(ANY, InOrder("/dev/", "already in use"), Meaning::Conflict, DISK_IN_USE),
     row(ANY, InOrder("/dev/", "has a partition"), Meaning::Conflict, DISK_IN_USE),
     row(ANY, InOrder("storage '", "is disabled"), Meaning::StorageUnavailable, "an operator disabled the storage: PUT /storage/{storage} with disable=0 enables it"),
     row(ANY, Contains("is not available on node"), Meaning::StorageUnavailable, "the storage is limited to other nodes: GET /storage/{storage} shows `nodes`"),
@@ -313,6 +329,9 @@ static TABLE: &[Row] = &[
     row(ANY, Contains("couldn't connect to the cluster"), Meaning::Unavailable, CEPH_SILENT),
     row(ANY, Contains("rados_connect failed"), Meaning::Unavailable, CEPH_SILENT),
     row(ANY, InOrder("got timeout", "ceph"), Meaning::Unavailable, CEPH_SILENT),
+    row(ANY, Contains("ifupdown2"), Meaning::NotInstalled, "root installs the package ifupdown2 on the node, or restarts it to take the network configuration over"),
+    row(ANY, Contains("apt-get update"), Meaning::Unavailable, "the node could not read all of its package repositories: the task's log names which. The enterprise repository needs a subscription (GET /nodes/{node}/apt/repositories)"),
+    row(ANY, Contains("invalid subscription key"), Meaning::InvalidParameters, "the key is that of Proxmox VE, as the shop sent it, such as pve2c-0123456789"),
     row(ANY, Contains("No cloudinit drive"), Meaning::Absent, "the VM has no cloud-init drive: add one first, such as ide2=local-lvm:cloudinit (PUT …/config)"),
     row(ANY, Contains("not installed"), Meaning::NotInstalled, "a package is not installed on the node: root installs it there"),
     row(ANY, Contains("ha groups have been migrated to rules"), Meaning::UnknownOperation, "since Proxmox VE 9 rules replace HA groups: GET and POST /cluster/ha/rules (type node-affinity)"),
@@ -323,11 +342,16 @@ static TABLE: &[Row] = &[
     row(ANY, InOrder("create resource failed", "already defined"), Meaning::AlreadyExists, "HA manages the guest already: change it with PUT /cluster/ha/resources/{sid}"),
     row(ANY, InOrder("HA group '", "does not exist"), Meaning::Absent, "GET /cluster/ha/groups lists the groups"),
     row(ANY, InOrder("ha group '", "does not exist"), Meaning::Absent, "GET /cluster/ha/groups lists the groups"),
+    row(ANY, Contains("not in started state"), Meaning::Conflict, "HA only moves what it runs: PUT /cluster/ha/resources/{sid} with state=started first"),
     row(ANY, Contains("no such resource"), Meaning::Absent, "GET /cluster/ha/resources lists what HA manages"),
     row(ANY, Contains("rule is ineffective"), Meaning::InvalidParameters, "a resource affinity names two resources or more, such as vm:100,vm:101"),
     row(ANY, Contains("create ha rule failed"), Meaning::InvalidParameters, "GET /cluster/ha/rules lists the rules, describe_api POST /cluster/ha/rules the parameters"),
 
     // Users, pools, jobs, firewall and the rest.
+    row(ANY, InOrder("LDAP", "credentials"), Meaning::Conflict, "the user or password by which Proxmox asks the directory is wrong: PUT /access/domains/{realm} with bind_dn and password"),
+    row(ANY, Contains("is not a known host of the cluster"), Meaning::Absent, "GET /cluster/config/nodes lists the members of the cluster"),
+    row(ANY, Contains("too many certificates"), Meaning::Unavailable, "the certificate authority limits their number for a domain: wait as long as the text says, a week at most"),
+    row(ANY, Contains("network configuration reload failed"), Meaning::Unclassified, "the network of a node was not loaded again: the task's log names the node and the cause"),
     row(ANY, InOrder("ACL update failed", "does not exist"), Meaning::Absent, "GET /access/roles, /access/users and /access/groups list the names"),
     row(ANY, InOrder("create user failed", "already exists"), Meaning::AlreadyExists, "the user exists: change it with PUT /access/users/{userid}"),
     row(ANY, Contains("no such user"), Meaning::Absent, "GET /access/users lists the users, each with its realm (name@pve)"),
@@ -335,6 +359,7 @@ static TABLE: &[Row] = &[
     row(ANY, InOrder("auto-generated role", "cannot be modified"), Meaning::Conflict, "the roles of Proxmox can't be changed: POST /access/roles makes one of your own"),
     row(ANY, Contains("no such group"), Meaning::Absent, "GET /access/groups lists the groups"),
     row(ANY, Contains("is not empty (contains"), Meaning::Conflict, "the pool still has members or pools within it: GET /pools?poolid=NAME lists them, move or remove them first"),
+    row(ANY, Contains("is not empty"), Meaning::Conflict, "it still has members: move or remove them first"),
     row(ANY, Contains("belongs already to pool"), Meaning::Conflict, "add allow-move=1 to move the guest to the other pool"),
     row(ANY, InOrder("update pools failed", "does not exist"), Meaning::Absent, "GET /pools lists the pools"),
     row(ANY, InOrder("delete pool failed", "does not exist"), Meaning::Absent, "GET /pools lists the pools"),
@@ -373,13 +398,16 @@ static TABLE: &[Row] = &[
     row(400..=599, Contains("already exists"), Meaning::AlreadyExists, "choose another name, or change the one that exists"),
     row(400..=599, Contains("already defined"), Meaning::AlreadyExists, "choose another name, or change the one that exists"),
     row(400..=599, Contains("does not exist"), Meaning::Absent, ABSENT),
+    row(400..=599, Contains("non-existent"), Meaning::Absent, ABSENT),
+    row(400..=599, Contains("' not found"), Meaning::Absent, ABSENT),
     row(500..=599, Contains("no such "), Meaning::Absent, ABSENT),
-    row(500..=500, StartsWith("job '"), Meaning::Absent, ABSENT),
     row(500..=500, Contains("unable to find"), Meaning::Absent, ABSENT),
-    row(500..=500, Contains("Cannot allocate memory"), Meaning::Unavailable, "the node has no memory left: GET /nodes/{node}/status shows it, stop or move guests"),
+    row(500..=500, Contains("Cannot allocate memory"), Meaning::Unavailable, NO_MEMORY),
     row(500..=500, Contains("Resource temporarily unavailable"), Meaning::Unavailable, "the node has reached a limit: try again in a moment"),
     row(500..=500, Contains("Connection timed out"), Meaning::Unavailable, "something that the node asked did not answer it in time: try again"),
     row(500..=500, StartsWith("got timeout"), Meaning::Unavailable, "the node waited too long, often for a storage: try again, and look at GET /nodes/{node}/storage"),
+
+    row(500..=500, Contains("failed: exit code"), Meaning::Unclassified, "a program on the node failed: the lines before the end of the task's log name the cause (GET /nodes/{node}/tasks). Look at the object before you repeat the call"),
 
     // Statuses.
     row(300..=399, Anything, Meaning::Redirected, "a redirect is not followed: check the address in clusters.json"),
@@ -398,9 +426,24 @@ static TABLE: &[Row] = &[
     row(597..=599, Anything, Meaning::NodeLost, NODE_LOST),
 ];
 
+/// The next step for an address that leads to another host.
+pub(in crate::pve) const OTHER_HOST: &str = "a proxy in front of Proxmox leads to another host, such as a login page: its operator has to \
+                                             pass calls with an API token on, or put the node's own address (port 8006) into \
+                                             clusters.json";
 /// The next step for an address with http that leads to https.
 pub(in crate::pve) const HTTPS_ADDRESS: &str = "the node speaks https there: write https:// in place of http:// before the address in \
                                                 clusters.json";
+/// The next step after a failure of a change that the table does not know.
+pub(in crate::pve) const LOOK_FIRST: &str = "the words are Proxmox's own, and a part may have been done: read the object it concerns before \
+                                             you repeat the call";
+const LAST_RUN: &str = "the last run of the guest has not ended on the node yet: try again in a minute. If it lasts, root looks at \
+                        `systemctl status VMID.scope` there";
+const NO_MEMORY: &str =
+    "the node has no memory left: GET /nodes/{node}/status shows it, stop or move guests, or give this one less";
+const NO_SNAPSHOTS: &str = "a disk is on a storage, or in a format, without snapshots (raw files, LVM): GET …/config shows the disks, \
+                            GET …/feature?feature=snapshot tests it. A backup (vzdump) works everywhere";
+const ONLY_GROWS: &str =
+    "a disk only grows: give a size above its present one, or +10G to add (GET …/config shows its size)";
 const SICK_NODE: &str = "the cluster file system (pmxcfs) of the node asked is down, so it can do nothing: its operator \
                          restarts the service pve-cluster there";
 const READ_ONLY_NODE: &str = "the node can't write to the cluster file system (/etc/pve): it is cut off from the majority of the \
@@ -573,6 +616,35 @@ mod tests {
         (500, "proxmox-file-restore failed: Error: VM refused connection", Meaning::Unavailable, "try again in some seconds"),
         (500, "HA group 'west' does not exist", Meaning::Absent, "/cluster/ha/groups"),
         (500, "no such ha group 'west': ha group 'west' does not exist", Meaning::Absent, "/cluster/ha/groups"),
+        (500, "pci 'x' not found", Meaning::Absent, "one step above"),
+        (500, "migration problems", Meaning::Unclassified, "either node"),
+        (500, "start failed: org.freedesktop.systemd1.UnitExists: Unit 100.scope already exists.", Meaning::Conflict, "in a minute"),
+        (500, "cannot start VM 100 - not enough memory", Meaning::Unavailable, "no memory left"),
+        (500, "unable to allocate memory hugepages", Meaning::Unavailable, "no memory left"),
+        (500, "startup for container '200' failed", Meaning::Unclassified, "--debug"),
+        (500, "you can't convert a VM to template if VM is running", Meaning::Conflict, "shut it down"),
+        (500, "you can't move to the same storage with same format", Meaning::Conflict, "another storage"),
+        (500, "can't unlink 'scsi0' - device is in use", Meaning::Conflict, "take it out"),
+        (500, "can't acquire lock '/var/run/vzdump.lock' - got timeout", Meaning::Locked, "one after the other"),
+        (500, "The current guest configuration does not support taking new snapshots", Meaning::Conflict, "vzdump"),
+        (500, "unable to shrink disk size", Meaning::InvalidParameters, "only grows"),
+        (500, "command '/usr/bin/ssh -e none root@10.0.0.2 /bin/true' failed: exit code 255", Meaning::Unavailable, "pvecm"),
+        (500, "ISO image 'local:iso/x.iso' does not exist", Meaning::Absent, "/content"),
+        (500, "volume 'local:iso/x.iso' is in use by VM 100", Meaning::Conflict, "still uses"),
+        (500, "download failed: Could not resolve host: x", Meaning::Unavailable, "/dns"),
+        (500, "download failed: 404 Not Found", Meaning::Unavailable, "query-url-metadata"),
+        (500, "Disk /dev/sdb already in use", Meaning::Conflict, "Wiping"),
+        (500, "You need ifupdown2 to reload network configuration", Meaning::NotInstalled, "ifupdown2"),
+        (500, "command 'apt-get update' failed: exit code 100", Meaning::Unavailable, "repositories"),
+        (500, "invalid subscription key", Meaning::InvalidParameters, "as the shop"),
+        (500, "service 'vm:100' not in started state", Meaning::Conflict, "state=started"),
+        (500, "error during LDAP bind: invalid credentials", Meaning::Conflict, "bind_dn"),
+        (500, "Node/IP: pve9 is not a known host of the cluster.", Meaning::Absent, "/cluster/config/nodes"),
+        (500, "Let's Encrypt rate limit exceeded: too many certificates", Meaning::Unavailable, "a week"),
+        (500, "ERROR: network configuration reload failed", Meaning::Unclassified, "the node"),
+        (500, "Security group 'web' is not empty", Meaning::Conflict, "members"),
+        (500, "cannot delete non-existent backup job 'x'", Meaning::Absent, "one step above"),
+        (500, "command '/usr/bin/qemu-img resize' failed: exit code 1", Meaning::Unclassified, "program on the node"),
         (403, "Only root can pass arbitrary filesystem paths.", Meaning::RootRequired, "volume of a storage"),
         (500, "Only root can do that", Meaning::RootRequired, "no API token"),
         (403, "user is root@pam only", Meaning::RootRequired, "no API token"),
@@ -739,7 +811,7 @@ mod tests {
         (500, "unable to remove VM 100 - used in HA resources and purge parameter not set.", Meaning::Conflict, "purge=1"),
         (500, "VM is locked (suspended)", Meaning::Locked, "resumes"),
         (500, "VM is locked (rollback)", Meaning::Locked, "rollback"),
-        (500, "can't aquire lock '/var/lock/vzdump.lock' - got timeout", Meaning::Locked, "some seconds"),
+        (500, "can't aquire lock '/var/lock/pve-manager/pve-storage-nas' - got timeout", Meaning::Locked, "some seconds"),
         (500, "unable to create image: 'storage-local-lvm'-locked command timed out - aborting", Meaning::Unavailable, "in part"),
         (500, "can't rollback, 'a' is not most recent snapshot on 'local-zfs:vm-100-disk-0'", Meaning::Conflict, "newer ones"),
         (500, "zfs error: cannot rollback to 'x': more recent snapshots exist", Meaning::Conflict, "newer ones"),

@@ -21,6 +21,9 @@ const MIN_SHARED_BYTES: usize = 100;
 /// The most values that later members are compared with.
 const MAX_SHARED: usize = 32;
 
+/// The most bytes of a text of several lines.
+const MAX_TEXT_BYTES: usize = 20_000;
+
 /// The most members of an object.
 const MAX_MEMBERS: usize = 10_000;
 
@@ -63,6 +66,10 @@ pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str
         if let Some(same) = long.iter().find(|same| same.raw == member.raw) {
             page.text.push_str("the same as ");
             push_key(&mut page.text, &same.name);
+        } else if let Some(is_whole) = push_lines(&mut page.text, member.raw) {
+            if !is_whole {
+                cut.push(member.name.as_str());
+            }
         } else if !push_value(&mut page.text, &member.name, member.raw, options.utc_offset, 0) {
             cut.push(member.name.as_str());
         } else if member.raw.len() >= MIN_SHARED_BYTES && long.len() < MAX_SHARED {
@@ -109,7 +116,29 @@ fn push_key(text: &mut String, name: &str) {
 
 /// Returns whether a value says nothing.
 pub fn is_empty(raw: &str) -> bool {
-    matches!(raw, "null" | "\"\"" | "[]" | "{}")
+    matches!(raw, "null" | "[]" | "{}") || raw.starts_with('"') && strip_quotes(raw).bytes().all(|byte| byte == b' ')
+}
+
+/// Appends a text of several lines below its key. Returns false if a part was left out, and `None` for any other value.
+fn push_lines(text: &mut String, raw: &str) -> Option<bool> {
+    if !raw.starts_with('"') || !raw.contains("\\n") || is_pem(raw) {
+        return None;
+    }
+    let value = unquote(raw);
+    let lines = || value.trim_end().lines();
+    if lines().nth(1).is_none() {
+        return None;
+    }
+    text.truncate(text.trim_end().len());
+    let end = text.len() + MAX_TEXT_BYTES;
+    for line in lines() {
+        if text.len() + line.len() > end {
+            return Some(false);
+        }
+        text.push_str("\n  ");
+        text.extend(line.chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }));
+    }
+    Some(true)
 }
 
 /// Appends a value on one line. Returns false if a part was left out.
