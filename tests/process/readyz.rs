@@ -25,7 +25,7 @@ fn request_readiness(clusters: &[(&str, String)]) -> Reply {
 #[test]
 fn server_is_ready_with_one_answering_cluster_and_names_the_others() {
     let good = Node::start(|_| ScriptedReply::data(r#"{"version":"9.2.11"}"#));
-    let bad = Node::start(|_| ScriptedReply::refusal(401, "no such token", &format!("{{\"message\":\"{CANARY}\"}}")));
+    let bad = Node::start(|_| ScriptedReply::refusal(401, &format!("no such token '{CANARY}'"), ""));
     let clusters = [
         ("good", good.endpoint().to_string()),
         ("bad", bad.endpoint().to_string()),

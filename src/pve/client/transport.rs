@@ -16,6 +16,7 @@ use crate::pve::client::row_compactor::{KeepMember, RowCompactor};
 use crate::pve::client::secret_filter::SecretFilter;
 use crate::pve::client::tls::{self, TlsSetupError};
 use crate::pve::error::{ConnectError, MalformedCause, NetworkError, TlsError};
+use crate::pve::knowledge::text::to_one_line;
 use crate::pve::method::Method;
 use rustix::io::Errno;
 use std::io::{self, Read};
@@ -433,7 +434,8 @@ impl NodeTransport {
             Err(io::Error::other("internal error").into())
         });
         cancel.record_progress();
-        let info = scope.take_info();
+        let mut info = scope.take_info();
+        info.start = to_one_line(&self.secret_filter.redact_message(info.start), MAX_START_CHARS);
         let (status, headers, ReceivedBody { bytes, memory, error }) =
             result.map_err(|error| to_transport_error(error, &info, cancel, limit))?;
         let body_error = error.map(|error| match error {
@@ -509,6 +511,9 @@ enum BodyError {
     Io(io::Error),
     NoMemory(MemoryError),
 }
+
+/// The most characters that an error shows of an answer that is not HTTP.
+const MAX_START_CHARS: usize = 64;
 
 /// Bytes of a body without a length that are read before more memory is reserved.
 const PIECE_BYTES: usize = 256 << 10;

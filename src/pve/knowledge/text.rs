@@ -37,7 +37,7 @@ pub(in crate::pve) fn decode_bytes(bytes: &[u8]) -> String {
 }
 
 /// The most bytes of [`to_visible_start`].
-const MAX_START_BYTES: usize = 64;
+const MAX_START_BYTES: usize = 512;
 
 /// Returns the first line of what a server sent, if it is text.
 pub(in crate::pve) fn to_visible_start(bytes: &[u8]) -> String {
