@@ -186,6 +186,7 @@ pub fn required(operation: &Operation<'_>) -> Map<String, Value> {
         "boolean" => json!(true),
         // Guests under HA.
         _ if p.name() == "resources" => json!("vm:101"),
+        _ if p.name() == "node" => json!("pve1"),
         "integer" | "number" if p.minimum().is_empty() => json!(1),
         "integer" | "number" => json!(p.minimum().parse::<f64>().unwrap()),
         "array" => json!([p.allowed_values().next().unwrap_or("x")]),
