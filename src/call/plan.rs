@@ -237,7 +237,7 @@ fn check_operation_call(
         other.ok_or_else(|| reject(problems, &data))
     });
     let CheckedParameters { mut params, notes: differences } = checked?;
-    check_node_parameters(&operation, &params)?;
+    check_node_parameters(cluster, &operation, &params)?;
     notes.extend(differences);
     let known = find_embedded_operation(method, path);
     let same = known.filter(|known| known.template() == operation.template());

@@ -10,6 +10,7 @@ use super::plan_error::{GuestError, PlanError};
 use crate::base::list_text::list_items;
 use crate::base::shorten::shorten;
 use crate::base::suggest::suggest;
+use crate::pve::Method;
 use crate::pve::guests::{self, FindGuestError, Guest, GuestCandidate, GuestIndex, GuestKind};
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
@@ -157,13 +158,23 @@ fn is_node_label(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
-/// Rejects names of hosts in parameters that name nodes.
-pub(super) fn check_node_parameters(operation: &Operation<'_>, params: &ApiParams) -> Result<(), PlanError> {
+/// Rejects names of hosts in parameters that name nodes, and in those of a read also nodes that the cluster does not have.
+/// (PVE: a change checks the node that it names.)
+pub(super) fn check_node_parameters(
+    cluster: &ClusterHandle<'_>,
+    operation: &Operation<'_>,
+    params: &ApiParams,
+) -> Result<(), PlanError> {
     for (name, value) in params.iter() {
         let format = operation.parameter(name).map_or("", |parameter| parameter.format());
         let names_nodes = matches!(format, "pve-node" | "pve-node-list") || matches!(name, "node" | "node-list");
         if names_nodes && let Some(host) = list_items(value).find(|node| !is_node_label(node)) {
             return Err(PlanError::HostName(shorten(host).into_owned()));
+        }
+        if names_nodes && operation.method() == Method::Get {
+            for node in list_items(value) {
+                check_node_name(cluster, &build_path(&["nodes".to_owned(), node.to_owned()])?)?;
+            }
         }
     }
     Ok(())

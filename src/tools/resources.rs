@@ -8,7 +8,7 @@ use super::errors::{call_failed, render_call_error};
 use super::facts::{FactReader, facts_deadline};
 use crate::base::hint::render_error;
 use crate::call::{
-    CallError, CallScope, CallSpec, ClusterHandle, ExecuteError, GuestError, Outcome, PlanError, parse_path,
+    Authorized, CallError, CallScope, CallSpec, ClusterHandle, ExecuteError, GuestError, Outcome, PlanError, parse_path,
 };
 use crate::mcp::catalog::{Resource, ResourceError, ResourceTemplate, ToolError};
 use crate::mcp::content::{ResourceContents, ResourceData};
@@ -120,8 +120,18 @@ fn read_path(
     let mark = if query.is_empty() { "" } else { "?" };
     let uri = format!("{SCHEME}{}{path}{mark}{query}", cluster.name());
     let spec = CallSpec { method: Some(Method::Get), path: typed, data: None, fetch_all: false };
-    let Outcome { response, mut notes, .. } =
-        execute_read(cluster, spec).map_err(|error| read_failed(cluster, error))?;
+    let failed = |error: CallError| read_failed(cluster, error);
+    let authorized = cluster.plan(spec).map_err(|error| failed(error.into()))?;
+    let authorized = authorized.authorize().map_err(|error| failed(error.into()))?;
+    // Clients read resources without a question.
+    if !authorized.risk().is_read_only() {
+        return Err(ToolError::Failed(format!(
+            "this call is more than a read ({}). hint: use proxmox_api_call with method GET",
+            authorized.risk()
+        ))
+        .into());
+    }
+    let Outcome { response, mut notes, .. } = execute_read(authorized).map_err(failed)?;
     let is_envelope = response.has_extra_fields();
     let rendered = OutputOptions::default().render(response.into_payload(), is_envelope, max_bytes);
     let rendered = rendered.map_err(ToolError::from)?;
@@ -134,8 +144,8 @@ fn read_path(
     Ok(vec![main, new_text(uri, TEXT, UNTRUSTED_NOTICE.to_owned())])
 }
 
-fn execute_read(cluster: &ClusterHandle<'_>, spec: CallSpec<'_>) -> Result<Outcome, CallError> {
-    Ok(cluster.plan(spec)?.authorize()?.without_confirmation()?.execute()?)
+fn execute_read(authorized: Authorized<'_>) -> Result<Outcome, CallError> {
+    Ok(authorized.without_confirmation()?.execute()?)
 }
 
 /// Returns the error of a read: a path that does not exist is an unknown resource, any other failure says why.

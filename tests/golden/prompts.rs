@@ -174,6 +174,7 @@ fn resources_on_the_demo() {
         "pve://demo/%zz",
         "pve://demo?x=1",
         "pve://demo/nodes/pve1/tasks?limit=many",
+        "pve://demo/nodes/pve1/query-url-metadata?url=https://x.example",
         "http://demo/version",
         "pve:demo",
         "",

@@ -146,6 +146,7 @@ fn unknown_node_is_answered_with_the_known_ones() {
             ("proxmox_api_call", json!({"path": "/nodes/pve9/qemu", "method": "GET"})),
             ("proxmox_api_get", json!({"path": format!("/nodes/pve1/tasks/{task}/log")})),
             ("wait_for_task", json!({"upid": task})),
+            ("proxmox_api_get", json!({"path": "/nodes/pve1/qemu/100/migrate", "params": {"target": "pve9"}})),
         ] {
             let result = call(server, tool, arguments);
             assert!(result.failed, "{result:?}");

@@ -152,6 +152,12 @@ fn denied_operation_is_denied_by_each_call_that_does_the_same() {
         ("POST /nodes/*/execute", call("POST", "/nodes/pve1/termproxy", json!({}))),
         ("PUT /nodes/*/network", call("PUT", "/cluster/sdn", json!({}))),
         ("* /nodes/*/qemu/100/**", call("POST", "/nodes/pve1/vzdump", json!({"vmid": "100"}))),
+        ("POST /nodes/*/qemu/*/agent/exec", call("POST", "/qemu/100/termproxy", json!({}))),
+        ("POST /nodes/*/qemu/*/agent/exec", call("PUT", "/qemu/100/sendkey", json!({"key": "ret"}))),
+        (
+            "POST /cluster/notifications/endpoints/webhook",
+            call("PUT", "/cluster/notifications/endpoints/gotify/g", json!({"server": "http://x.example"})),
+        ),
         (stop, call("POST", "/qemu/100/monitor", json!({"command": "system_powerdown"}))),
         ("DELETE /cluster/firewall/rules/*", call("PUT", "/cluster/firewall/options", json!({"enable": 0}))),
         (
@@ -193,6 +199,7 @@ fn calls_that_do_something_else_than_the_denied_one_pass() {
         ("DELETE /storage/*", call("PUT", "/storage/local", json!({"disable": 0}))),
         ("PUT /nodes/*/network", call("POST", "/nodes/pve1/services/pvestatd/restart", json!({}))),
         ("* /qemu/101/**", call("POST", "/nodes/pve1/vzdump", json!({"vmid": "100"}))),
+        ("POST /nodes/*/qemu/*/agent/exec", call("POST", "/qemu/100/agent/ping", json!({}))),
         ("DELETE /nodes/*/qemu/*", call("PUT", "/cluster/ha/resources/vm:100", json!({"state": "ignored"}))),
     ] {
         let server = start_with_deny_list(&[pattern]);
