@@ -476,9 +476,6 @@ impl Hint for PveError {
         Some(match self {
             PveError::ConnectionFailed { attempts } => hint_for_attempts(attempts).into(),
             PveError::Tls { error, node } => {
-                if let Some(server) = error.server {
-                    return Some(server.hint.into());
-                }
                 let port = other_servers::describe_port(node);
                 let steps = [port.or(error.remedy()).map(Cow::from), error.trust_hint().map(Cow::from)];
                 return join_steps(steps.into_iter().flatten());

@@ -97,6 +97,9 @@ impl TlsError {
     /// Returns the step that this kind of failure needs on the node or in clusters.json, apart from trusting another
     /// certificate.
     pub(super) fn remedy(&self) -> Option<&'static str> {
+        if let Some(server) = self.server {
+            return Some(server.hint);
+        }
         match &self.kind {
             TlsErrorKind::NotTls { .. } => Some("check the port in clusters.json (Proxmox VE's API listens on 8006)"),
             TlsErrorKind::Handshake => Some("check the address and port in clusters.json"),
@@ -111,7 +114,7 @@ impl TlsError {
 
     /// Returns the entry in clusters.json by which the presented certificate becomes trusted.
     pub(super) fn trust_hint(&self) -> Option<String> {
-        let seen = self.fingerprint?;
+        let seen = self.fingerprint.filter(|_| self.server.is_none())?;
         match &self.kind {
             TlsErrorKind::PinMismatch { expected } if expected.len() > 1 => Some(format!(
                 "if it was renewed and the node's own page (System, Certificates) shows the same, put \"{seen}\" into the \

@@ -153,6 +153,7 @@ fn node_certificates() {
         ("not yet valid", Identity::NotYetValid, None),
         ("another name", Identity::WrongName, None),
         ("self-signed", Identity::SelfSigned, None),
+        ("of a backup server", Identity::BackupServer, None),
         ("the public roots", Identity::Trusted, Some(TlsVerification::PublicRoots)),
         ("another fingerprint", Identity::Trusted, Some(other())),
         (
@@ -174,7 +175,7 @@ fn node_certificates() {
         document.section(about);
         let two = ClusterConfig { endpoints: vec![closed_endpoint(), node.endpoint()], ..settings.clone() };
         document.call(&product(vec![settings]), "proxmox_api_get", json!({"path": "/version"}));
-        if identity == Identity::SelfSigned {
+        if matches!(identity, Identity::SelfSigned | Identity::BackupServer) {
             document.call(&product(vec![two]), "proxmox_api_get", json!({"path": "/version"}));
         }
     }

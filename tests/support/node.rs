@@ -180,6 +180,8 @@ pub enum Identity {
     WrongName,
     /// TLS with a self-signed certificate.
     SelfSigned,
+    /// TLS with the certificate of a Proxmox Backup Server.
+    BackupServer,
     /// An `https` endpoint at which the node answers 400 in plain HTTP.
     PlainOnTlsPort,
     /// An `https` endpoint at which the node closes after the first bytes of the handshake.
@@ -547,20 +549,25 @@ pub fn ca_pem() -> &'static str {
 fn certificate(identity: Identity) -> Option<Certificate> {
     let names: &[&str] = match identity {
         Identity::WrongName => &["pve9.example", "192.0.2.9"],
-        Identity::Trusted | Identity::Expired | Identity::NotYetValid | Identity::SelfSigned => {
-            &["localhost", "127.0.0.1", "127.0.0.2"]
-        }
+        Identity::Trusted
+        | Identity::Expired
+        | Identity::NotYetValid
+        | Identity::SelfSigned
+        | Identity::BackupServer => &["localhost", "127.0.0.1", "127.0.0.2"],
         _ => return None,
     };
     let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
     match identity {
         Identity::Expired => params.not_after = date_time_ymd(2001, 2, 3),
         Identity::NotYetValid => params.not_before = date_time_ymd(4000, 1, 1),
+        Identity::BackupServer => {
+            params.distinguished_name.push(rcgen::DnType::OrganizationName, "Proxmox Backup Server");
+        }
         _ => {}
     }
     let key = KeyPair::generate().unwrap();
     let leaf = match identity {
-        Identity::SelfSigned => params.self_signed(&key),
+        Identity::SelfSigned | Identity::BackupServer => params.self_signed(&key),
         _ => params.signed_by(&key, &ca().issuer),
     };
     let leaf = leaf.unwrap().der().clone();

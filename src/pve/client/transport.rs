@@ -593,6 +593,8 @@ fn to_transport_error(
         Error::BodyExceedsLimit(_) => limit.exceeded(),
         Error::LargeResponseHeader(..) => MalformedCause::HeadTooLarge,
         Error::Decompress(..) => MalformedCause::BrokenGzip { detail },
+        // A body whose form is broken, such as that of a chunk.
+        _ if info.head_received => return TransportError::Truncated(detail),
         _ => MalformedCause::NotHttp { start: info.start.clone(), detail },
     })
 }

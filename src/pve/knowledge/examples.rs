@@ -62,7 +62,7 @@ const CALLS: &[(&str, &str)] = &[
 const VALUES: &[(&str, &str)] = &[
     ("node", "pve1"), ("vmid", "100"), ("newid", "101"), ("storage", "local"), ("snapname", "before"), ("target", "pve2"),
     ("userid", "jane@pve"), ("username", "jane@pve"), ("tokenid", "mcp"), ("roleid", "Operator"), ("groupid", "admins"),
-    ("realm", "pve"), ("poolid", "prod"), ("service", "pveproxy"), ("sid", "vm:100"), ("pos", "0"), ("iface", "vmbr0"),
+    ("realm", "pve"), ("poolid", "prod"), ("service", "pveproxy"), ("sid", "vm:100"), ("resources", "vm:100,vm:101"), ("pos", "0"), ("iface", "vmbr0"),
     ("cidr", "10.0.0.0/24"), ("ip", "10.0.0.5"), ("vnet", "vnet1"), ("zone", "lab"), ("subnet", "lab-10.0.0.0-24"),
     ("osdid", "0"), ("monid", "pve1"), ("flag", "noout"), ("disk", "/dev/sdb"), ("device", "/dev/sdb"), ("dev", "/dev/sdb"),
     ("devices", "/dev/sdb"), ("path", "/"), ("size", "32G"), ("volume", "local:iso/debian.iso"), ("schedule", "02:00"),

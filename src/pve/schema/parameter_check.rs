@@ -293,9 +293,12 @@ fn parse_boolean(value: &Value) -> Option<&'static str> {
 }
 
 fn convert_number(parameter: &ParameterSpec<'_>, value: &Value) -> Option<String> {
-    // A form can't tell `true` from 1. A caller that writes `true` means a number only of a switch.
+    // A form can't tell `true` from 1. A caller that writes `true` or `yes` means a number only of a switch.
     let is_switch = parameter.maximum() == "1" || parameter.name() == "enable";
-    let text = Some(value).filter(|value| !value.is_boolean() || is_switch).map(format_scalar)?;
+    if let Some(number) = parse_boolean(value).filter(|_| is_switch) {
+        return Some(number.to_owned());
+    }
+    let text = Some(value).filter(|value| !value.is_boolean()).map(format_scalar)?;
     let text = text.trim();
     let number: f64 = text.parse().ok().filter(|n: &f64| n.is_finite())?;
     let has_type = parameter.kind() != "integer" || number.fract() == 0.0;
@@ -519,6 +522,8 @@ mod tests {
         assert_eq!(text.as_deref(), Ok("command=ls&command=-l"));
         let switch = check_json(Method::Put, "/cluster/firewall/options", json!({"enable": true}));
         assert_eq!(switch.as_deref(), Ok("enable=1"));
+        let switch = check_json(Method::Put, "/cluster/firewall/options", json!({"enable": "off"}));
+        assert_eq!(switch.as_deref(), Ok("enable=0"));
         let create = json!({"vmid": 200, "name": null});
         let create = check_json(Method::Post, "/nodes/pve1/qemu", create);
         assert_eq!(create.as_deref(), Ok("vmid=200 | `name` is null, so it was left out"));

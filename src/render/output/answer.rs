@@ -171,6 +171,15 @@ impl OutputOptions {
         match raw.bytes().next() {
             Some(b'[') if self.table => table_writer::write_list(self, page, raw, answer_path),
             Some(b'[') => truncate::write_value(self, page, raw, answer_path),
+            Some(b'{')
+                if self.table
+                    && let Some((name, list)) = object_writer::find_only_list(raw) =>
+            {
+                let shown = if name.bytes().all(|b| b.is_ascii_graphic()) { name.as_str() } else { "the list" };
+                page.add_note(&format!("the rows of {shown}"));
+                answer_path.descend(&name);
+                table_writer::write_list(self, page, list, answer_path)
+            }
             _ if !self.filter.is_empty() || !self.sort.is_empty() => Err(OutputError::NotAList(describe_kind(raw))),
             Some(b'{') if self.table => {
                 object_writer::write_object(self, page, raw, answer_path);

@@ -30,8 +30,8 @@ pub enum KeyFormat {
 
 /// The first time that a number of seconds is read as: 1998. A smaller number is something else.
 const FIRST_TIME: f64 = 9.0e8;
-/// The last one: 2096.
-const LAST_TIME: f64 = 4.0e9;
+/// The last one: 2286. A certificate may be valid for long.
+const LAST_TIME: f64 = 1.0e10;
 /// The least number that is read as bytes. A smaller one may be a count, or have another unit.
 const MIN_BYTES: f64 = 1024.0;
 /// The least number of bytes for a key that has MiB in the options of a guest.

@@ -13,7 +13,7 @@ use std::fmt::Write;
 const MAX_NESTED: usize = 60;
 
 /// The deepest level that is written with formats. Deeper values are JSON.
-const MAX_LEVEL: usize = 3;
+const MAX_LEVEL: usize = 6;
 
 /// The length from which a value is not written again for another member, such as the privileges on a path.
 const MIN_SHARED_BYTES: usize = 100;
@@ -107,6 +107,28 @@ pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str
     }
     if empty > 0 && count == 0 {
         page.add_note(&format!("{empty} empty members left out"));
+    }
+}
+
+/// Returns the only member with a value, if it is a list of objects.
+pub fn find_only_list(object: &str) -> Option<(String, &str)> {
+    let mut members = Vec::new();
+    walk(object, &mut |key, raw| {
+        if !is_empty(raw) {
+            members.push((key, raw));
+        }
+        members.len() < 2
+    });
+    match members.as_slice() {
+        [(key, list)] if list.starts_with('[') => {
+            let mut has_objects = true;
+            walk(list, &mut |_, row| {
+                has_objects &= row.starts_with('{');
+                has_objects
+            });
+            has_objects.then(|| (unquote(key).into_owned(), *list))
+        }
+        _ => None,
     }
 }
 
