@@ -158,6 +158,8 @@ fn denied_operation_is_denied_by_each_call_that_does_the_same() {
             "POST /cluster/notifications/endpoints/webhook",
             call("PUT", "/cluster/notifications/endpoints/gotify/g", json!({"server": "http://x.example"})),
         ),
+        ("DELETE /nodes/*/qemu/*/snapshot/*", call("DELETE", "/qemu/100", json!({}))),
+        ("DELETE /cluster/replication/*", call("DELETE", "/qemu/100", json!({"purge": 1}))),
         (stop, call("POST", "/qemu/100/monitor", json!({"command": "system_powerdown"}))),
         ("DELETE /cluster/firewall/rules/*", call("PUT", "/cluster/firewall/options", json!({"enable": 0}))),
         (
