@@ -198,6 +198,8 @@ pub enum NetworkError {
     Disabled,
     #[error("it belongs to another cluster than the other addresses of this entry: remove it from clusters.json")]
     OtherCluster,
+    #[error("it does not speak HTTP")]
+    NotHttp,
     #[error("a proxy answers in its place")]
     ProxyAnswered,
     #[error("it rejects the API token that the cluster accepted before (a wrong clock, or stale data)")]

@@ -10,6 +10,7 @@ use crate::policy::{Risk, RiskReason};
 use crate::pve::Method;
 use crate::pve::knowledge::effects::{Fact, OperationEffect, Undo};
 use crate::pve::knowledge::passwords::SecretPart;
+use crate::pve::knowledge::text::decode_twice_encoded;
 use crate::pve::params::ApiParams;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -332,7 +333,11 @@ fn push_parameters(text: &mut String, call: &CallDescription<'_>) {
             .params
             .iter()
             .filter(|(given, _)| *given == name)
-            .map(|(_, value)| hide_secret(name, secret_part(call, name), value))
+            .map(|(_, value)| match name {
+                // A person reads the text that the command gets, and not the form in which the node takes it.
+                "input-data" => decode_twice_encoded(value),
+                _ => hide_secret(name, secret_part(call, name), value),
+            })
             .collect();
         let mut sent = String::new();
         match values.as_slice() {

@@ -522,6 +522,26 @@ fn a_read_continues_at_the_next_address_after_a_proxy_error_and_a_write_does_not
 }
 
 #[test]
+fn a_read_continues_at_the_next_address_after_a_server_that_is_not_proxmox() {
+    let healthy = start_node();
+    let refusal = "authentication failed - no authentication credentials provided.";
+    let json = r#"{"status":"ok"}"#;
+    for (reply, write_kind) in [
+        (ScriptedReply::raw("SSH-2.0-OpenSSH_9.6p1 Debian-3\r\n".to_owned()), "outcome_unknown"),
+        (ScriptedReply::body(json), "outcome_unknown"),
+        (ScriptedReply::answer(401, "Unauthorized", &[("Content-Type", "application/json")], refusal), "failed"),
+    ] {
+        let other = Node::start(move |_| reply.clone());
+        let cluster = || Time::default().of(vec![other.endpoint(), healthy.endpoint()], &healthy);
+        assert_eq!(ask(&cluster(), Method::Get).unwrap().data(), "1");
+        let requests = healthy.requests().len();
+        let error = ask(&cluster(), Method::Post).unwrap_err();
+        assert_eq!(error.kind(), write_kind, "{error}");
+        assert_eq!(healthy.requests().len(), requests);
+    }
+}
+
+#[test]
 fn a_token_that_worked_before_is_tried_on_one_more_node_by_reads() {
     let first = Node::start(|request| match request.index {
         0 => ScriptedReply::data("0"),

@@ -44,6 +44,7 @@ impl AnswerOrigin {
 pub(in crate::pve) fn determine(status: u16, reason: &str, content_type: &str, body: &[u8]) -> AnswerOrigin {
     match status {
         0..=299 if is_web_page(body) && !content_type.starts_with("text/plain") => return AnswerOrigin::Proxy,
+        0..=299 if is_foreign_object(content_type, body) => return AnswerOrigin::Proxy,
         0..=299 => return AnswerOrigin::Proxmox,
         300..=399 => return AnswerOrigin::ProxyRejection,
         _ => {}
@@ -82,6 +83,18 @@ pub(in crate::pve) fn is_generic_phrase(status: u16, phrase: &str) -> bool {
 /// Returns whether proxies answer with this status, and Proxmox does not without its JSON.
 fn is_gateway_status(status: u16) -> bool {
     matches!(status, 502..=504 | 520..=530)
+}
+
+/// The longest success of another program that is searched for the member `data`. Lists of Proxmox are longer.
+const MAX_FOREIGN_BYTES: usize = 4 << 10;
+
+/// Returns whether a success is JSON, and none of Proxmox: each of its answers is an object with `data`.
+fn is_foreign_object(content_type: &str, body: &[u8]) -> bool {
+    let is_json = content_type.is_empty() || content_type.starts_with("application/json");
+    is_json && !body.is_empty() && body.len() <= MAX_FOREIGN_BYTES && {
+        let envelope = ErrorEnvelope::parse(body);
+        envelope.is_json && !envelope.has_data
+    }
 }
 
 /// Returns whether a body is HTML.
@@ -147,6 +160,7 @@ mod tests {
         for (status, reason, content_type, body, origin) in [
             (200, "", "text/html", page, AnswerOrigin::Proxy),
             (200, "OK", "", r#"{"data":1}"#, AnswerOrigin::Proxmox),
+            (200, "OK", "application/json", r#"{"status":"ok"}"#, AnswerOrigin::Proxy),
             (302, "Found", "", "", AnswerOrigin::ProxyRejection),
             (500, "Internal Server Error", "", r#"{"data":null}"#, AnswerOrigin::Proxmox),
             (500, "no such user", "", "", AnswerOrigin::Proxmox),

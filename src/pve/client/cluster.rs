@@ -784,6 +784,7 @@ impl ClusterCore {
                         AttemptEnd::LostBeforeAnswer => NetworkError::LostBeforeAnswer,
                         AttemptEnd::LostInAnswer => NetworkError::LostInAnswer,
                         AttemptEnd::NodeDisabled => NetworkError::Disabled,
+                        AttemptEnd::NotHttp => NetworkError::NotHttp,
                         AttemptEnd::ProxyAnswered => NetworkError::ProxyAnswered,
                         AttemptEnd::TokenRejected => NetworkError::TokenRejected,
                         _ => NetworkError::NoAnswer,

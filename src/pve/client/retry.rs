@@ -21,6 +21,8 @@ pub(in crate::pve) enum AttemptEnd {
     TimedOut,
     /// The answer is unreadable.
     Malformed,
+    /// The server does not speak HTTP.
+    NotHttp,
     /// The node passed the request on and lost the connection to the other node (596 to 599).
     PeerLost,
     /// The node said that it can't act at all: its cluster file system is down, or it is cut off. Nothing was done.
@@ -96,7 +98,7 @@ impl RetryPolicy {
             AttemptEnd::LostBeforeAnswer => true,
             AttemptEnd::ProxyAnswered | AttemptEnd::TokenRejected => self.can_discard_answer && has_other_node,
             // The same node would cut its answer again.
-            AttemptEnd::LostInAnswer => self.can_discard_answer && has_other_node,
+            AttemptEnd::LostInAnswer | AttemptEnd::NotHttp => self.can_discard_answer && has_other_node,
             // Only a probe leaves time for another attempt.
             AttemptEnd::TimedOut => self.can_discard_answer && is_probe,
             _ => false,
@@ -136,13 +138,14 @@ mod tests {
 
     /// Each end of a first attempt, and the decision: with another node left, and without.
     #[rustfmt::skip]
-    const READ: [(AttemptEnd, Decision, Decision); 12] = [
+    const READ: [(AttemptEnd, Decision, Decision); 13] = [
         (Answered, Return, Return),
         (ConnectFailed, TryNextNode, Fail),
         (LostBeforeAnswer, TryNextNode, RetryNode(NODE)),
         (LostInAnswer, TryNextNode, Fail),
         (TimedOut, Fail, Fail),
         (Malformed, Fail, Fail),
+        (NotHttp, TryNextNode, Fail),
         (PeerLost, Fail, Fail),
         (NodeDisabled, TryNextNode, Return),
         (ProxyAnswered, TryNextNode, Return),
@@ -152,13 +155,14 @@ mod tests {
     ];
 
     #[rustfmt::skip]
-    const WRITE: [(AttemptEnd, Decision, Decision); 12] = [
+    const WRITE: [(AttemptEnd, Decision, Decision); 13] = [
         (Answered, Return, Return),
         (ConnectFailed, TryNextNode, Fail),
         (LostBeforeAnswer, ReportUnknownOutcome, ReportUnknownOutcome),
         (LostInAnswer, ReportUnknownOutcome, ReportUnknownOutcome),
         (TimedOut, ReportUnknownOutcome, ReportUnknownOutcome),
         (Malformed, ReportUnknownOutcome, ReportUnknownOutcome),
+        (NotHttp, ReportUnknownOutcome, ReportUnknownOutcome),
         (PeerLost, ReportUnknownOutcome, ReportUnknownOutcome),
         (NodeDisabled, TryNextNode, Return),
         (ProxyAnswered, Return, Return),

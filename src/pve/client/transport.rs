@@ -235,6 +235,7 @@ impl TransportError {
             TransportError::ConnectionLost(_) => AttemptEnd::LostBeforeAnswer,
             TransportError::Truncated(_) => AttemptEnd::LostInAnswer,
             TransportError::TimedOut => AttemptEnd::TimedOut,
+            TransportError::Malformed(MalformedCause::NotHttp { .. }) => AttemptEnd::NotHttp,
             TransportError::Malformed(_) => AttemptEnd::Malformed,
             TransportError::Cancelled { sent: false } | TransportError::NotPermitted => {
                 AttemptEnd::CancelledBeforeSending

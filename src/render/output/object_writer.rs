@@ -148,9 +148,8 @@ fn push_lines(text: &mut String, raw: &str) -> Option<bool> {
     }
     let value = unquote(raw);
     let lines = || value.trim_end().lines();
-    if lines().nth(1).is_none() {
-        return None;
-    }
+    // One line stays beside its key.
+    lines().nth(1)?;
     text.truncate(text.trim_end().len());
     let end = text.len() + MAX_TEXT_BYTES;
     for line in lines() {
