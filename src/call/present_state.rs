@@ -181,6 +181,8 @@ impl<'a> StateReader<'_, 'a> {
                 let mut guests = self.look_up_states(&guests);
                 if let Some(needed) = needed {
                     guests.retain(|guest| guest.power() == needed || guest.power().is_empty());
+                    let read = guests.len().min(MAX_ITEMS);
+                    guests[..read].sort_by_key(|guest| guest.listed.vmid);
                 }
                 let unchanged = total - guests.len();
                 (None, AffectedText::Guests { heading, guests, unlisted, unchanged })

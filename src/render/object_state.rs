@@ -20,6 +20,9 @@ pub const MAX_ITEMS: usize = 12;
 /// A fact that was looked up, or the reason why it is not known.
 pub type Looked<T> = Result<T, NotKnown>;
 
+/// The source of a state that the guest itself did not say.
+const BY_LIST: &str = ", by the list of guests, which may be some seconds old";
+
 /// The reason why a fact is not known.
 #[derive(Clone, Debug)]
 pub struct NotKnown(pub String);
@@ -100,9 +103,9 @@ impl AffectedGuest<'_> {
         text
     }
 
-    fn push_line(&self, text: &mut String) {
-        let source =
-            if self.present().is_some() { "" } else { ", by the list of guests, which may be some seconds old" };
+    /// Appends a line. `source` is said of a guest whose own state is not known.
+    fn push_line(&self, text: &mut String, source: &str) {
+        let source = if self.present().is_some() { "" } else { source };
         let _ = write!(text, "  {}{source}", self.describe());
         if let Some(status) = self.present() {
             let lock = text_of(status, "lock");
@@ -209,8 +212,12 @@ impl AffectedText<'_> {
                 push_unchanged(text, *unchanged);
             }
             Self::Guests { heading, guests, unlisted, unchanged } => {
-                let _ = writeln!(text, "{heading}:");
-                guests.iter().take(MAX_ITEMS).for_each(|guest| guest.push_line(text));
+                // Said once where it is so of all.
+                let shown = || guests.iter().take(MAX_ITEMS);
+                let are_all_listed = guests.len() > 1 && shown().all(|guest| guest.present().is_none());
+                let (of_all, of_each) = if are_all_listed { (BY_LIST, "") } else { ("", BY_LIST) };
+                let _ = writeln!(text, "{heading}{of_all}:");
+                shown().for_each(|guest| guest.push_line(text, of_each));
                 push_more(text, guests.len(), "  and {} more\n");
                 if !unlisted.is_empty() {
                     let numbers: Vec<String> = unlisted.iter().take(MAX_ITEMS).map(u32::to_string).collect();

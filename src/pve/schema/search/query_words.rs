@@ -11,6 +11,11 @@ use super::thesaurus::{MethodHint, meanings};
 use super::tokenizer::{MAX_QUERY_CHARS, Token, stem, tokenize};
 use super::topics;
 use crate::base::suggest::suggest;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// German words, and spellings, with the word that the other lists have. Each line has both.
+const ALIASES: &str = include_str!("aliases.txt");
 
 /// Words of a query that are read.
 const MAX_QUERY_WORDS: usize = 40;
@@ -87,6 +92,10 @@ pub(super) fn parse_words(index: Option<&SearchIndex>, query: &str) -> Vec<Query
                 words.push(QueryWord { stem, is_noun, weight });
                 continue;
             }
+            if let Some(meant) = aliases().get(stem.as_str()) {
+                words.push(QueryWord { stem: meant.clone(), is_noun, weight });
+                continue;
+            }
             if let Some(parts) = split_compound(index, &stem) {
                 words.extend(parts.into_iter().map(|stem| QueryWord { stem, is_noun, weight }));
                 continue;
@@ -157,6 +166,15 @@ fn is_known(index: Option<&SearchIndex>, word: &str) -> bool {
         || objects::has_word(word)
 }
 
+/// Returns the stems of words that callers use for those of the other lists.
+fn aliases() -> &'static HashMap<String, String> {
+    static STEMS: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
+        let lines = ALIASES.lines().filter_map(|line| line.split_once(' '));
+        lines.map(|(alias, word)| (stem(alias), stem(word))).collect()
+    });
+    &STEMS
+}
+
 /// Splits an unknown word into two known ones: "fileserver".
 fn split_compound(index: Option<&SearchIndex>, word: &str) -> Option<Vec<String>> {
     let is_part = |part: &str| part.len() >= MIN_PART && is_known(index, &stem(part));
@@ -193,6 +211,13 @@ fn correct_typo(index: Option<&SearchIndex>, word: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn every_alias_has_a_word_of_the_other_lists() {
+        for (alias, word) in aliases() {
+            assert!(is_known(None, word), "{alias} {word}");
+        }
+    }
+
     fn weigh(query: &str) -> Vec<(String, f32)> {
         parse_words(None, query).into_iter().map(|word| (word.stem, word.weight)).collect()
     }
@@ -220,6 +245,7 @@ mod tests {
     fn mistyped_and_compound_words_are_known_words() {
         let stems = |query: &str| weigh(query).into_iter().map(|(word, _)| word).collect::<Vec<_>>();
         assert_eq!(stems("storrage snapshto"), [stem("storage"), stem("snapshot")]);
+        assert_eq!(stems("festplatte vergrößern"), [stem("disk"), stem("grow")]);
         assert_eq!(stems("fileserver"), [stem("file"), stem("server")]);
         assert_eq!(stems("qqqqqqqqqqq"), Vec::<String>::new());
     }
