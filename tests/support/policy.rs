@@ -143,6 +143,7 @@ pub fn concrete_path(operation: &Operation<'_>) -> String {
             "vmid" => "100".into(),
             "upid" => "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam:".into(),
             "cidr" => "192.0.2.0".into(),
+            "sid" => "ct:200".into(),
             _ if matches!(parameter.kind(), "integer" | "number") => {
                 if parameter.minimum().is_empty() {
                     "1".into()

@@ -185,7 +185,7 @@ pub fn required(operation: &Operation<'_>) -> Map<String, Value> {
     let value = |p: &proxmox_mcp::pve::schema::ParameterSpec<'_>| match p.kind() {
         "boolean" => json!(true),
         // Guests under HA.
-        _ if p.name() == "resources" => json!("vm:101"),
+        _ if matches!(p.name(), "resources" | "sid") => json!("vm:101"),
         "integer" | "number" if p.minimum().is_empty() => json!(1),
         "integer" | "number" => json!(p.minimum().parse::<f64>().unwrap()),
         "array" => json!([p.allowed_values().next().unwrap_or("x")]),
