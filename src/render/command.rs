@@ -45,8 +45,8 @@ pub fn render_running_command(status_path: &str, pid: &str) -> String {
 /// Renders the unknown end of a command that was started. `cause` has its next step.
 pub fn render_unknown_command(pid: &str, cause: &str) -> String {
     format!(
-        "it is unknown how the command ended: it was started (pid {pid}) and may have done its work, so look at what it did \
-         before you repeat it. Its end can't be read: {cause}"
+        "END UNKNOWN: the command was started (pid {pid}) and may have done its work, so look at what it did before \
+         you repeat it. Its end can't be read: {cause}"
     )
 }
 
