@@ -106,7 +106,8 @@ pub(super) fn check_path(call: AuditedCall<'_>, template: Option<&str>, risk: Ri
 
 /// Checks a call against the permissions and lists of both sides.
 pub(super) fn check_operation(call: AuditedCall<'_>, template: Option<&str>, risk: Risk) -> Result<(), DeniedCall> {
-    check_action(call, template, risk, &find_implied_calls(call.method, call.path, call.params, template))
+    let implied = find_implied_calls(call.cluster.policy(), call.method, call.path, call.params, template);
+    check_action(call, template, risk, &implied)
 }
 
 fn check_action(
@@ -122,18 +123,19 @@ fn check_action(
     call.cluster.policy().authorize(&action).map_err(|reason| deny(call, reason))
 }
 
-/// Returns the calls that a call stands for. An unknown operation has none, and needs every permission.
+/// Returns the calls that a call stands for, if the policy has lists. An unknown operation has none, and needs every
+/// permission.
 pub(super) fn find_implied_calls(
+    policy: EffectivePolicy<'_>,
     method: Method,
     path: &ApiPath,
     params: &ApiParams,
     template: Option<&str>,
 ) -> Vec<ImpliedCall> {
+    let Some(template) = template.filter(|_| policy.has_lists()) else { return Vec::new() };
     let decoded: Vec<_> = path.segments().collect();
     let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
-    template.map_or_else(Vec::new, |template| {
-        ImplyingCall { method: method.as_str(), template, segments: &segments }.find_implied(params.iter())
-    })
+    ImplyingCall { method: method.as_str(), template, segments: &segments }.find_implied(params.iter())
 }
 
 /// Checks what is known without the list of guests, before the list is looked up for the call.

@@ -5,8 +5,9 @@ use super::authorize::{check_protection, find_implied_calls};
 use super::planned_call::{GuestView, PlannedCall};
 use super::rights::{RightsSnapshot, RightsStore};
 use crate::config::Client;
-use crate::policy::{Action, Confirmer, Denial, ImpliedCall, Risk};
+use crate::policy::{Action, Confirmer, Denial, Risk};
 use crate::pve::Method;
+use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +19,7 @@ pub(super) struct JudgedCall {
     method: Method,
     path: ApiPath,
     template: Option<String>,
-    implied: Vec<ImpliedCall>,
+    params: ApiParams,
     risk: Risk,
     affected: AffectedGuests,
     /// The side that has confirmed the call.
@@ -33,12 +34,7 @@ impl JudgedCall {
             method: planned.method,
             path: planned.path.clone(),
             template: planned.operation.template.clone(),
-            implied: find_implied_calls(
-                planned.method,
-                &planned.path,
-                &planned.params,
-                planned.operation.template.as_deref(),
-            ),
+            params: planned.params.clone(),
             risk: planned.risk,
             affected: planned.affected.clone(),
             confirmed_by,
@@ -61,7 +57,7 @@ impl JudgedCall {
             segments: &segments,
             template,
             risk: self.risk,
-            implied: &self.implied,
+            implied: &find_implied_calls(policy, self.method, &self.path, &self.params, template),
         };
         policy.authorize(&action)?;
         check_protection(policy, self.risk, affected, view)?;

@@ -54,11 +54,17 @@ pub struct Action<'a> {
     /// The path of its operation with placeholders, if the operation is known.
     pub template: Option<&'a str>,
     pub risk: Risk,
-    /// The calls that it stands for.
+    /// The calls that it stands for, if a side has lists.
     pub implied: &'a [ImpliedCall],
 }
 
 impl<'a> EffectivePolicy<'a> {
+    /// Returns whether a side has a list of denied or allowed operations, so that the implied calls of an action count.
+    pub fn has_lists(&self) -> bool {
+        let (cluster, client) = (self.cluster, self.client);
+        !cluster.deny.is_empty() || !client.deny.is_empty() || cluster.allow.is_some() || client.allow.is_some()
+    }
+
     /// Checks a call against the permissions and the lists of both sides.
     pub fn authorize(&self, action: &Action<'_>) -> Result<(), Denial> {
         self.authorize_risk(action.risk)?;

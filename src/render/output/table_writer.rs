@@ -111,15 +111,25 @@ pub fn write_list(
     let mut has_plain_rows = false;
     if options.fields.is_none() {
         let mut left_out: Vec<&str> = Vec::new();
+        // Whether the column has more than 0.
+        let mut used = Vec::new();
         for row in &rows {
             has_plain_rows |= !row.starts_with('{');
             walk(row, &mut |key, raw| {
-                let key = key.starts_with('"').then(|| unquote(key)).filter(|_| !is_empty(raw));
-                let Some(key) = key.filter(|key| !columns.iter().any(|column| column == key)) else { return true };
+                let Some(key) = key.starts_with('"').then(|| unquote(key)).filter(|_| !is_empty(raw)) else {
+                    return true;
+                };
+                if let Some(at) = columns.iter().position(|column| *column == key) {
+                    used[at] |= !is_zero(raw);
+                    return true;
+                }
                 match LEFT_OUT.iter().find(|name| **name == key) {
                     Some(name) if !left_out.contains(name) => left_out.push(name),
                     Some(_) => {}
-                    None if columns.len() < MAX_COLUMNS => columns.push(key.into_owned()),
+                    None if columns.len() < MAX_COLUMNS => {
+                        columns.push(key.into_owned());
+                        used.push(!is_zero(raw));
+                    }
                     None => cells_without_column += 1,
                 }
                 true
@@ -127,8 +137,14 @@ pub fn write_list(
         }
         if !columns.iter().any(|column| column == "status") && rows.iter().any(|row| is_running_task(row)) {
             columns.push("status".into());
+            used.push(true);
         }
-        let idle = remove_idle_columns(&mut columns, &rows);
+        let found = columns.len();
+        if rows.len() >= MIN_IDLE_ROWS {
+            let mut used = used.into_iter();
+            columns.retain(|column| used.next().expect("a column that was found") || has_place(column));
+        }
+        let idle = found - columns.len();
         if idle > 0 {
             page.add_note(&format!("{} with nothing but 0 left out", count(idle, "column")));
         }
@@ -180,23 +196,9 @@ pub fn write_list(
     Ok(())
 }
 
-/// Removes the columns of lesser use that have nothing but 0 in several rows. Returns their number.
-fn remove_idle_columns(columns: &mut Vec<String>, rows: &[&str]) -> usize {
-    if rows.len() < MIN_IDLE_ROWS {
-        return 0;
-    }
-    let before = columns.len();
-    let mut used = vec![false; before];
-    let mut found = Vec::new();
-    for row in rows.iter().filter(|row| row.starts_with('{')) {
-        pick(row, columns, &mut found);
-        for (is_used, raw) in used.iter_mut().zip(&found) {
-            *is_used |= raw.is_some_and(|raw| !is_empty(raw) && !matches!(raw, "0" | "\"0\"" | "0.0" | "\"0.00\""));
-        }
-    }
-    let mut used = used.into_iter();
-    columns.retain(|column| used.next().expect("a column of the list") || has_place(column));
-    before - columns.len()
+/// Returns whether a value is 0 in one of Proxmox's forms.
+fn is_zero(raw: &str) -> bool {
+    matches!(raw, "0" | "\"0\"" | "0.0" | "\"0.00\"")
 }
 
 /// Returns whether a row is a task without an end. (PVE: its status is missing too.)
