@@ -23,35 +23,32 @@ const MAX_PLAIN_WORD_LEN: usize = 256;
 
 /// Returns plain text (a task log, an error) with its secrets replaced by [`HIDDEN`].
 pub fn redact_text(text: &str) -> Cow<'_, str> {
-    let (mut out, mut copied) = (String::new(), 0);
-    while let Some(secret) = find_secret(text, copied) {
-        out.push_str(&text[copied..secret.start]);
-        out.push_str(HIDDEN);
-        copied = secret.end;
-    }
-    if copied == 0 {
-        return Cow::Borrowed(text);
-    }
-    out.push_str(&text[copied..]);
-    Cow::Owned(out)
+    replace_secrets(text, |_| Some(0))
 }
 
 /// Returns the text of a command with those secrets replaced that are single words. A longer one may be a command, or
 /// hide one, and the reader of the record has to see it.
 pub fn redact_plain_words(text: &str) -> Cow<'_, str> {
     const SCHEMES: [&str; 4] = ["Bearer ", "Basic ", "Token ", "Digest "];
+    replace_secrets(text, |found| {
+        let scheme = SCHEMES.iter().find(|scheme| found.starts_with(**scheme)).map_or(0, |scheme| scheme.len());
+        let is_word = |b: u8| b.is_ascii_alphanumeric() || b"._~+/=@%!#:^*?-".contains(&b);
+        let is_plain = found.len() - scheme <= MAX_PLAIN_WORD_LEN && found.bytes().skip(scheme).all(is_word);
+        is_plain.then_some(scheme)
+    })
+}
+
+/// Replaces the secrets of a text by [`HIDDEN`], each from the place in it that `find_start` returns. One without a place
+/// stays.
+fn replace_secrets(text: &str, find_start: impl Fn(&str) -> Option<usize>) -> Cow<'_, str> {
     let (mut out, mut copied, mut from) = (String::new(), 0, 0);
     while let Some(secret) = find_secret(text, from) {
         from = secret.end;
-        let found = &text[secret.clone()];
-        let scheme = SCHEMES.iter().find(|scheme| found.starts_with(**scheme)).map_or(0, |scheme| scheme.len());
-        let is_word = |b: u8| b.is_ascii_alphanumeric() || b"._~+/=@%!#:^*?-".contains(&b);
-        if found.len() - scheme > MAX_PLAIN_WORD_LEN || !found.bytes().skip(scheme).all(is_word) {
-            continue;
+        if let Some(start) = find_start(&text[secret.clone()]) {
+            out.push_str(&text[copied..secret.start + start]);
+            out.push_str(HIDDEN);
+            copied = secret.end;
         }
-        out.push_str(&text[copied..secret.start + scheme]);
-        out.push_str(HIDDEN);
-        copied = secret.end;
     }
     if copied == 0 {
         return Cow::Borrowed(text);

@@ -3,7 +3,7 @@
 //! A line of `objects.tsv` has keys, and the operations that read, add, change and remove the object. A key is a word, or
 //! several with `+` between them that must all be in the query. Words that few objects have count most.
 
-use super::operation_name::OperationName;
+use super::operation_name::{OperationName, find_best};
 use super::query_word::QueryWord;
 use super::thesaurus::MethodHint;
 use super::tokenizer::split_words;
@@ -107,15 +107,7 @@ pub(super) fn find_operations(model: &SchemaModel, words: &[QueryWord], hint: Op
             ranked.push((score / (1.0 + PLACE_DISCOUNT * place as f32), operation));
         }
     }
-    ranked.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    let mut found = Vec::new();
-    for (_, operation) in ranked {
-        if found.len() == MAX_OPERATIONS {
-            break;
-        }
-        found.extend(operation.find(model).filter(|operation| !found.contains(operation)));
-    }
-    found
+    find_best(model, ranked, MAX_OPERATIONS)
 }
 
 #[cfg(test)]

@@ -34,3 +34,17 @@ impl OperationName {
         model.operations().position(|o| o.method() == self.method && o.template() == self.template)
     }
 }
+
+/// Returns the indexes of the operations with the highest scores, the best first, at most `max`. Those that the schema
+/// does not have are left out.
+pub(super) fn find_best(model: &SchemaModel, mut scored: Vec<(f32, &OperationName)>, max: usize) -> Vec<usize> {
+    scored.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let mut found = Vec::new();
+    for (_, operation) in scored {
+        if found.len() == max {
+            break;
+        }
+        found.extend(operation.find(model).filter(|operation| !found.contains(operation)));
+    }
+    found
+}

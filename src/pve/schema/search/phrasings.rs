@@ -3,7 +3,7 @@
 //! A line of `phrasings.tsv` has operations, the best first, and phrasings with `; ` between them. The words of a query
 //! are compared with all words of a line (BM25): words that few lines have count most, repeated words a little more.
 
-use super::operation_name::OperationName;
+use super::operation_name::{OperationName, find_best};
 use super::query_word::QueryWord;
 use super::thesaurus::meanings;
 use super::tokenizer::split_words;
@@ -188,15 +188,7 @@ pub(super) fn find_operations(model: &SchemaModel, words: &[QueryWord]) -> Vec<u
         let score_at = |place: usize| score / (1.0 + PLACE_DISCOUNT * place as f32);
         ranked.extend(operations.iter().enumerate().map(|(place, operation)| (score_at(place), operation)));
     }
-    ranked.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    let mut found = Vec::new();
-    for (_, operation) in ranked {
-        if found.len() == MAX_OPERATIONS {
-            break;
-        }
-        found.extend(operation.find(model).filter(|operation| !found.contains(operation)));
-    }
-    found
+    find_best(model, ranked, MAX_OPERATIONS)
 }
 
 #[cfg(test)]
