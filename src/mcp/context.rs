@@ -300,4 +300,9 @@ impl CallContext<'_> {
     pub fn unseal_state(&self) -> Result<Option<Value>, RpcError> {
         self.sealed_state.as_deref().map(|sealed| self.sealer.unseal(sealed, &self.purpose.join(" "))).transpose()
     }
+
+    /// Seals a state for the same client and the same tool, prompt or resource.
+    pub(super) fn seal_state(&self, state: &Value) -> String {
+        self.sealer.seal(state, &self.purpose.join(" "))
+    }
 }

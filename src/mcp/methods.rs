@@ -356,7 +356,7 @@ fn encode_tool_error(
     context: &CallContext<'_>,
     error: ToolError,
 ) -> Result<Vec<u8>, RpcError> {
-    let RequestContext { server, era, request, .. } = *request_context;
+    let RequestContext { era, request, .. } = *request_context;
     let InputRequired { requests, state } = match error {
         ToolError::Rpc(error) => return Err(error),
         ToolError::Failed(text) => return Err(RpcError::HandlerFailed(text)),
@@ -378,7 +378,7 @@ fn encode_tool_error(
         out.extend_from_slice(head.as_bytes());
         if let Some(state) = state {
             out.extend_from_slice(br#","requestState":"#);
-            push_json_string(out, &server.sealer.seal(&state, &context.purpose.join(" ")));
+            push_json_string(out, &context.seal_state(&state));
         }
         out.push(b'}');
     }))
