@@ -1,6 +1,6 @@
 //! Lists as tables: a header, then tab-separated rows, each on one line. A list of texts, such as a log, has lines.
 
-use crate::base::json_scan::find_member;
+use crate::base::json_scan::JsonScanner;
 use crate::render::cell::{MAX_CELL_CHARS, push_row, strip_quotes};
 use crate::render::labels::count;
 use crate::render::list::MAX_ROWS;
@@ -82,13 +82,126 @@ pub(in crate::render) fn format_cell<'r>(
     }
 }
 
-/// Writes the rows of the page.
-pub fn write_list(
+/// The columns of a table without requested fields, from the keys of its rows.
+#[derive(Default)]
+struct KeyColumns<'a> {
+    columns: Vec<KeyColumn<'a>>,
+    left_out: Vec<&'static str>,
+    cells_without_column: usize,
+    /// Some rows are not objects. They fill a column of their own.
+    has_plain_rows: bool,
+    has_running_task: bool,
+}
+
+struct KeyColumn<'a> {
+    key: Cow<'a, str>,
+    /// The key as the first row with it spells it.
+    raw_key: &'a str,
+    /// A row has more than 0.
+    is_used: bool,
+}
+
+impl<'a> KeyColumns<'a> {
+    /// Reads the next row. Returns its text, or `None` if it is not JSON.
+    fn read_row(&mut self, scan: &mut JsonScanner<'a>) -> Option<&'a str> {
+        // Most rows have their keys in the same order.
+        let mut next = 0;
+        let mut task = TaskKeys::default();
+        let row = scan.next_object(&mut |raw_key, raw| {
+            task.read(raw_key);
+            if is_empty(raw) {
+                return;
+            }
+            let place = match self.columns.get(next) {
+                Some(column) if column.raw_key == raw_key => Some(next),
+                _ => self.find_or_add(raw_key),
+            };
+            if let Some(place) = place {
+                self.columns[place].is_used |= !is_zero(raw);
+                next = place + 1;
+            }
+        })?;
+        self.has_plain_rows |= !row.starts_with('{');
+        self.has_running_task |= task.is_running();
+        Some(row)
+    }
+
+    /// Returns the place of the column for a key, unless it has none.
+    fn find_or_add(&mut self, raw_key: &'a str) -> Option<usize> {
+        let key = unquote(raw_key);
+        if let Some(place) = self.columns.iter().position(|column| column.key == key) {
+            return Some(place);
+        }
+        if let Some(name) = LEFT_OUT.iter().find(|name| **name == key) {
+            if !self.left_out.contains(name) {
+                self.left_out.push(name);
+            }
+            return None;
+        }
+        if self.columns.len() == MAX_COLUMNS {
+            self.cells_without_column += 1;
+            return None;
+        }
+        self.columns.push(KeyColumn { key, raw_key, is_used: false });
+        Some(self.columns.len() - 1)
+    }
+
+    /// Returns the keys of the columns to show, in their order. Notes those that are left out.
+    fn select(self, page: &mut PageWriter, row_count: usize) -> Vec<String> {
+        let mut columns = self.columns;
+        if self.has_running_task && !columns.iter().any(|column| column.key == "status") {
+            columns.push(KeyColumn { key: Cow::Borrowed("status"), raw_key: "", is_used: true });
+        }
+        let found = columns.len();
+        if row_count >= MIN_IDLE_ROWS {
+            columns.retain(|column| column.is_used || has_place(&column.key));
+        }
+        let idle = found - columns.len();
+        if idle > 0 {
+            page.add_note(&format!("{} with nothing but 0 left out", count(idle, "column")));
+        }
+        if !self.left_out.is_empty() {
+            let mut note = String::from("not shown: ");
+            push_names(&mut note, self.left_out.into_iter(), LEFT_OUT.len());
+            page.add_note(&note);
+        }
+        let mut keys: Vec<String> = columns.into_iter().map(|column| column.key.into_owned()).collect();
+        keys.sort_by(|a, b| compare_keys(a, b));
+        keys
+    }
+}
+
+/// Reads the rows of the page in the order of the list, together with their keys. Returns `None` if the text is not a
+/// list.
+fn read_page<'a>(
+    options: &OutputOptions,
+    list: &'a str,
+    columns: &mut KeyColumns<'a>,
+) -> Option<(Vec<&'a str>, RowCounts)> {
+    let mut scan = JsonScanner::new(list);
+    let page = options.offset..options.offset.saturating_add(options.limit);
+    let (mut rows, mut total) = (Vec::new(), 0);
+    if !scan.consume(b'[') {
+        return None;
+    }
+    while scan.advance(total == 0, b']')? {
+        if page.contains(&total) && rows.len() < MAX_ROWS {
+            rows.push(columns.read_row(&mut scan)?);
+        } else {
+            scan.next_value()?;
+        }
+        total += 1;
+    }
+    Some((rows, RowCounts { total, matched: total, missing_key: None }))
+}
+
+/// Reads the rows that were asked for, in the order that was asked for.
+fn select_page<'a>(
     options: &OutputOptions,
     page: &mut PageWriter,
-    list: &str,
-    answer_path: &AnswerPath,
-) -> Result<(), OutputError> {
+    list: &'a str,
+    columns: &mut KeyColumns<'a>,
+) -> Result<(Vec<&'a str>, RowCounts), OutputError> {
     let mut rows = Vec::new();
     let mut without_data = 0;
     let counts = select(options, list, &mut |_, row| {
@@ -101,60 +214,34 @@ pub fn write_list(
     if without_data > 0 {
         page.add_note(&format!("{without_data} rows without data left out"));
     }
-    let counts = RowCounts { matched: counts.matched - without_data, ..counts };
+    if options.fields.is_none() {
+        for row in &rows {
+            columns.read_row(&mut JsonScanner::new(row));
+        }
+    }
+    Ok((rows, RowCounts { matched: counts.matched - without_data, ..counts }))
+}
+
+/// Writes the rows of the page.
+pub fn write_list(
+    options: &OutputOptions,
+    page: &mut PageWriter,
+    list: &str,
+    answer_path: &AnswerPath,
+) -> Result<(), OutputError> {
+    let mut key_columns = KeyColumns::default();
+    let in_order = options.fields.is_none() && options.filter.is_empty() && options.sort.is_empty();
+    let whole = if in_order && !options.is_series { read_page(options, list, &mut key_columns) } else { None };
+    let (rows, counts) = match whole {
+        Some(whole) => whole,
+        None => select_page(options, page, list, &mut key_columns)?,
+    };
     if options.fields.is_none() && !rows.is_empty() && rows.iter().all(|row| log_line(row).is_some()) {
         write_lines(options, page, &rows, answer_path, counts);
         return Ok(());
     }
-    let (mut columns, mut cells_without_column) = (options.fields.clone().unwrap_or_default(), 0);
-    // Rows that are not objects fill a column of their own.
-    let mut has_plain_rows = false;
-    if options.fields.is_none() {
-        let mut left_out: Vec<&str> = Vec::new();
-        // Whether the column has more than 0.
-        let mut used = Vec::new();
-        for row in &rows {
-            has_plain_rows |= !row.starts_with('{');
-            walk(row, &mut |key, raw| {
-                let Some(key) = key.starts_with('"').then(|| unquote(key)).filter(|_| !is_empty(raw)) else {
-                    return true;
-                };
-                if let Some(at) = columns.iter().position(|column| *column == key) {
-                    used[at] |= !is_zero(raw);
-                    return true;
-                }
-                match LEFT_OUT.iter().find(|name| **name == key) {
-                    Some(name) if !left_out.contains(name) => left_out.push(name),
-                    Some(_) => {}
-                    None if columns.len() < MAX_COLUMNS => {
-                        columns.push(key.into_owned());
-                        used.push(!is_zero(raw));
-                    }
-                    None => cells_without_column += 1,
-                }
-                true
-            });
-        }
-        if !columns.iter().any(|column| column == "status") && rows.iter().any(|row| is_running_task(row)) {
-            columns.push("status".into());
-            used.push(true);
-        }
-        let found = columns.len();
-        if rows.len() >= MIN_IDLE_ROWS {
-            let mut used = used.into_iter();
-            columns.retain(|column| used.next().expect("a column that was found") || has_place(column));
-        }
-        let idle = found - columns.len();
-        if idle > 0 {
-            page.add_note(&format!("{} with nothing but 0 left out", count(idle, "column")));
-        }
-        columns.sort_by(|a, b| compare_keys(a, b));
-        if !left_out.is_empty() {
-            let mut note = String::from("not shown: ");
-            push_names(&mut note, left_out.into_iter(), LEFT_OUT.len());
-            page.add_note(&note);
-        }
-    }
+    let (has_plain_rows, cells_without_column) = (key_columns.has_plain_rows, key_columns.cells_without_column);
+    let columns = options.fields.clone().unwrap_or_else(|| key_columns.select(page, rows.len()));
     if rows.is_empty() {
         page.text.push_str("no rows\n");
         note_row_counts(options, page, answer_path, counts, 0, false);
@@ -201,9 +288,35 @@ fn is_zero(raw: &str) -> bool {
     matches!(raw, "0" | "\"0\"" | "0.0" | "\"0.00\"")
 }
 
-/// Returns whether a row is a task without an end. (PVE: its status is missing too.)
+/// The keys of a row that tell whether it is a running task. (PVE: such a task has no end and no status.)
+#[derive(Default)]
+struct TaskKeys {
+    has_upid: bool,
+    has_end: bool,
+}
+
+impl TaskKeys {
+    fn read(&mut self, raw_key: &str) {
+        match strip_quotes(raw_key) {
+            "upid" => self.has_upid = true,
+            "endtime" | "status" => self.has_end = true,
+            _ => {}
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        self.has_upid && !self.has_end
+    }
+}
+
+/// Returns whether a row is a task without an end.
 fn is_running_task(row: &str) -> bool {
-    find_member(row, "upid").is_some() && find_member(row, "endtime").is_none() && find_member(row, "status").is_none()
+    let mut keys = TaskKeys::default();
+    walk(row, &mut |key, _| {
+        keys.read(key);
+        true
+    });
+    keys.is_running()
 }
 
 /// Returns whether a row of a time series has a value beside its time.
