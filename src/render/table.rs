@@ -138,12 +138,15 @@ impl<'a> ListTable<'a> {
             let format = KeyFormat::for_key(key);
             LayoutColumn { place, key, format }
         });
-        let columns = columns.filter(|column| rows.iter().any(|row| is_told(column.format, &row.cells[column.place])));
-        TableLayout {
-            columns: columns.collect(),
-            total: self.len(),
-            rows: sorted.into_iter().map(|row| rows[row].cells).collect(),
+        let (mut columns, mut without_value) = (Vec::new(), columns.collect::<Vec<_>>());
+        for row in &rows {
+            columns.extend(without_value.extract_if(.., |column| is_told(column.format, &row.cells[column.place])));
+            if without_value.is_empty() {
+                break;
+            }
         }
+        columns.sort_by_key(|column| column.place);
+        TableLayout { columns, total: self.len(), rows: sorted.into_iter().map(|row| rows[row].cells).collect() }
     }
 }
 
