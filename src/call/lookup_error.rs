@@ -30,6 +30,11 @@ impl LookupError {
         }
     }
 
+    /// Returns whether the cluster answered, but not with what was looked up.
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self, Self::Failed(_)) && !self.is_cluster_unreachable()
+    }
+
     /// Returns whether what the look-up is about is not installed on the node.
     pub fn is_not_installed(&self) -> bool {
         matches!(self, Self::Failed(error) if error.meaning() == Meaning::NotInstalled)
