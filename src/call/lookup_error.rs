@@ -30,9 +30,10 @@ impl LookupError {
         }
     }
 
-    /// Returns whether the cluster answered, but not with what was looked up.
-    pub(super) fn is_answer(&self) -> bool {
-        matches!(self, Self::Failed(_)) && !self.is_cluster_unreachable()
+    /// Returns whether the cluster has what was looked up, and answered with an error.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Failed(error) if !matches!(error.status(), Some(404 | 501)))
+            && !self.is_cluster_unreachable()
     }
 
     /// Returns whether what the look-up is about is not installed on the node.

@@ -140,10 +140,10 @@ pub(super) fn check_node_name(cluster: &ClusterHandle<'_>, path: &ApiPath) -> Re
     let nodes = match cluster.look_up_nodes() {
         Ok(nodes) => nodes,
         // (PVE: every token may read the list.)
-        Err(error) if error.is_answer() && !is_node_known_otherwise(cluster, &name) => {
+        Err(error) if error.is_refusal() && !is_node_known_otherwise(cluster, &name) => {
             return Err(PlanError::UncheckedNode { typed: shorten(&name).into_owned(), error });
         }
-        // The call fails as its look-up did, or the operator denies the list.
+        // The call fails as its look-up did, or the operator denies the list, or the server has none.
         Err(_) => return Ok(()),
     };
     if nodes.is_empty() || nodes.iter().any(|node| node.name == name) {
