@@ -29,6 +29,9 @@ const MIN_VMID: u32 = 100;
 /// Options of a node that concern the guests on it.
 const NODE_GUEST_OPTIONS: [&str; 2] = ["ballooning-target", "startall-onboot-delay"];
 
+/// Services of a node that the guests of the other nodes need too.
+const CLUSTER_SERVICES: [&str; 3] = ["corosync", "pve-cluster", "pve-ha-crm"];
+
 /// Returns the scope of a known operation. An operation on many guests has one parameter that selects them. A number in
 /// any other place does not narrow the scope.
 fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: Risk) -> AffectedScope {
@@ -86,6 +89,12 @@ fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: 
         ["nodes", _, "storage", _, "download-url" | "oci-registry-pull" | "upload"]
         | ["nodes", _, "aplinfo" | "scan" | "query-url-metadata" | "query-oci-repo-tags" | "subscription", ..]
         | ["cluster", "acme", ..] => AffectedScope::NamedOnly,
+        // The quorum of all nodes, and the HA manager of all guests, depend on these services of each node.
+        ["nodes", _, "services", ..]
+            if risk.is_sensitive() && segments.get(3).is_some_and(|name| CLUSTER_SERVICES.contains(name)) =>
+        {
+            AffectedScope::Cluster
+        }
         // A pending change of the network takes effect with the next start of the node at the latest.
         ["nodes", _, "network", ..] => node(),
         ["nodes", _, "config"] if NODE_GUEST_OPTIONS.iter().any(|name| given(name).is_some() || resets(name)) => node(),

@@ -107,11 +107,14 @@ pub(super) fn plan_call<'a>(
     if let Some(parameter) = call.find_shortened_command() {
         return Err(PlanError::CommandTooLong { parameter: parameter.to_owned(), limit: MAX_COMMAND_BYTES });
     }
-    assess_by_state(call, &operation, &mut assessment)?;
+    let as_if_given = assess_by_state(call, &operation, &mut assessment)?;
     let risk = assessment.risk;
     let (mut correction, mut location) = (None, None);
     if let Some(change) = resolved.change {
         let is_correction = change.is_correction;
+        if change.kind_corrected {
+            check_operation(call, operation.template.as_deref(), risk)?;
+        }
         let note = note_change(cluster, change, method, &path, risk)?;
         if is_correction { correction = note } else { location = note }
     }
@@ -135,6 +138,7 @@ pub(super) fn plan_call<'a>(
         operation,
         risk,
         risk_reasons,
+        as_if_given,
         affected,
         guests,
         notes,
@@ -276,17 +280,19 @@ fn check_operation_call(
     })
 }
 
-/// Adds what the call takes away by the present state of the cluster. A call that is asked in any case needs no look-up,
-/// and one that is denied in any case is denied before.
+/// Adds what the call takes away by the present state of the cluster. A call that is asked in any case needs no look-up
+/// but for the lists, and one that is denied in any case is denied before. Returns the parameters that the state adds.
 fn assess_by_state(
     call: AuditedCall<'_>,
     operation: &PlannedOperation,
     assessment: &mut RiskAssessment,
-) -> Result<(), DeniedCall> {
-    let Some(template) = operation.template.as_deref().filter(|_| operation.is_known) else { return Ok(()) };
+) -> Result<Vec<&'static str>, DeniedCall> {
+    let mut as_if_given = Vec::new();
+    let Some(template) = operation.template.as_deref().filter(|_| operation.is_known) else { return Ok(as_if_given) };
+    let has_lists = call.cluster.policy().has_lists();
     for change in StateChange::from_operation(call.method, template, call.path, call.params) {
-        if assessment.risk.is_sensitive() {
-            break;
+        if assessment.risk.is_sensitive() && !(has_lists && change.as_if_given().is_some()) {
+            continue;
         }
         check_operation(call, Some(template), assessment.risk)?;
         let found = call.cluster.find_state_risks(&change);
@@ -294,12 +300,13 @@ fn assess_by_state(
             let mut params = call.params.clone();
             params.push(added, "1");
             check_operation(AuditedCall { params: &params, ..call }, Some(template), assessment.risk)?;
+            as_if_given.push(added);
         }
         for (parameter, reason) in found {
             assessment.raise_by_state(&parameter, reason);
         }
     }
-    Ok(())
+    Ok(as_if_given)
 }
 
 /// Checks the known parameters, where the description is that of another version than the node's that the path names.

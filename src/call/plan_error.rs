@@ -52,6 +52,9 @@ pub enum PlanError {
         suggestion: Option<String>,
         nodes: Vec<String>,
     },
+    /// A node resolves an unknown name as that of a host.
+    #[error("`{typed}` can't be checked, since the list of nodes can't be read: {error}")]
+    UncheckedNode { typed: String, error: Arc<LookupError> },
     /// A text for a file that this version of Proxmox would store wrongly.
     #[error(
         "`content` has characters beyond ASCII, which this version of Proxmox stores wrongly: write ASCII only, or \
@@ -149,6 +152,7 @@ impl PlanError {
         match self {
             Self::Guest(GuestError::Lookup(error))
             | Self::GuestParameter { error: GuestError::Lookup(error), .. }
+            | Self::UncheckedNode { error, .. }
             | Self::NodeLookup(error) => error.says_nothing_was_sent(),
             Self::UnreadableList { error, .. } => error.says_nothing_was_sent(),
             _ => false,
@@ -162,7 +166,7 @@ impl Hint for PlanError {
             Self::Denied(denied) => denied.hint(),
             Self::InvalidPath(error) => error.hint(),
             Self::Guest(error) | Self::GuestParameter { error, .. } => error.hint(),
-            Self::NodeLookup(error) => error.hint(),
+            Self::NodeLookup(error) | Self::UncheckedNode { error, .. } => error.hint(),
             Self::UnreadableList { .. } => Some("write the whole list".into()),
             Self::UnknownPath(path) if path.is_command_in_container() => Some(
                 "containers have no exec in the API: `pct exec` on the node's shell works, or SSH into the container"

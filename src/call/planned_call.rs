@@ -29,6 +29,8 @@ pub struct PlannedCall<'a> {
     pub(super) risk: Risk,
     /// What the parameters add to the risk of the operation.
     pub(super) risk_reasons: Vec<RiskReason>,
+    /// Parameters that the state of the object adds: the HA manager does its guest's shutdown as with `forceStop`.
+    pub(super) as_if_given: Vec<&'static str>,
     pub(super) affected: AffectedGuests,
     /// The cluster's guests, where the policy depends on them.
     pub(super) guests: Option<GuestView<'a>>,
@@ -124,6 +126,7 @@ impl<'a> PlannedCall<'a> {
             params,
             risk,
             risk_reasons: Vec::new(),
+            as_if_given: Vec::new(),
             guests: None,
             notes: Vec::new(),
             location: None,

@@ -137,8 +137,15 @@ pub(super) fn check_node_name(cluster: &ClusterHandle<'_>, path: &ApiPath) -> Re
     if top != "nodes" || is_open || is_node_of_guest() || cluster.cluster.has_recent_node(&name) {
         return Ok(());
     }
-    // Without the list, Proxmox decides.
-    let Ok(nodes) = cluster.look_up_nodes() else { return Ok(()) };
+    let nodes = match cluster.look_up_nodes() {
+        Ok(nodes) => nodes,
+        // (PVE: every token may read the list.)
+        Err(error) if error.is_refusal() && !is_node_known_otherwise(cluster, &name) => {
+            return Err(PlanError::UncheckedNode { typed: shorten(&name).into_owned(), error });
+        }
+        // The call fails as its look-up did, or the operator denies the list, or the server has none.
+        Err(_) => return Ok(()),
+    };
     if nodes.is_empty() || nodes.iter().any(|node| node.name == name) {
         return Ok(());
     }
@@ -150,6 +157,13 @@ pub(super) fn check_node_name(cluster: &ClusterHandle<'_>, path: &ApiPath) -> Re
         typed: name.into_owned(),
         nodes: nodes.iter().map(|node| node.name.clone()).collect(),
     })
+}
+
+/// Returns whether the list of guests or the addresses of the cluster have a node, where the list of nodes can't be read.
+fn is_node_known_otherwise(cluster: &ClusterHandle<'_>, name: &str) -> bool {
+    let is_host = |host: &str| host.split('.').next().is_some_and(|label| label.eq_ignore_ascii_case(name));
+    cluster.cluster.settings().endpoints.iter().any(|endpoint| is_host(&endpoint.host))
+        || cluster.look_up_guests().is_ok_and(|guests| guests.iter().any(|guest| guest.node == name))
 }
 
 /// Returns whether a name can be that of a node. (PVE: pve-node. A name with a dot is resolved as that of any host, before

@@ -77,9 +77,8 @@ impl<'a> EffectivePolicy<'a> {
             if !allow.iter().any(is_match) {
                 return Err(Denial::AllowList(holder));
             }
-            let is_listed = |implied: &ImpliedCall| allow.iter().any(|pattern| implied.is_covered_by(pattern));
             let mut needed = action.implied.iter().filter(|implied| implied.needs_allow);
-            if let Some(implied) = needed.find(|implied| !is_listed(implied)) {
+            if let Some(implied) = needed.find(|implied| !implied.is_covered_by(allow)) {
                 return Err(Denial::AllowImplied { implied: implied.clone().into(), holder });
             }
         }

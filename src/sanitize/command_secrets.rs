@@ -199,13 +199,14 @@ pub(super) fn match_chpasswd(text: &str, at: usize) -> Option<Range<usize>> {
 }
 
 /// Returns whether a byte is between the words of a command, also in a list in JSON.
-fn is_separator(b: u8) -> bool {
+pub(super) fn is_separator(b: u8) -> bool {
     matches!(b, b' ' | b'\t' | b'\n' | b'"' | b'\'' | b'`' | b',' | b'\\' | b'[' | b']')
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::secret_patterns::{redact_plain_words, redact_text};
+    use super::super::redact_command::redact_plain_words;
+    use super::super::secret_patterns::redact_text;
 
     #[test]
     fn passwords_of_commands_are_hidden() {
@@ -239,6 +240,10 @@ mod tests {
             "echo hunter2 | passwd --stdin root",
             "echo -n 'hunter2' | sudo -S id",
             "printf hunter2 | docker login -u me --password-stdin",
+            "FOO_TOKEN=hunter2 deploy",
+            "env APP_TOKEN='hunter2' deploy",
+            "smbclient -U me%hunter2 //host/share",
+            "ldapsearch -x -w hunter2",
         ] {
             assert!(!redact_text(command).contains("hunter2"), "{command}: {}", redact_text(command));
             let plain = redact_plain_words(command);

@@ -41,7 +41,7 @@ const fn parameter(text: &'static str, in_text: WordClass) -> SecretName {
     SecretName { in_fields: false, ..name(text, in_text) }
 }
 
-const SECRET_NAMES: [SecretName; 43] = [
+const SECRET_NAMES: [SecretName; 44] = [
     // Logins, `cipassword` (cloud-init), `confirmation-password`, SMTP, CIFS and PBS storages, the console password of
     // a SPICE response.
     suffix("password", Always),
@@ -87,6 +87,7 @@ const SECRET_NAMES: [SecretName; 43] = [
     SecretName { in_parameters: false, ..name("lxc.environment", NotSecret) },
     // The command of a container, which may have secrets among its arguments.
     SecretName { in_parameters: false, ..name("entrypoint", NotSecret) },
+    SecretName { in_parameters: false, ..name("lxc.init.cmd", NotSecret) },
     // Of a wireless network, of a tunnel.
     suffix("psk", Always),
     // The process of a VM may have secrets among its arguments. As a parameter they are shown, because a person who

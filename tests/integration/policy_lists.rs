@@ -233,6 +233,11 @@ fn allow_list_has_what_a_parameter_brings_about() {
     let more = ["POST /nodes/*/qemu/*/status/*", "PUT /cluster/ha/resources/*", "GET /**"];
     let stop = call("PUT", "/cluster/ha/resources/vm:100", json!({"state": "stopped"}));
     assert_passes(&start_with_allow_list(&more), "proxmox_api_call", stop);
+    // Several patterns together have all that the call may be.
+    let either = call("PUT", "/cluster/ha/resources/100", json!({"state": "stopped"}));
+    assert_refused(&start_with_allow_list(&more), "proxmox_api_call", either.clone(), "allow");
+    let both = [&more[..], &["POST /nodes/*/lxc/*/status/stop", "POST /nodes/*/lxc/*/status/shutdown"]].concat();
+    assert_passes(&start_with_allow_list(&both), "proxmox_api_call", either);
 }
 
 #[test]
