@@ -225,6 +225,11 @@ impl ChangedObject {
         })
     }
 
+    /// Returns the object of a change that was not made in the end, so that no call undoes it.
+    pub fn without_undo(&self) -> Self {
+        Self { undo: None, ..self.clone() }
+    }
+
     /// Returns the guest and the state that the HA manager was asked for.
     pub(super) fn awaited_by_ha(&self) -> Option<AwaitedGuest> {
         let ChangedSubject::HaResource(sid) = &self.subject else { return None };

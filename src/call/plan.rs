@@ -29,8 +29,9 @@ use crate::pve::parameter_error::ParameterErrors;
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::schema::parameter_check::CheckedParameters;
-use crate::pve::schema::{Operation, PathMatch, parameter_check};
+use crate::pve::schema::{Operation, PathMatch, Schema, parameter_check};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// The `limit` of a paged list that is to be filtered or sorted. The first page alone (50 rows) gives a wrong answer.
 const FETCH_ALL_LIMIT: u32 = 5_000;
@@ -93,8 +94,13 @@ pub(super) fn plan_call<'a>(
         data.remove("type");
     }
     check_size(&data)?;
-    let CheckedOperation { operation, params, mut assessment, mut notes } =
-        check_operation_call(cluster, &spec, method, &resolved.path, data)?;
+    let schema = cluster.schema();
+    let check = |schema: &Schema, data| check_operation_call(cluster, schema, &spec, method, &resolved.path, data);
+    let checked = check(&schema, data.clone()).or_else(|error| match find_newer_schema(cluster, &schema, &error) {
+        Some(newer) => check(&newer, data),
+        None => Err(error),
+    });
+    let CheckedOperation { operation, params, mut assessment, mut notes } = checked?;
     let path = resolved.path;
     let call = AuditedCall {
         cluster,
@@ -194,29 +200,52 @@ struct CheckedOperation {
     notes: Vec<String>,
 }
 
+/// Returns the description of the API by which a rejected call is checked again: that of a cluster which was upgraded
+/// after the present one was read.
+fn find_newer_schema(cluster: &ClusterHandle<'_>, schema: &Arc<Schema>, error: &PlanError) -> Option<Arc<Schema>> {
+    let may_be_newer = match error {
+        PlanError::UnknownPath(_) | PlanError::UnknownMethod(_) => true,
+        PlanError::InvalidParameters { problems, .. } => problems.unknown_names().is_some(),
+        _ => false,
+    };
+    if !may_be_newer || !schema.is_live() {
+        return None;
+    }
+    // The client of the cluster compares this version with that of the description.
+    cluster.look_up_version(ApiPath::from_static("/version")).ok()?;
+    Some(cluster.schema()).filter(|newer| !Arc::ptr_eq(newer, schema))
+}
+
 /// Finds the operation and checks the parameters against it.
 fn check_operation_call(
     cluster: &ClusterHandle<'_>,
+    schema: &Schema,
     spec: &CallSpec<'_>,
     method: Method,
     path: &ApiPath,
     mut data: Map<String, Value>,
 ) -> Result<CheckedOperation, PlanError> {
-    let schema = cluster.schema();
-    let found = find_path(&schema, path)
+    let found = find_path(schema, path)
         .and_then(|found| find_operation(&found, path, method).map(|operation| (found, operation)));
     let (found, operation) = match found {
         Ok(found) => found,
-        Err(error) if schema.is_live() => return Err(error),
-        // The embedded facts may be older or newer than the cluster. Proxmox decides.
-        Err(_) => {
-            let params = ApiParams::from_json(&data);
-            let is_change = method != Method::Get;
+        Err(error) => {
+            let note = match schema.is_live() {
+                // The embedded facts may be older or newer than the cluster.
+                false => (method != Method::Get).then(|| UNCHECKED_NOTE.to_owned()),
+                true => {
+                    let is_misspelt = !matches!(&error, PlanError::UnknownPath(path) if path.suggestion.is_none());
+                    let other = if is_misspelt { None } else { find_other_version(cluster, path) };
+                    let Some(other) = other else { return Err(error) };
+                    Some(format!("the call was not checked: {other}"))
+                }
+            };
+            // Proxmox decides.
             return Ok(CheckedOperation {
                 operation: PlannedOperation::unknown(),
-                params: params.map_err(PlanError::UnsendableParameters)?,
+                params: ApiParams::from_json(&data).map_err(PlanError::UnsendableParameters)?,
                 assessment: RiskAssessment { risk: Risk::UNKNOWN, reasons: Vec::new() },
-                notes: is_change.then(|| UNCHECKED_NOTE.into()).into_iter().collect(),
+                notes: note.into_iter().collect(),
             });
         }
     };
@@ -320,6 +349,20 @@ fn check_for_other_version(
     problems: &ParameterErrors,
 ) -> Option<CheckedParameters> {
     let unknown: Vec<&str> = problems.unknown_names()?;
+    let other = find_other_version(cluster, path)?;
+    let mut known = data.clone();
+    let passed: Map<String, Value> = unknown.iter().filter_map(|name| known.remove_entry(*name)).collect();
+    let mut checked = parameter_check::check_parameters(operation, found, &known).ok()?;
+    for (name, value) in ApiParams::from_json(&passed).ok()?.iter() {
+        checked.params.push(name, value);
+    }
+    let names = unknown.join("`, `");
+    checked.notes.push(format!("`{names}` was not checked: {other}"));
+    Some(checked)
+}
+
+/// Describes the version of the node that the path names, if the description is that of another version.
+fn find_other_version(cluster: &ClusterHandle<'_>, path: &ApiPath) -> Option<String> {
     let segments: Vec<_> = path.segments().take(2).collect();
     let [top, node] = segments.as_slice() else { return None };
     if top != "nodes" {
@@ -328,20 +371,7 @@ fn check_for_other_version(
     let far = ApiPath::from_segments(&["nodes", node, "version"]).ok()?;
     let far = cluster.look_up_version(far).ok()??;
     let asked = cluster.look_up_version(ApiPath::from_static("/version")).ok()??;
-    if far == asked {
-        return None;
-    }
-    let mut known = data.clone();
-    let passed: Map<String, Value> = unknown.iter().filter_map(|name| known.remove_entry(*name)).collect();
-    let mut checked = parameter_check::check_parameters(operation, found, &known).ok()?;
-    for (name, value) in ApiParams::from_json(&passed).ok()?.iter() {
-        checked.params.push(name, value);
-    }
-    let names = unknown.join("`, `");
-    checked.notes.push(format!(
-        "`{names}` was not checked: {node} runs Proxmox VE {far}, and the description is that of {asked}"
-    ));
-    Some(checked)
+    (far != asked).then(|| format!("{node} runs Proxmox VE {far}, and the description is that of {asked}"))
 }
 
 /// Returns the sent parameters that the operation declares and calls secrets.

@@ -197,8 +197,16 @@ pub(super) fn check_node_parameters(
 /// Finds the guest with a number or a name.
 pub(super) fn find_guest<'h>(cluster: &'h ClusterHandle<'_>, query: &str) -> Result<&'h Guest, GuestError> {
     let guests = cluster.look_up_guests().map_err(GuestError::Lookup)?;
-    let found = guests::find_guest(guests, query);
-    check_node(query, found.or_else(|error| MissingNames::default().find(cluster, guests, query, error)))
+    check_node(query, find_listed_guest(cluster, guests, query))
+}
+
+/// Finds the guest with a number or a name in a list, which may have some names late.
+pub(super) fn find_listed_guest<'h>(
+    cluster: &ClusterHandle<'_>,
+    guests: &'h [Guest],
+    query: &str,
+) -> Result<&'h Guest, FindGuestError> {
+    guests::find_guest(guests, query).or_else(|error| MissingNames::default().find(cluster, guests, query, error))
 }
 
 fn check_node<'h>(query: &str, found: Result<&'h Guest, FindGuestError>) -> Result<&'h Guest, GuestError> {

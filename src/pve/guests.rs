@@ -155,6 +155,8 @@ fn select_guest<'g>(
     }
     match named.as_slice() {
         [one] => Ok(one),
+        // One guest in two rows.
+        [first, others @ ..] if others.iter().all(|other| other.id() == first.id()) => Ok(first),
         [] => {
             let suggestions = match query.parse() {
                 Ok(number) => find_nearest_numbers(number, guests),
@@ -595,6 +597,13 @@ mod tests {
         let error = find_error(&guests, "twin");
         assert!(error.contains("202 on pve1; 203 on pve2"), "{error}");
         assert!(find_error(&guests, "WEB01").contains("100 on pve1; 101 on pve2"));
+    }
+
+    #[test]
+    fn a_guest_in_two_rows_is_one_guest() {
+        let mut guests = guests();
+        guests.push(guests[0].clone());
+        assert_eq!(find_guest(&guests, "web01").unwrap().vmid, 100);
     }
 
     #[test]

@@ -62,7 +62,11 @@ impl<'a> ListTable<'a> {
                 return Some(RowsRead::Capped);
             }
             if !scan.consume(b'{') {
-                return None;
+                // No row.
+                if scan.next_value()? != "null" {
+                    return None;
+                }
+                continue;
             }
             let start = self.cells.len();
             self.cells.extend(lead.iter().cloned().map(Some));
@@ -355,9 +359,16 @@ mod tests {
 
     #[test]
     fn anything_but_a_list_of_objects_is_an_error() {
-        for json in ["{}", "[1]", "null", "[{\"name\":}]", "[] x", "[[]]"] {
+        for json in ["{}", "[1]", "[{},1]", "null", "[{\"name\":}]", "[] x", "[[]]"] {
             assert!(ListTable::new(&COLUMNS).read(json, &[]).is_err(), "{json}");
         }
+    }
+
+    #[test]
+    fn a_row_that_is_null_is_skipped() {
+        let mut table = ListTable::new(&COLUMNS);
+        assert_eq!(table.read(r#"[null, {"name":"a"},null]"#, &[]), Ok(RowsRead::All));
+        assert_eq!(table.len(), 1);
     }
 
     #[test]

@@ -179,6 +179,12 @@ fn make_calls(call: &ToolCall<'_>, start: Instant) -> Result<ToolOutput, CallSto
         Some(upid) => {
             let label = cluster.label().map(|name| format!(" and cluster {name}")).unwrap_or_default();
             let mut notes: Vec<String> = outcome.location.into_iter().chain(outcome.notes).collect();
+            if outcome.follow_up == Some(FollowUpKind::GuestStart) {
+                notes.push(format!(
+                    "the guest starts by a later task of its own, which may fail: wait_for_task with `{} running` waits for it",
+                    upid.id
+                ));
+            }
             let task = describe_task(&upid);
             notes.push(format!("{task} continues as a task: wait_for_task with this upid{label} waits for its end"));
             Ok(with_notes(json_output(outcome.response.into_payload(), wants_structured), &notes))

@@ -84,6 +84,9 @@ fn fetch_health(cluster: &ClusterHandle<'_>) -> Result<ClusterHealth, HealthErro
     let (mut online_nodes, mut nodes) = (0, 0);
     let answer = cluster.read("/nodes")?;
     let is_list_of_objects = walk(answer.data(), &mut |_, row| {
+        if row == "null" {
+            return true;
+        }
         nodes += 1;
         online_nodes += usize::from(find_string(row, "status").is_some_and(|status| status == "online"));
         row.starts_with('{')

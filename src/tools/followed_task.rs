@@ -133,9 +133,11 @@ impl FollowedTask {
         self.location.iter().chain(&self.notes).cloned().collect()
     }
 
-    /// Describes the object of the task as it is now. Returns no lines if it can't be read.
-    fn describe_object(&self, cluster: &ClusterHandle<'_>) -> Vec<String> {
+    /// Describes the object of the task as it is now. Returns no lines if it can't be read. `is_undone`: the change was not
+    /// made in the end, so that no call is named that undoes it.
+    fn describe_object(&self, cluster: &ClusterHandle<'_>, is_undone: bool) -> Vec<String> {
         match &self.changed {
+            Some(changed) if is_undone => cluster.describe_changed(&changed.without_undo()),
             Some(changed) => cluster.describe_changed(changed),
             None => ChangedObject::from_task(&self.upid).map(|c| cluster.describe_changed(&c)).unwrap_or_default(),
         }
@@ -178,7 +180,14 @@ impl FollowedTask {
         let mut is_failure = matches!(result.state, TaskState::Failed(_) | TaskState::Unknown(_));
         let is_pending = matches!(follow_up, Some(TaskFollowUp::Pending { .. }));
         let has_ended = matches!(result.state, TaskState::Ok | TaskState::Warnings(_));
-        let object = if has_ended { self.describe_object(cluster) } else { Vec::new() };
+        let is_undone = match &follow_up {
+            Some(TaskFollowUp::Task { result, .. }) => {
+                matches!(result.state, TaskState::Failed(_) | TaskState::Unknown(_))
+            }
+            Some(TaskFollowUp::HaError) => true,
+            _ => false,
+        };
+        let object = if has_ended { self.describe_object(cluster, is_undone) } else { Vec::new() };
         let is_told_by_object = matches!(follow_up, Some(TaskFollowUp::Reached { .. })) && !object.is_empty();
         // What the HA manager did says that it was asked for it.
         let has_acted = self.upid.is_ha_request()

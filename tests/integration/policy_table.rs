@@ -49,6 +49,11 @@ fn call_from_both_sides(
     }
 }
 
+/// Returns whether a request is the check of the version that follows every minute, and not the call of this line.
+fn is_version_check(line: &str, request: &Request) -> bool {
+    request.target == "/api2/json/version" && !line.contains("\t/version")
+}
+
 /// Returns whether an operation has reached the node since its requests were last read.
 fn has_reached(server: &ToolServer, wanted: &Operation<'_>) -> bool {
     let of = |method: &str, segments: &[String]| operation(method, segments).1 == Some(wanted.template());
@@ -129,7 +134,7 @@ fn rows(operations: &[Operation<'_>]) -> String {
                 let passed = !result.failed;
                 let requests = server.node.requests();
                 assert!(
-                    passed || result.text.contains("refused: ") && requests.is_empty(),
+                    passed || result.text.contains("refused: ") && requests.iter().all(|r| is_version_check(&line, r)),
                     "{line} {who}: {result:?} {requests:?}"
                 );
                 let_through.push(passed);
@@ -146,7 +151,7 @@ fn rows(operations: &[Operation<'_>]) -> String {
                         // An invalid path is looked up first: a container has no agent.
                         let silent = match arguments["path"].as_str() {
                             Some(path) if path.contains("/lxc/WEB01") => requests.iter().all(is_lookup),
-                            _ => requests.is_empty(),
+                            _ => requests.iter().all(|r| is_version_check(&line, r)),
                         };
                         assert!(result.failed && silent, "{line} {who} {arguments}: {result:?} {requests:?}");
                         assert!(result.text.contains("refused: "), "{line} {who} {arguments}: {result:?}");

@@ -82,6 +82,16 @@ impl OutputOptions {
     /// Writes an answer, or the value at the one path that was requested.
     fn write_answer(&self, page: &mut PageWriter, raw: &str) -> Result<(), OutputError> {
         let mut answer_path = AnswerPath::default();
+        if let Some((name, list)) = self.find_meant_list(raw) {
+            let others = if object_writer::find_only_list(raw).is_some() { "" } else { ", without the other members" };
+            note_rows(page, &name, others);
+            answer_path.descend(&name);
+            if self.table {
+                return table_writer::write_list(self, page, list, &answer_path);
+            }
+            page.open(&format!("{{{}:", serde_json::Value::from(name)), '}');
+            return truncate::write_value(self, page, list, &mut answer_path);
+        }
         let leads_inside = |path: &str| {
             let first = path.split('.').next().expect("a split has a first part");
             raw.starts_with('{') || parse_index(first).is_some()
@@ -133,6 +143,30 @@ impl OutputOptions {
         }
     }
 
+    /// Finds the only list of objects in an object, if the caller means its rows: by a filter or an order, or by keys that
+    /// the object itself does not have.
+    fn find_meant_list<'a>(&self, raw: &'a str) -> Option<(String, &'a str)> {
+        let selects_rows = !self.filter.is_empty() || !self.sort.is_empty();
+        if !raw.starts_with('{') || self.is_one_of_many || !(selects_rows || self.fields.is_some()) {
+            return None;
+        }
+        let has_field = |object: &str| {
+            let mut found = Vec::new();
+            pick(object, self.fields.as_deref().unwrap_or_default(), &mut found);
+            found.iter().any(Option::is_some)
+        };
+        let mut lists = object_writer::find_lists(raw);
+        let (name, list) = lists.pop().filter(|_| lists.is_empty() && !has_field(raw))?;
+        let mut row_has_field = false;
+        if !selects_rows {
+            walk(list, &mut |_, row| {
+                row_has_field = has_field(row);
+                !row_has_field
+            });
+        }
+        (selects_rows || row_has_field).then_some((name, list))
+    }
+
     /// Returns the words for an option that is not set.
     fn find_unset(&self, field: &str) -> Option<&str> {
         self.unset.iter().find(|(name, _)| name == field).map(|(_, words)| words.as_str())
@@ -175,12 +209,14 @@ impl OutputOptions {
                 if self.table
                     && let Some((name, list)) = object_writer::find_only_list(raw) =>
             {
-                let shown = if name.bytes().all(|b| b.is_ascii_graphic()) { name.as_str() } else { "the list" };
-                page.add_note(&format!("the rows of {shown}"));
+                note_rows(page, &name, "");
                 answer_path.descend(&name);
                 table_writer::write_list(self, page, list, answer_path)
             }
-            _ if !self.filter.is_empty() || !self.sort.is_empty() => Err(OutputError::NotAList(describe_kind(raw))),
+            _ if !self.filter.is_empty() || !self.sort.is_empty() => {
+                let lists = object_writer::find_lists(raw).into_iter().map(|(name, _)| name).collect();
+                Err(OutputError::NotAList { kind: describe_kind(raw), lists })
+            }
             Some(b'{') if self.table => {
                 object_writer::write_object(self, page, raw, answer_path);
                 Ok(())
@@ -196,6 +232,12 @@ impl OutputOptions {
             _ => truncate::write_value(self, page, raw, answer_path),
         }
     }
+}
+
+/// Notes that the rows are those of a member.
+fn note_rows(page: &mut PageWriter, name: &str, others: &str) {
+    let shown = if name.bytes().all(|b| b.is_ascii_graphic()) { name } else { "the list" };
+    page.add_note(&format!("the rows of {shown}{others}"));
 }
 
 /// Describes the members of an envelope besides `data`: short values in full, others by size.

@@ -197,6 +197,9 @@ impl KeyFormat {
 
     /// Returns a scalar in this format. Texts keep the escapes of JSON, which keep them on one line.
     pub fn format<'r>(self, key: &str, raw: &'r str, utc_offset: i32) -> Cow<'r, str> {
+        if let Some(number) = spell_out(if self == Self::Plain { raw } else { strip_quotes(raw) }) {
+            return Cow::Owned(self.format(key, &number, utc_offset).into_owned());
+        }
         match raw {
             "null" | "\"\"" | "[]" | "{}" => return Cow::Borrowed(""),
             "true" => return Cow::Borrowed("yes"),
@@ -235,6 +238,17 @@ impl KeyFormat {
         }
         Cow::Owned(String::from_utf8(out).expect("digits and units are ASCII"))
     }
+}
+
+/// Returns a number that is written as a float without need (`2.0`, `1.5e9`) with its digits alone. A text of another key
+/// than that of a number, such as the release `9.0` or a hash, has quotes and stays.
+fn spell_out(raw: &str) -> Option<String> {
+    /// From here on a float represents several whole numbers.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let is_number = raw.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    let is_float = is_number && (raw.ends_with(".0") || raw.contains(['e', 'E']));
+    let number: f64 = raw.parse().ok().filter(|_| is_float)?;
+    (number.abs() < EXACT).then(|| number.to_string())
 }
 
 /// Returns whether an answer has a time with this number in one of its first rows, so that it needs the zone of the node.
@@ -292,6 +306,15 @@ mod tests {
             ("lock", "null", ""),
             ("disk", "0", ""),
             ("ksm.shared", "0", "0"),
+            ("maxmem", "\"1.610612736e+09\"", "1.5GiB"),
+            ("cpu", "\"2.5e-1\"", "25.0%"),
+            ("maxcpu", "2.0", "2"),
+            ("vmid", "1.04e2", "104"),
+            ("starttime", "1795856078.0", "2026-11-28T08:54:38Z"),
+            ("release", "\"9.0\"", "9.0"),
+            ("repoid", "\"12e4\"", "12e4"),
+            ("cpus", "0.5", "0.5"),
+            ("big", "1e21", "1e21"),
             ("memory.used", "30156786246", "28.09GiB"),
         ] {
             assert_eq!(KeyFormat::for_key(key).format(key, raw, 0), text, "{key} {raw}");

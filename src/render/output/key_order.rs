@@ -48,6 +48,7 @@ const FIRST: &[&str] = &[
     "disable",
     "active",
     "online",
+    "quorate",
     "value",
     "pending",
     "delete",

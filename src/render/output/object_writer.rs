@@ -1,7 +1,7 @@
 //! An object as lines: a key and its value in a form for readers. What no reader needs is left out with a word.
 
 use crate::render::cell::{MAX_CELL_CHARS, push_single_line, strip_quotes};
-use crate::render::output::json_path::{pick, unquote, walk};
+use crate::render::output::json_path::{holds_objects, pick, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
 use crate::render::output::key_order::compare_keys;
 use crate::render::output::names::push_name;
@@ -110,6 +110,9 @@ pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str
     }
 }
 
+/// The most lists of an object that are looked for.
+const MAX_LISTS: usize = 8;
+
 /// Returns the only member with a value, if it is a list of objects.
 pub fn find_only_list(object: &str) -> Option<(String, &str)> {
     let mut members = Vec::new();
@@ -130,6 +133,18 @@ pub fn find_only_list(object: &str) -> Option<(String, &str)> {
         }
         _ => None,
     }
+}
+
+/// Returns the members that are lists of objects.
+pub fn find_lists(object: &str) -> Vec<(String, &str)> {
+    let mut lists = Vec::new();
+    walk(object, &mut |key, raw| {
+        if key.starts_with('"') && holds_objects(raw) {
+            lists.push((unquote(key).into_owned(), raw));
+        }
+        lists.len() < MAX_LISTS
+    });
+    lists
 }
 
 fn push_key(text: &mut String, name: &str) {

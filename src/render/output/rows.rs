@@ -3,7 +3,7 @@
 
 use crate::render::list::MAX_ROWS;
 use crate::render::output::error::OutputError;
-use crate::render::output::json_path::{describe_kind, parse_number, pick, unquote, walk};
+use crate::render::output::json_path::{describe_kind, holds_objects, parse_number, pick, unquote, walk};
 use crate::render::output::names::push_names;
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter, ResultPart};
@@ -68,8 +68,13 @@ pub fn select<'a>(
     let mut rows_to_sort: Vec<(usize, &'a str)> = Vec::new();
     let mut sort_values: Vec<SortValue<'a>> = Vec::new();
     let page = options.offset..options.offset.saturating_add(options.limit);
+    let (skips_null, mut next_place) = (holds_objects(list), 0);
     walk(list, &mut |_, row| {
-        let place = counts.total;
+        let place = next_place;
+        next_place += 1;
+        if skips_null && row == "null" {
+            return true;
+        }
         counts.total += 1;
         if !paths.is_empty() {
             if !row.starts_with('{') {
