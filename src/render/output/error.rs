@@ -28,6 +28,8 @@ pub enum OutputError {
     NotAList(&'static str),
     #[error("fields, filter and sort need a list of objects, but row {row} is {kind}")]
     NotAnObject { row: usize, kind: &'static str },
+    #[error("filter: {key} has {kind}, which can't be compared with {value}")]
+    Incomparable { key: String, kind: &'static str, value: String, example: &'static str },
     #[error("sort takes at most {MAX_ROWS} rows")]
     TooManyRowsToSort,
 }
@@ -61,6 +63,7 @@ impl Hint for OutputError {
             Self::Argument { cause: ArgumentError::NotACondition(_) | ArgumentError::UnsupportedOr(_), .. } => {
                 Some(FILTER_SYNTAX.into())
             }
+            Self::Incomparable { example, .. } => Some(format!("write {example}").into()),
             Self::TooManyRowsToSort => Some("leave fewer rows with filter".into()),
             _ => None,
         }
