@@ -22,7 +22,7 @@ impl ClusterHandle<'_> {
     pub fn find_answer_facts(&self, path: &ApiPath, options: &OutputOptions, data: &str) -> AnswerFacts {
         AnswerFacts {
             is_series: path.as_str().ends_with("/rrddata"),
-            utc_offset: if options.is_readable() && has_times(data) { self.find_utc_offset(path) } else { 0 },
+            utc_offset: if options.needs_zone() && has_times(data) { self.find_utc_offset(path) } else { 0 },
             unset: self.describe_unset(path, options.fields()),
         }
     }

@@ -33,6 +33,8 @@ pub enum OutputError {
     },
     #[error("fields, filter and sort need a list of objects, but row {row} is {kind}")]
     NotAnObject { row: usize, kind: &'static str },
+    #[error("filter: {key} has {kind}, which can't be compared with {value}")]
+    Incomparable { key: String, kind: &'static str, value: String, example: &'static str },
     #[error("sort takes at most {MAX_ROWS} rows")]
     TooManyRowsToSort,
 }
@@ -74,6 +76,7 @@ impl Hint for OutputError {
                 }
                 Some(text.into())
             }
+            Self::Incomparable { example, .. } => Some(format!("write {example}").into()),
             Self::TooManyRowsToSort => Some("leave fewer rows with filter".into()),
             _ => None,
         }

@@ -133,6 +133,11 @@ impl OutputOptions {
         self.table
     }
 
+    /// Returns true if the zone of the node matters: for times in tables, and for dates in conditions.
+    pub fn needs_zone(&self) -> bool {
+        self.table || self.filter.iter().any(FilterCondition::is_about_time)
+    }
+
     /// Returns the keys that the caller asks for.
     pub fn fields(&self) -> &[String] {
         self.fields.as_deref().unwrap_or_default()

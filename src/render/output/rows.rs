@@ -1,13 +1,16 @@
 //! The rows of a list that were asked for, in the order that was asked for. Only rows to be sorted are held together.
 //! All others are read once and written.
 
+use crate::render::labels::now_seconds;
 use crate::render::list::MAX_ROWS;
 use crate::render::output::error::OutputError;
+use crate::render::output::filter::RowCondition;
 use crate::render::output::json_path::{describe_kind, holds_objects, parse_number, pick, unquote, walk};
 use crate::render::output::names::push_names;
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter, ResultPart};
 use crate::render::output::unknown_key::UnknownKey;
+use crate::render::output::wanted_value::ReadingTime;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
@@ -17,6 +20,8 @@ pub struct RowCounts {
     pub matched: usize,
     /// A requested key that no row has.
     pub missing_key: Option<UnknownKey>,
+    /// The values that there are for conditions that no row meets, and the times that dates were read as.
+    pub filter_notes: Vec<String>,
 }
 
 /// A value to sort by. Numbers come before texts. Missing values come last, also in descending order.
@@ -57,13 +62,24 @@ pub fn select<'a>(
     // One pass over a row finds the values for the filter, then for the order, then the fields.
     let mut paths: Vec<String> = options.filter.iter().map(|condition| condition.key.clone()).collect();
     paths.extend(options.sort.iter().map(|field| field.key.clone()));
+    let named = paths.len();
+    // The places of the maximums of each condition.
+    let mut maximums = Vec::new();
+    for condition in &options.filter {
+        let start = paths.len();
+        paths.extend(condition.maximum_keys());
+        maximums.push(start..paths.len());
+    }
     let deciding = paths.len();
     paths.extend(options.fields.iter().flatten().cloned());
     let mut known = vec![false; paths.len()];
     // Fields are only looked for until each was found once.
     let mut wanted = paths.as_slice();
     let mut found = Vec::new();
-    let mut counts = RowCounts { total: 0, matched: 0, missing_key: None };
+    let mut counts = RowCounts { total: 0, matched: 0, missing_key: None, filter_notes: Vec::new() };
+    let time = ReadingTime { utc_offset: options.utc_offset, now: now_seconds() };
+    let mut conditions: Vec<RowCondition<'_>> =
+        options.filter.iter().map(|condition| RowCondition::new(condition, time)).collect();
     let mut error = None;
     let mut rows_to_sort: Vec<(usize, &'a str)> = Vec::new();
     let mut sort_values: Vec<SortValue<'a>> = Vec::new();
@@ -91,7 +107,12 @@ pub fn select<'a>(
             if wanted.len() > deciding && known[deciding..].iter().all(|known| *known) {
                 wanted = &paths[..deciding];
             }
-            if !options.filter.iter().zip(&found).all(|(condition, raw)| condition.matches(*raw)) {
+            let mut is_match = true;
+            for ((condition, raw), maximums) in conditions.iter_mut().zip(&found).zip(&maximums) {
+                let mut maximums = found[maximums.clone()].iter().filter_map(|raw| parse_number((*raw)?));
+                is_match &= condition.matches(*raw, maximums.find(|maximum| *maximum > 0.0));
+            }
+            if !is_match {
                 return true;
             }
         }
@@ -107,16 +128,21 @@ pub fn select<'a>(
             return false;
         }
         rows_to_sort.push((place, row));
-        sort_values.extend(found[options.filter.len()..deciding].iter().map(|raw| SortValue::from_json(*raw)));
+        sort_values.extend(found[options.filter.len()..named].iter().map(|raw| SortValue::from_json(*raw)));
         true
     });
     if let Some(error) = error {
         return Err(error);
     }
+    conditions.iter().try_for_each(RowCondition::check_comparable)?;
+    counts.filter_notes.extend(conditions.iter().filter_map(RowCondition::describe_time));
+    if counts.matched == 0 {
+        counts.filter_notes.extend(conditions.iter().filter_map(RowCondition::describe_values));
+    }
     // Proxmox leaves out keys that are not set (`lock`), possibly in every row. So a missing key is not an error,
     // unless it leaves nothing to show. It may still be misspelled.
-    let missing: Vec<&str> =
-        paths.iter().zip(&known).filter(|(_, known)| !**known).map(|(key, _)| key.as_str()).collect();
+    let asked = paths.iter().zip(&known).enumerate().filter(|(at, _)| !(named..deciding).contains(at));
+    let missing: Vec<&str> = asked.filter(|(_, (_, known))| !**known).map(|(_, (key, _))| key.as_str()).collect();
     if counts.total > 0
         && let Some(first) = missing.first()
     {
@@ -209,13 +235,14 @@ pub fn note_row_counts(
     shown: usize,
     truncated: bool,
 ) {
-    let RowCounts { total, matched, missing_key } = counts;
+    let RowCounts { total, matched, missing_key, filter_notes } = counts;
     if let Some(key) = missing_key {
         page.add_note(&key.to_string());
     }
     if !options.filter.is_empty() {
         page.add_note(&format!("{matched} of {total} rows match"));
     }
+    filter_notes.iter().for_each(|note| page.add_note(note));
     match options.total_beside {
         // Proxmox sent a part of the list.
         Some(all) if all > total => page.add_note(&format!("{total} of {all} rows were sent: `start` selects others")),
