@@ -2,6 +2,7 @@
 
 use crate::base::hint::Hint;
 use crate::render::list::MAX_ROWS;
+use crate::render::output::names::quote_short;
 use crate::render::output::unknown_key::UnknownKey;
 use std::borrow::Cow;
 use thiserror::Error;
@@ -28,6 +29,8 @@ pub enum OutputError {
     NotAList(&'static str),
     #[error("fields, filter and sort need a list of objects, but row {row} is {kind}")]
     NotAnObject { row: usize, kind: &'static str },
+    #[error("filter: {key} has numbers, and {} is not a number, size, share, duration or time", quote_short(.value))]
+    Incomparable { key: String, value: String },
     #[error("sort takes at most {MAX_ROWS} rows")]
     TooManyRowsToSort,
 }
@@ -61,6 +64,7 @@ impl Hint for OutputError {
             Self::Argument { cause: ArgumentError::NotACondition(_) | ArgumentError::UnsupportedOr(_), .. } => {
                 Some(FILTER_SYNTAX.into())
             }
+            Self::Incomparable { .. } => Some("write mem>8G, cpu>50%, uptime>2d or starttime>2026-11-28".into()),
             Self::TooManyRowsToSort => Some("leave fewer rows with filter".into()),
             _ => None,
         }

@@ -2,6 +2,7 @@
 
 use crate::render::output::error::ArgumentError;
 use crate::render::output::json_path::{parse_decimal, parse_number, unquote};
+use crate::render::output::key_format::KeyFormat;
 use crate::render::output::keys::{QuotedWord, check_key, skip_separators, split_quoted};
 use crate::render::output::names::quote_short;
 use std::cmp::Ordering;
@@ -14,6 +15,18 @@ pub struct FilterCondition {
     value: String,
     /// The value as a number, with its unit applied.
     number: Option<f64>,
+    /// The form in which tables have the values of the key.
+    format: KeyFormat,
+    time: Option<FilterTime>,
+}
+
+/// A value that is a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct FilterTime {
+    /// Seconds since 1970, as if the time was UTC.
+    seconds: f64,
+    /// The seconds that it is ahead of UTC. `None` if the value does not say it.
+    utc_offset: Option<i32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +54,7 @@ const OPERATORS: [(&str, FilterOperator); 9] = [
     ("<", FilterOperator::Less),
 ];
 
-/// The factors of units: binary multiples of bytes, hundredths, and seconds. `m` is mega.
+/// The factors of units: binary multiples of bytes, hundredths, and seconds. `m` is mega, and minutes in a duration.
 const UNITS: [(&str, f64); 11] = [
     ("k", 1024.0),
     ("m", 1_048_576.0),
@@ -102,9 +115,79 @@ fn parse_condition(text: &str) -> Result<(FilterCondition, &str), ArgumentError>
             (value.to_owned(), rest)
         }
     };
-    let value = value.to_lowercase();
-    let number = parse_with_unit(&value);
-    Ok((FilterCondition { key, operator, value, number }, rest))
+    // A table has `-` for what is empty.
+    let value = if value == "-" { String::new() } else { value.to_lowercase() };
+    let format = KeyFormat::for_key(&key);
+    let number = parse_as_shown(format, &value);
+    let time = Some(()).filter(|()| KeyFormat::is_time(&key)).and_then(|()| FilterTime::parse(&value));
+    Ok((FilterCondition { key, operator, value, number, format, time }, rest))
+}
+
+/// Parses a number in the form in which a table has it: `yes`, `1d2h`, `never`, or with a unit.
+fn parse_as_shown(format: KeyFormat, value: &str) -> Option<f64> {
+    match (format, value) {
+        (_, "yes" | "on") => Some(1.0),
+        (_, "no" | "off") | (KeyFormat::Expiry, "never") => Some(0.0),
+        (KeyFormat::Duration, value) => parse_duration(value).or_else(|| parse_with_unit(value)),
+        (KeyFormat::Percent, value) => parse_with_unit(value.strip_suffix('%').unwrap_or(value)),
+        (_, value) => parse_with_unit(value),
+    }
+}
+
+/// Parses a duration of one or several parts: `10m`, `1d2h`, `2 days`.
+fn parse_duration(value: &str) -> Option<f64> {
+    let (mut rest, mut seconds) = (value.trim(), 0.0);
+    while !rest.is_empty() {
+        let (digits, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len()));
+        let after = after.trim_start();
+        let (unit, after) = after.split_at(after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len()));
+        let factor = match unit.trim_end_matches('s') {
+            "" if unit == "s" => 1.0,
+            "sec" | "second" => 1.0,
+            "m" | "min" | "minute" => 60.0,
+            "h" | "hour" => 3_600.0,
+            "d" | "day" => 86_400.0,
+            "w" | "week" => 604_800.0,
+            _ => return None,
+        };
+        seconds += parse_decimal(digits)? * factor;
+        rest = after.trim_start();
+    }
+    (!value.is_empty()).then_some(seconds)
+}
+
+impl FilterTime {
+    /// Parses a date, or a date with a time and perhaps an offset: `2026-11-28`, `2026-11-28t02:21:25+01:00`.
+    fn parse(value: &str) -> Option<Self> {
+        let (date, time) = value.split_at_checked(10)?;
+        let time = time.strip_prefix(['t', ' ']).unwrap_or(time).trim();
+        let zone = time.find(['z', '+', '-']).unwrap_or(time.len());
+        let (time, zone) = time.split_at(zone);
+        let time = match time.trim().len() {
+            0 => "00:00:00".to_owned(),
+            5 => format!("{}:00", time.trim()),
+            _ => time.trim().to_owned(),
+        };
+        let utc = humantime::parse_rfc3339(&format!("{date}T{time}Z")).ok()?;
+        let seconds = utc.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs_f64();
+        let utc_offset = match zone {
+            "" => None,
+            "z" => Some(0),
+            zone => {
+                let digits: String = zone[1..].chars().filter(char::is_ascii_digit).collect();
+                let (hours, minutes) = digits.split_at_checked(2)?;
+                let minutes = if minutes.is_empty() { 0 } else { minutes.parse::<i32>().ok()? };
+                let seconds = hours.parse::<i32>().ok()? * 3_600 + minutes * 60;
+                Some(if zone.starts_with('-') { -seconds } else { seconds })
+            }
+        };
+        Some(Self { seconds, utc_offset })
+    }
+
+    /// Returns seconds since 1970. A time without an offset is in this zone.
+    fn in_zone(self, utc_offset: i32) -> f64 {
+        self.seconds - f64::from(self.utc_offset.unwrap_or(utc_offset))
+    }
 }
 
 /// Returns the text after the word `and` and before the blank that must follow it.
@@ -147,9 +230,19 @@ fn parse_with_unit(value: &str) -> Option<f64> {
     UNITS.iter().find(|(name, _)| *name == byte_unit.unwrap_or(unit)).map(|(_, factor)| number * factor)
 }
 
+/// Returns whether a text is a value, or a list with it: `prod;web`, `iso,backup`.
+fn has_item(text: &str, value: &str) -> bool {
+    text == value || !value.is_empty() && !text.contains(['=', ' ']) && text.split([';', ',']).any(|item| item == value)
+}
+
 impl FilterCondition {
-    /// Returns true if the JSON value of the key, if there is one, meets the condition.
-    pub fn matches(&self, raw: Option<&str>) -> bool {
+    /// Returns whether the condition is on a time.
+    pub fn has_time(&self) -> bool {
+        self.time.is_some()
+    }
+
+    /// Returns true if the JSON value of the key, if there is one, meets the condition. The zone is that of the answer.
+    pub fn matches(&self, raw: Option<&str>, utc_offset: i32) -> bool {
         let Some(raw) = raw.filter(|raw| *raw != "null") else {
             return match self.operator {
                 FilterOperator::Equal => self.value.is_empty(),
@@ -159,27 +252,70 @@ impl FilterCondition {
             };
         };
         match self.operator {
-            FilterOperator::Equal => self.equals(raw),
-            FilterOperator::NotEqual => !self.equals(raw),
-            FilterOperator::Contains => unquote(raw).to_lowercase().contains(&self.value),
-            FilterOperator::NotContains => !unquote(raw).to_lowercase().contains(&self.value),
-            FilterOperator::Less => self.compare(raw).is_lt(),
-            FilterOperator::AtMost => self.compare(raw).is_le(),
-            FilterOperator::More => self.compare(raw).is_gt(),
-            FilterOperator::AtLeast => self.compare(raw).is_ge(),
+            FilterOperator::Equal => self.equals(raw, utc_offset),
+            FilterOperator::NotEqual => !self.equals(raw, utc_offset),
+            FilterOperator::Contains => self.is_within(raw, utc_offset),
+            FilterOperator::NotContains => !self.is_within(raw, utc_offset),
+            FilterOperator::Less => self.compare(raw, utc_offset).is_lt(),
+            FilterOperator::AtMost => self.compare(raw, utc_offset).is_le(),
+            FilterOperator::More => self.compare(raw, utc_offset).is_gt(),
+            FilterOperator::AtLeast => self.compare(raw, utc_offset).is_ge(),
         }
     }
 
-    fn equals(&self, raw: &str) -> bool {
-        /// From here on a float represents several whole numbers.
-        const EXACT: f64 = 9_007_199_254_740_992.0;
-        let numbers = parse_number(raw).zip(self.number);
-        numbers.is_some_and(|(found, wanted)| found == wanted && found.abs() < EXACT)
-            || unquote(raw).to_lowercase() == self.value
+    /// Returns whether a value is a number, and the condition compares it with a text.
+    pub fn is_incomparable(&self, raw: Option<&str>) -> bool {
+        use FilterOperator::{AtLeast, AtMost, Less, More};
+        matches!(self.operator, Less | AtMost | More | AtLeast)
+            && self.number.is_none()
+            && self.time.is_none()
+            && raw.is_some_and(|raw| parse_number(raw).is_some())
     }
 
-    fn compare(&self, raw: &str) -> Ordering {
-        match (parse_number(raw), self.number) {
+    /// Returns the value that the condition compares with.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// Returns whether the condition is on one of the values of a key.
+    pub fn wants_value(&self) -> bool {
+        self.operator == FilterOperator::Equal && !self.value.is_empty()
+    }
+
+    /// Returns a value as a table has it.
+    pub fn show(&self, raw: &str, utc_offset: i32) -> String {
+        self.format.format(&self.key, raw, utc_offset).into_owned()
+    }
+
+    fn number(&self, utc_offset: i32) -> Option<f64> {
+        self.time.map(|time| time.in_zone(utc_offset)).or(self.number)
+    }
+
+    /// Returns the value as a table has it, in lower case. `None` if that is the value itself.
+    fn find_shown(&self, raw: &str, utc_offset: i32) -> Option<String> {
+        (self.format != KeyFormat::Plain).then(|| self.format.format(&self.key, raw, utc_offset).to_lowercase())
+    }
+
+    fn is_within(&self, raw: &str, utc_offset: i32) -> bool {
+        unquote(raw).to_lowercase().contains(&self.value)
+            || self.find_shown(raw, utc_offset).is_some_and(|shown| shown.contains(&self.value))
+    }
+
+    fn equals(&self, raw: &str, utc_offset: i32) -> bool {
+        /// From here on a float represents several whole numbers.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        let numbers = parse_number(raw).zip(self.number(utc_offset));
+        numbers.is_some_and(|(found, wanted)| found == wanted && found.abs() < EXACT)
+            || has_item(&unquote(raw).to_lowercase(), &self.value)
+            || self.find_shown(raw, utc_offset).is_some_and(|shown| match self.time {
+                // A day has all of its times.
+                Some(_) if self.value.len() == 10 => shown.starts_with(&self.value),
+                _ => shown == self.value,
+            })
+    }
+
+    fn compare(&self, raw: &str, utc_offset: i32) -> Ordering {
+        match (parse_number(raw), self.number(utc_offset)) {
             (Some(found), Some(wanted)) => found.total_cmp(&wanted),
             _ => unquote(raw).to_lowercase().as_str().cmp(&self.value),
         }
@@ -194,7 +330,7 @@ mod tests {
     fn matches(filter: &str, raw: Option<&str>) -> bool {
         let conditions = parse_filter(filter).unwrap();
         assert_eq!(conditions.len(), 1, "{filter}");
-        conditions.iter().all(|c| c.matches(raw))
+        conditions.iter().all(|c| c.matches(raw, 3_600))
     }
 
     #[test]
@@ -232,6 +368,29 @@ mod tests {
             ("note='x'", r#""x""#, true),
             ("name=o'brien", r#""O'Brien""#, true),
             ("name=Ärger", r#""\u00e4RGER""#, true),
+            ("enabled=no", "0", true),
+            ("enabled=yes", r#""1""#, true),
+            ("enabled!=no", "1", true),
+            ("uptime>10m", "601", true),
+            ("uptime<1d2h", "93599", true),
+            ("uptime>=2 days", "172800", true),
+            ("uptime=1h1m", "3661", true),
+            ("expire=never", "0", true),
+            ("starttime>2026-11-28T09:54:37+01:00", "1795856078", true),
+            ("starttime>2026-11-28T09:54:38", "1795856078", false),
+            ("starttime>=2026-11-28 09:54", "1795856078", true),
+            ("starttime<2026-11-28T08:54:39Z", "1795856078", true),
+            ("starttime=2026-11-28", "1795856078", true),
+            ("starttime=2026-11-27", "1795856078", false),
+            ("starttime~2026-11-28T09", "1795856078", true),
+            ("pressurecpusome>50%", "50.5", true),
+            ("size=21.33GiB", "22906492245", true),
+            ("tags=-", r#""""#, true),
+            ("tags=web", r#""prod;web""#, true),
+            ("tags!=web", r#""prod;web""#, false),
+            ("tags=we", r#""prod;web""#, false),
+            ("net0=web", r#""virtio=a,web""#, false),
+            ("tags!=-", r#""web""#, true),
         ] {
             assert_eq!(matches(filter, Some(raw)), expected, "{filter} on {raw}");
         }
@@ -290,7 +449,7 @@ mod tests {
         #[test]
         fn parsing_does_not_panic_for_any_text(text in ".{0,60}", raw in r#"(null|-?[0-9]{1,20}|"[a-z0-9.%]{0,8}"|\{\}|\[1\])"#) {
             if let Ok(conditions) = parse_filter(&text) {
-                let _ = conditions.iter().all(|c| c.matches(Some(&raw)) | c.matches(None));
+                let _ = conditions.iter().all(|c| c.matches(Some(&raw), 0) | c.matches(None, 0));
             }
         }
 

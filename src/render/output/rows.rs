@@ -3,8 +3,9 @@
 
 use crate::render::list::MAX_ROWS;
 use crate::render::output::error::OutputError;
+use crate::render::output::filter::FilterCondition;
 use crate::render::output::json_path::{describe_kind, parse_number, pick, unquote, walk};
-use crate::render::output::names::push_names;
+use crate::render::output::names::{push_name, push_names};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter, ResultPart};
 use crate::render::output::unknown_key::UnknownKey;
@@ -17,6 +18,21 @@ pub struct RowCounts {
     pub matched: usize,
     /// A requested key that no row has.
     pub missing_key: Option<UnknownKey>,
+    /// The first values of the key of which the filter wants one.
+    pub values: Vec<String>,
+}
+
+/// The most values that are named where the filter matches none.
+const MAX_KNOWN_VALUES: usize = 8;
+
+/// The most bytes of a value that is named.
+const MAX_KNOWN_BYTES: usize = 40;
+
+fn add_known_value(values: &mut Vec<String>, value: &str) {
+    let is_short = (1..=MAX_KNOWN_BYTES).contains(&value.len());
+    if is_short && values.len() < MAX_KNOWN_VALUES && !values.iter().any(|known| known == value) {
+        values.push(value.to_owned());
+    }
 }
 
 /// A value to sort by. Numbers come before texts. Missing values come last, also in descending order.
@@ -63,7 +79,8 @@ pub fn select<'a>(
     // Fields are only looked for until each was found once.
     let mut wanted = paths.as_slice();
     let mut found = Vec::new();
-    let mut counts = RowCounts { total: 0, matched: 0, missing_key: None };
+    let mut counts = RowCounts { total: 0, matched: 0, missing_key: None, values: Vec::new() };
+    let wanted_value = options.filter.iter().position(FilterCondition::wants_value);
     let mut error = None;
     let mut rows_to_sort: Vec<(usize, &'a str)> = Vec::new();
     let mut sort_values: Vec<SortValue<'a>> = Vec::new();
@@ -86,7 +103,20 @@ pub fn select<'a>(
             if wanted.len() > deciding && known[deciding..].iter().all(|known| *known) {
                 wanted = &paths[..deciding];
             }
-            if !options.filter.iter().zip(&found).all(|(condition, raw)| condition.matches(*raw)) {
+            if let Some((condition, _)) =
+                options.filter.iter().zip(&found).find(|(condition, raw)| condition.is_incomparable(**raw))
+            {
+                let (key, value) = (condition.key.clone(), condition.value().to_owned());
+                error = Some(OutputError::Incomparable { key, value });
+                return false;
+            }
+            if let Some(raw) = wanted_value.and_then(|at| found[at]).filter(|_| counts.matched == 0) {
+                add_known_value(
+                    &mut counts.values,
+                    &options.filter[wanted_value.unwrap_or(0)].show(raw, options.utc_offset),
+                );
+            }
+            if !options.filter.iter().zip(&found).all(|(condition, raw)| condition.matches(*raw, options.utc_offset)) {
                 return true;
             }
         }
@@ -204,12 +234,20 @@ pub fn note_row_counts(
     shown: usize,
     truncated: bool,
 ) {
-    let RowCounts { total, matched, missing_key } = counts;
+    let RowCounts { total, matched, missing_key, values } = counts;
     if let Some(key) = missing_key {
         page.add_note(&key.to_string());
     }
     if !options.filter.is_empty() {
         page.add_note(&format!("{matched} of {total} rows match"));
+        let wanted = options.filter.iter().find(|condition| condition.wants_value());
+        if let Some(condition) = wanted.filter(|_| matched == 0 && !values.is_empty()) {
+            let mut note = String::new();
+            push_name(&mut note, &condition.key);
+            note.push_str(" is there as ");
+            push_names(&mut note, values.iter().map(String::as_str), MAX_KNOWN_VALUES);
+            page.add_note(&note);
+        }
     }
     match options.total_beside {
         // Proxmox sent a part of the list.
