@@ -22,6 +22,8 @@ impl ClusterHandle<'_> {
     pub fn find_answer_facts(&self, path: &ApiPath, options: &OutputOptions, data: &str) -> AnswerFacts {
         AnswerFacts {
             is_series: path.as_str().ends_with("/rrddata"),
+            is_option_list: path.as_str().ends_with("/pending") || path.as_str().ends_with("/cloudinit"),
+            id_key: if options.is_readable() && data.starts_with("[{") { self.find_id_key(path) } else { None },
             utc_offset: if options.needs_zone() && has_times(data) { self.find_utc_offset(path) } else { 0 },
             unset: self.describe_unset(path, options.fields()),
         }
@@ -64,6 +66,14 @@ impl ClusterHandle<'_> {
         jobs.iter().filter(is_disabled).map(describe).collect()
     }
 
+    /// Returns the key that identifies the rows of a list: the parameter of the path of one of them.
+    fn find_id_key(&self, path: &ApiPath) -> Option<String> {
+        let schema = self.schema();
+        let segments: Vec<_> = path.segments().collect();
+        let found = schema.match_path(&segments).ok()?;
+        found.children.iter().find_map(|child| Some(child.strip_prefix('{')?.strip_suffix('}')?.to_owned()))
+    }
+
     /// Returns the options among these fields, with the words for one that is not set.
     fn describe_unset(&self, path: &ApiPath, fields: &[String]) -> Vec<(String, String)> {
         if fields.is_empty() {
@@ -89,7 +99,7 @@ impl ClusterHandle<'_> {
     }
 
     /// Returns the offset of the node's zone from UTC in seconds. A zone that can't be read is UTC.
-    fn find_utc_offset(&self, path: &ApiPath) -> i32 {
+    pub fn find_utc_offset(&self, path: &ApiPath) -> i32 {
         if let Some(offset) = self.cluster.recent_utc_offset() {
             return offset;
         }

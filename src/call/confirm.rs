@@ -8,7 +8,7 @@ use super::planned_call::PlannedCall;
 use crate::audit::AuditDecision;
 use crate::base::hint::Hint;
 use crate::policy::{Confirmer, Risk};
-use crate::render::question::build_question;
+use crate::render::question::{build_question, find_absence};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -74,6 +74,9 @@ pub enum ConfirmationError {
     Required(Box<Question>),
     #[error("this has to be confirmed, and is too long to be read by the user who confirms it ({bytes} bytes)")]
     TooLong { bytes: usize },
+    /// The only call is about an object that does not exist. No person is asked.
+    #[error("{0}")]
+    AbsentObject(String),
     #[error("a person has to approve this outside of the chat (approval {})", .0.id)]
     ApprovalPending(Box<PendingApproval>),
     #[error("refused: {0}")]
@@ -138,7 +141,7 @@ impl Rejection {
 impl Hint for ConfirmationError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match self {
-            Self::Required(_) | Self::ApprovalPending(_) => return None,
+            Self::Required(_) | Self::ApprovalPending(_) | Self::AbsentObject(_) => return None,
             Self::TooLong { .. } => "send less at once",
             Self::Rejected(Rejection::UserDeclined | Rejection::UserCancelled | Rejection::OperatorDenied) => {
                 "ask the user what to do instead, before you make this call again"
@@ -296,7 +299,15 @@ fn confirm_by_operator<'a>(
 /// denial.
 fn build_text(calls: &[Authorized<'_>]) -> Result<String, ConfirmationError> {
     let planned: Vec<_> = calls.iter().map(Authorized::planned).collect();
-    let text = describe_all(&planned, build_question);
+    let (text, absence) = describe_all(&planned, |calls| {
+        let absence = if let [only] = calls { find_absence(only) } else { None };
+        (build_question(calls), absence)
+    });
+    if let Some(absence) = absence {
+        let error = ConfirmationError::AbsentObject(absence);
+        planned.iter().for_each(|planned| planned.audited().record_denial(&error));
+        return Err(error);
+    }
     if text.len() > MAX_QUESTION_BYTES {
         let error = ConfirmationError::TooLong { bytes: text.len() };
         planned.iter().for_each(|planned| planned.audited().record_denial(&error));
@@ -338,6 +349,14 @@ impl<'a> Confirmed<'a> {
     /// Returns method and path as they are sent.
     pub fn operation(&self) -> String {
         self.planned.operation_line()
+    }
+
+    /// Returns what two calls on the same object have in common: the guest of the path on any node, or else the path.
+    pub fn object_name(&self) -> String {
+        match self.planned.path_guest() {
+            Some(guest) => format!("{}/{}", guest.kind.as_str(), guest.vmid),
+            None => self.planned.path.to_string(),
+        }
     }
 
     pub(super) fn planned(&self) -> &PlannedCall<'a> {

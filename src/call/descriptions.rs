@@ -13,10 +13,7 @@ use std::time::Instant;
 const MAX_CONCURRENT_CALLS: usize = 4;
 
 /// Looks up the objects of calls to one cluster, and renders the descriptions of all. The look-ups share one time limit.
-pub(super) fn describe_all(
-    calls: &[&PlannedCall<'_>],
-    render: impl FnOnce(&[CallDescription<'_>]) -> String,
-) -> String {
+pub(super) fn describe_all<T>(calls: &[&PlannedCall<'_>], render: impl FnOnce(&[CallDescription<'_>]) -> T) -> T {
     let deadline = Instant::now() + STATE_TIME_LIMIT;
     let found: Vec<_> = fan_out(calls, MAX_CONCURRENT_CALLS, |call| (call.facts(), call.look_up_state(deadline)));
     let descriptions = calls.iter().zip(&found).map(|(call, (facts, state))| describe(call, facts, state));

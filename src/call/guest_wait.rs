@@ -239,7 +239,7 @@ impl ClusterHandle<'_> {
 
     /// Reads the state of a guest.
     fn read_status(&self, place: &PathGuest) -> Result<Map<String, Value>, UnreadableState> {
-        let known_reason = |NotKnown(reason)| UnreadableState { reason, is_final: false };
+        let known_reason = |NotKnown { reason, .. }| UnreadableState { reason, is_final: false };
         let path = place.try_path(&["status", "current"]).map_err(known_reason)?;
         let answer = ObjectReader::new(self).look_up(path, ApiParams::new()).map_err(known_reason)?;
         let answer = answer.map_err(|error| UnreadableState {

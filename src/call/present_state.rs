@@ -11,6 +11,7 @@ use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::PveError;
 use crate::pve::guests::{Guest, GuestKind};
 use crate::pve::knowledge::effects::{Fact, OperationEffect, find_effect};
+use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::render::object_state::{AffectedGuest, AffectedText, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState};
@@ -89,11 +90,18 @@ impl<'a> PlannedCall<'a> {
         let (named_guest, affected) = reader.look_up_affected(path_guest.as_ref());
         let guest = path_guest.or(named_guest).map(|guest| reader.look_up_guest(guest));
         let mut state = ObjectState { guest, affected, ..ObjectState::default() };
+        if self.facts().contains(&Fact::Snapshot) {
+            state.utc_offset = self.cluster.find_utc_offset(&self.path);
+        }
         for fact in self.facts() {
             match fact {
                 Fact::Disks | Fact::OptionNamedBy(_) => state.options = Some(reader.read_below_guest("config")),
                 Fact::Object => state.options = Some(reader.objects.read_before(self.path.clone())),
                 Fact::Snapshots | Fact::Snapshot => state.snapshots = Some(reader.read_below_guest("snapshot")),
+                Fact::RestoredOptions => state.restored = reader.read_restored_options(),
+                Fact::VolumeUse => {
+                    state.volume_use = state.guest.as_ref().and_then(|guest| reader.find_volume_use(guest))
+                }
                 Fact::PrunedBackups => {
                     state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone()))
                 }
@@ -155,7 +163,7 @@ impl<'a> StateReader<'_, 'a> {
         };
         let mut guests: Vec<&Guest> = match listed {
             Ok(guests) => affected.select_from(guests).filter(|guest| is_other(&guest.vmid)).collect(),
-            Err(error) => return (None, AffectedText::Unknown(NotKnown(error.to_string()))),
+            Err(error) => return (None, AffectedText::Unknown(NotKnown::new(error.to_string()))),
         };
         let is_unlisted =
             |vmid: &u32| is_other(vmid) && !affected.creates(*vmid) && guests.iter().all(|guest| guest.vmid != *vmid);
@@ -195,7 +203,7 @@ impl<'a> StateReader<'_, 'a> {
         let shown = &guests[..guests.len().min(MAX_ITEMS)];
         let states = fan_out(shown, MAX_CONCURRENT_READS, |guest| {
             let path = ["nodes", &guest.node, guest.kind.as_str(), &guest.vmid.to_string(), "status", "current"];
-            let path = ApiPath::from_segments(&path).map_err(|error| NotKnown(error.to_string()))?;
+            let path = ApiPath::from_segments(&path).map_err(|error| NotKnown::new(error.to_string()))?;
             self.objects.read_value(path)
         });
         let states = states.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
@@ -213,6 +221,24 @@ impl<'a> StateReader<'_, 'a> {
     fn read_below_guest<T: DeserializeOwned>(&self, part: &str) -> Looked<T> {
         let guest = self.planned.path_guest().expect("only operations on a guest have facts about one");
         self.objects.read_before(guest.path(&[part]))
+    }
+
+    /// Reads the configuration of the guest, and that of the snapshot of the path.
+    fn read_restored_options(&self) -> Option<[Map<String, Value>; 2]> {
+        let snapshot = self.planned.operation.path_values.iter().find(|(name, _)| name == "snapname")?;
+        let now = self.read_below_guest::<Map<String, Value>>("config").ok()?;
+        let guest = self.planned.path_guest()?;
+        let path = guest.try_path(&["snapshot", &snapshot.1, "config"]).ok()?;
+        Some([now, self.objects.read_value(path).ok()?])
+    }
+
+    /// Returns the option of a guest that names the volume of the path.
+    fn find_volume_use(&self, guest: &GuestState<'_>) -> Option<String> {
+        let (_, volume) = self.planned.operation.path_values.iter().find(|(name, _)| name == "volume")?;
+        let guest = PathGuest { kind: guest.kind, node: guest.node.clone(), vmid: guest.vmid.clone() };
+        let config: Map<String, Value> = self.objects.read_value(guest.try_path(&["config"]).ok()?).ok()?;
+        let names_volume = |value: &Value| value.as_str().and_then(|value| value.split(',').next()) == Some(volume);
+        config.into_iter().find(|(_, value)| names_volume(value)).map(|(name, _)| name)
     }
 
     fn read_network_changes(&self) -> Looked<String> {
@@ -246,16 +272,19 @@ impl<'h> ObjectReader<'h> {
     }
 
     fn send(&self, path: ApiPath, params: ApiParams) -> Looked<ApiResponse> {
-        self.look_up(path, params)?.map_err(|error| NotKnown(error.to_string()))
+        self.look_up(path, params)?.map_err(|error| NotKnown {
+            reason: error.to_string(),
+            is_absent: matches!(error.meaning(), Meaning::Absent | Meaning::MissingGuestConfig),
+        })
     }
 
     /// Looks a path up. The inner error is the answer of the cluster.
     pub(super) fn look_up(&self, path: ApiPath, params: ApiParams) -> Looked<Result<ApiResponse, PveError>> {
         if Instant::now() + MIN_TIME > self.deadline {
-            return Err(NotKnown(format!("the look-ups took longer than {} s", STATE_TIME_LIMIT.as_secs())));
+            return Err(NotKnown::new(format!("the look-ups took longer than {} s", STATE_TIME_LIMIT.as_secs())));
         }
         let read = self.cluster.authorize_read(CallPurpose::Lookup, path, params);
-        let read = read.map_err(|denied| NotKnown(denied.to_string()))?;
+        let read = read.map_err(|denied| NotKnown::new(denied.to_string()))?;
         Ok(read.send_read_until(self.deadline))
     }
 }
@@ -264,7 +293,7 @@ impl PathGuest {
     /// Returns the path of a part of a guest whose node the cluster names.
     pub(super) fn try_path(&self, rest: &[&str]) -> Looked<ApiPath> {
         let segments = [&["nodes", &self.node, self.kind.as_str(), &self.vmid], rest].concat();
-        ApiPath::from_segments(&segments).map_err(|error| NotKnown(error.to_string()))
+        ApiPath::from_segments(&segments).map_err(|error| NotKnown::new(error.to_string()))
     }
 
     /// Returns the path of a part of the guest.
@@ -276,7 +305,7 @@ impl PathGuest {
 }
 
 fn parse<T: DeserializeOwned>(json: &str) -> Looked<T> {
-    serde_json::from_str(json).map_err(|_| NotKnown("the answer of the node has another form".into()))
+    serde_json::from_str(json).map_err(|_| NotKnown::new("the answer of the node has another form"))
 }
 
 #[cfg(test)]

@@ -230,11 +230,16 @@ struct ReadNames<'h> {
     unreadable: Vec<&'h Guest>,
 }
 
+/// Returns the guests whose names the list may have late.
+fn iter_late_names<'g>(cluster: &ClusterHandle<'_>, guests: &'g [Guest]) -> impl Iterator<Item = &'g Guest> {
+    let changed = cluster.cluster.recently_changed_guests();
+    let is_late = move |guest: &&Guest| guest.lacks_name() || changed.contains(&guest.vmid);
+    guests.iter().filter(|guest| !guest.node.is_empty()).filter(is_late)
+}
+
 impl<'h> ReadNames<'h> {
     fn read(cluster: &ClusterHandle<'_>, guests: &'h [Guest]) -> Self {
-        let changed = cluster.cluster.recently_changed_guests();
-        let is_open = |guest: &&Guest| guest.lacks_name() || changed.contains(&guest.vmid);
-        let open: Vec<&Guest> = guests.iter().filter(|guest| !guest.node.is_empty()).filter(is_open).collect();
+        let open: Vec<&Guest> = iter_late_names(cluster, guests).collect();
         let (read, unread) = open.split_at(open.len().min(MAX_CONFIG_READS));
         let names = fan_out(read, read.len(), |guest| cluster.look_up_guest_name(guest));
         let mut result = Self { named: Vec::new(), unreadable: unread.to_vec() };
@@ -283,6 +288,11 @@ impl<'h> MissingNames<'h> {
 }
 
 impl ClusterHandle<'_> {
+    /// Returns whether the list may have the name of a guest late.
+    pub fn has_late_names(&self, guests: &[Guest]) -> bool {
+        iter_late_names(self, guests).next().is_some()
+    }
+
     /// Reads the names of guests, by number, of which the list has none yet, or perhaps an old one.
     pub fn read_missing_names(&self, guests: &[Guest]) -> HashMap<u32, String> {
         ReadNames::read(self, guests).named.into_iter().map(|(guest, name)| (guest.vmid, name)).collect()

@@ -161,6 +161,13 @@ impl<'a> EffectivePolicy<'a> {
         self.protect().any(|selector| selector.matches(vmid, pool, tags))
     }
 
+    /// Describes the level of access that both sides grant, and the calls that are confirmed.
+    pub fn describe_rights(&self) -> String {
+        let exec = self.client_permissions.exec && self.cluster.permissions.exec;
+        let confirm = self.cluster.confirm.max(self.client.confirm);
+        format!("{}, confirm {confirm}", Permissions { access: self.access(), exec })
+    }
+
     /// Returns the level of access that both sides grant.
     pub fn access(&self) -> AccessLevel {
         self.client_permissions.access.min(self.cluster.permissions.access)

@@ -18,7 +18,6 @@ use crate::pve::path::ApiPath;
 use crate::pve::task::{TaskState, Upid, WaitLimits};
 use crate::render::cluster_errors::prefix_cluster;
 use crate::render::command::{has_succeeded, render_command, render_running_command, render_unknown_command};
-use crate::render::outcome::ResponseNote;
 use crate::render::output::{OutputArguments, OutputOptions};
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -168,18 +167,20 @@ impl ListRun<'_> {
     pub(super) fn execute(&self, calls: Vec<Confirmed<'_>>) -> Result<ToolOutput, ToolError> {
         let share = self.max_result_bytes / calls.len().max(1);
         let mut ends: Vec<(String, CallEnd)> = Vec::new();
-        let mut stop = None;
+        let (mut stop, mut undos) = (None, 0);
+        let objects: Vec<String> = calls.iter().map(Confirmed::object_name).collect();
         for (at, call) in calls.into_iter().enumerate() {
             let operation = call.operation();
+            let is_changed_again = objects[at + 1..].contains(&objects[at]);
             stop = stop.or_else(|| self.find_stop());
             let end = match stop {
                 Some(reason) => CallEnd::NotBegun(reason),
-                None => self.execute_call(call, at == 0, share),
+                None => self.execute_call(call, at == 0, share, is_changed_again, &mut undos),
             };
             stop = end.stop(at + 1);
             ends.push((operation, end));
         }
-        self.render(&ends)
+        self.render(&ends, undos)
     }
 
     fn find_stop(&self) -> Option<ListStop> {
@@ -190,14 +191,21 @@ impl ListRun<'_> {
         }
     }
 
-    fn execute_call(&self, call: Confirmed<'_>, is_first: bool, max_bytes: usize) -> CallEnd {
+    fn execute_call(
+        &self,
+        call: Confirmed<'_>,
+        is_first: bool,
+        max_bytes: usize,
+        is_changed_again: bool,
+        undos: &mut usize,
+    ) -> CallEnd {
         let cluster = self.cluster.with_new_lookups();
         // The first call was planned right before.
         let result = match is_first {
             true => call.execute().map_err(Into::into),
             false => call.renew(&cluster).and_then(|renewed| Ok(renewed.execute()?)),
         };
-        let outcome = match result {
+        let mut outcome = match result {
             Ok(outcome) => outcome,
             Err(error) => {
                 let is_unknown = CallError::is_outcome_unknown(&error);
@@ -205,6 +213,10 @@ impl ListRun<'_> {
                 return if is_unknown { CallEnd::Unknown(text) } else { CallEnd::Failed(text) };
             }
         };
+        if let Some(changed) = outcome.changed.take() {
+            *undos += usize::from(changed.has_undo());
+            outcome.changed = Some(if is_changed_again { changed.changed_again() } else { changed });
+        }
         let upid = serde_json::from_str::<String>(outcome.response.data()).ok();
         let upid = upid.and_then(|text| Upid::parse(&text).ok());
         match (&outcome.follow_up, upid) {
@@ -215,13 +227,12 @@ impl ListRun<'_> {
             }
             (_, Some(upid)) if self.waits => self.follow_task(&cluster, outcome, &upid),
             _ => {
-                let mut outcome = outcome;
                 let changed = outcome.changed.as_ref().filter(|_| self.waits);
                 let deadline = self.deadline.max(Instant::now() + MIN_WAIT);
                 let Some(end) = changed.and_then(|changed| cluster.follow_ha_change(changed, deadline)) else {
                     return render_answer(&cluster, outcome, max_bytes);
                 };
-                outcome.notes.retain(|note| *note != ResponseNote::HaRequest.to_string());
+                outcome.later = None;
                 outcome.notes.extend(end.describe_ha_request().map(str::to_owned));
                 match (end, render_answer(&cluster, outcome, max_bytes)) {
                     (GuestWaitEnd::HaError, CallEnd::Done(text)) => CallEnd::Failed(text),
@@ -233,8 +244,6 @@ impl ListRun<'_> {
     }
 
     fn follow_task(&self, cluster: &ClusterHandle<'_>, outcome: Outcome, upid: &Upid) -> CallEnd {
-        let mut notes = outcome.notes;
-        notes.retain(|note| *note != ResponseNote::HaRequest.to_string());
         let watch = match cluster.watch_task(upid) {
             Ok(watch) => watch,
             Err(denied) => {
@@ -242,7 +251,7 @@ impl ListRun<'_> {
                 return CallEnd::Running(format!("{upid}\nthe task was begun and can't be waited for: {reason}"));
             }
         };
-        let mut task = FollowedTask::own(upid, notes);
+        let mut task = FollowedTask::own(upid, outcome.notes);
         (task.location, task.changed) = (outcome.location, outcome.changed);
         task.starts_guest = outcome.follow_up == Some(FollowUpKind::GuestStart);
         let deadline = self.deadline.max(Instant::now() + MIN_WAIT);
@@ -261,8 +270,6 @@ impl ListRun<'_> {
     }
 
     fn follow_command(&self, cluster: &ClusterHandle<'_>, notes: Vec<String>, status: &ApiPath, pid: &str) -> CallEnd {
-        let notes: Vec<_> =
-            notes.into_iter().filter(|note| *note != ResponseNote::CommandStarted.to_string()).collect();
         match cluster.follow_command(status, pid, self.deadline.max(Instant::now() + MIN_WAIT)) {
             CommandEnd::Ended(answer) => {
                 let text = render_command(&answer) + &format_notes('\n', &notes);
@@ -273,7 +280,7 @@ impl ListRun<'_> {
         }
     }
 
-    fn render(&self, ends: &[(String, CallEnd)]) -> Result<ToolOutput, ToolError> {
+    fn render(&self, ends: &[(String, CallEnd)], undos: usize) -> Result<ToolOutput, ToolError> {
         let count = |label| ends.iter().filter(|(_, end)| end.label() == label).count();
         let (done, all) = (count("done"), ends.len());
         let mut text = format!("{done} of {all} calls are done");
@@ -285,6 +292,9 @@ impl ListRun<'_> {
         for (at, (operation, end)) in ends.iter().enumerate() {
             let separator = if matches!(end, CallEnd::NotBegun(_)) { ": " } else { "\n" };
             text += &format!("\n\n{}. {}: {operation}{separator}{}", at + 1, end.label(), end.text().trim_end());
+        }
+        if undos > 1 {
+            text += "\n\nto undo several calls, begin with the last one";
         }
         let text = prefix_cluster(self.cluster.label(), &text);
         if ends.iter().any(|(_, end)| !matches!(end, CallEnd::Done(_) | CallEnd::Running(_))) {
@@ -299,7 +309,8 @@ impl ListRun<'_> {
 
 /// Returns the answer of a call that is not followed. After a change, the object is read again and described.
 fn render_answer(cluster: &ClusterHandle<'_>, outcome: Outcome, max_bytes: usize) -> CallEnd {
-    let Outcome { response, mut notes, is_change, changed, location, .. } = outcome;
+    let Outcome { response, mut notes, later, is_change, changed, location, .. } = outcome;
+    notes.extend(later.map(|later| later.to_string()));
     let lines = changed.map(|changed| cluster.describe_changed(&changed)).unwrap_or_default();
     if lines.is_empty() {
         notes.splice(0..0, location);

@@ -56,7 +56,7 @@ fn check_cluster(cluster: &ClusterHandle<'_>) -> ClusterCheck {
             ReadFailure { error: ErrorText(error.to_string()), kind: error.to_string() }
         }
     });
-    ClusterCheck { addresses: describe_addresses(cluster), health }
+    ClusterCheck { access: cluster.describe_rights(), addresses: describe_addresses(cluster), health }
 }
 
 /// Describes each address of a cluster with several, and each node that it named and that does not answer.

@@ -31,8 +31,10 @@ fn arguments(line: &str, data: Value) -> Value {
 /// Adds the question about a call, as the client's user sees it.
 fn ask(document: &mut Document, server: &McpServer, caller: &Caller, line: &str, data: Value) {
     let answer = send(server, caller, "tools/call", modern(CALL, &arguments(line, data.clone()), true, json!({})));
-    let message = &answer["result"]["inputRequests"]["confirm"]["params"]["message"];
-    document.case(format_args!("{line} {data}"), message.as_str().unwrap_or_else(|| panic!("no question: {answer}")));
+    let message = answer["result"]["inputRequests"]["confirm"]["params"]["message"].as_str();
+    // A call that can't succeed is not asked.
+    let text = message.or(answer["result"]["content"][0]["text"].as_str());
+    document.case(format_args!("{line} {data}"), text.unwrap_or_else(|| panic!("no question: {answer}")));
 }
 
 /// Returns calls on the objects of the simulated cluster.
@@ -54,8 +56,8 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
         ("PUT /qemu/web01/resize", json!({"disk": "scsi0", "size": "+10G"})),
         ("POST /qemu/web01/move_disk", json!({"disk": "scsi0", "storage": "local-lvm", "delete": true})),
         ("POST /qemu/web01/snapshot", json!({"snapname": "before"})),
-        ("POST /qemu/web01/snapshot/before/rollback", json!({})),
-        ("DELETE /qemu/web01/snapshot/before", json!({})),
+        ("POST /qemu/staging01/snapshot/before-upgrade/rollback", json!({})),
+        ("DELETE /qemu/staging01/snapshot/before-upgrade", json!({})),
         ("POST /qemu/web01/clone", json!({"newid": 900, "name": "copy"})),
         ("POST /qemu/web01/template", json!({})),
         (

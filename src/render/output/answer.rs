@@ -58,8 +58,9 @@ impl OutputOptions {
         let mut page = PageWriter::new(cap);
         if self.is_series
             && self.has_default_form
-            && !self.selects()
-            && let Some(summary) = series::summarize(data, self.utc_offset).filter(|summary| summary.text.len() <= cap)
+            && !self.selects_rows()
+            && let Some(summary) = series::summarize(data, self.fields.as_deref(), self.utc_offset)
+                .filter(|summary| summary.text.len() <= cap)
         {
             return Ok(RenderedResult { text: summary.text, note: Some(summary.note) });
         }
@@ -219,6 +220,10 @@ impl OutputOptions {
             }
             Some(b'{') if self.table => {
                 object_writer::write_object(self, page, raw, answer_path);
+                Ok(())
+            }
+            Some(b'n') if self.table => {
+                page.text.push_str("no value: the answer of Proxmox is null");
                 Ok(())
             }
             Some(b'"') if self.table && !raw.contains('\\') && raw.len() < page.remaining() => {

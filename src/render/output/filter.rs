@@ -336,7 +336,7 @@ impl<'f> RowCondition<'f> {
             }
             (_, KeyFormat::Bytes) => ("sizes", "10GiB, 500MB, bytes, or 80% of a maximum that the row has"),
             (_, KeyFormat::Fraction) => ("shares", "50% or 0.5"),
-            (_, KeyFormat::Percent) => ("percentages", "50%"),
+            (_, KeyFormat::Percent | KeyFormat::LifeLeft) => ("percentages", "50%"),
             (_, KeyFormat::Duration) => ("durations", "2d, 3h, 30m or seconds"),
             (b't' | b'f', _) | (_, KeyFormat::Flag) => ("yes or no", "yes, no, or - for not set"),
             (_, KeyFormat::Limit | KeyFormat::Plain) => ("numbers", "a number, or - for not set"),

@@ -4,7 +4,7 @@ use crate::render::cell::{MAX_CELL_CHARS, push_single_line, strip_quotes};
 use crate::render::output::json_path::{holds_objects, pick, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
 use crate::render::output::key_order::compare_keys;
-use crate::render::output::names::push_name;
+use crate::render::output::names::{push_name, push_names};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter, ResultPart};
 use std::fmt::Write;
@@ -24,6 +24,13 @@ const MAX_SHARED: usize = 32;
 /// The most bytes of a text of several lines.
 const MAX_TEXT_BYTES: usize = 20_000;
 
+/// The most empty lists that are named.
+const MAX_EMPTY_NAMES: usize = 8;
+
+/// Options that Proxmox takes as a text, and sends as an object in some answers.
+const PROPERTY_STRINGS: [&str; 9] =
+    ["prune-backups", "fleecing", "performance", "tag-style", "migration", "crs", "bwlimit", "next-id", "notify"];
+
 /// The most members of an object.
 const MAX_MEMBERS: usize = 10_000;
 
@@ -35,11 +42,13 @@ struct ObjectMember<'a> {
 
 /// Writes the members of the page, one per line.
 pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str, answer_path: &AnswerPath) {
-    let (mut members, mut empty) = (Vec::new(), 0);
+    let (mut members, mut empty, mut empty_lists) = (Vec::new(), 0, Vec::new());
     match &options.fields {
         None => {
             walk(object, &mut |key, raw| {
-                if is_empty(raw) {
+                if raw == "[]" || raw == "{}" {
+                    empty_lists.push(unquote(key));
+                } else if is_empty(raw) {
                     empty += 1;
                 } else {
                     members.push(ObjectMember { name: unquote(key).into_owned(), raw });
@@ -59,14 +68,21 @@ pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str
     let (mut count, mut is_full, mut cut) = (0, false, Vec::new());
     // The long values that are written, which later members may have too.
     let mut long: Vec<&ObjectMember<'_>> = Vec::new();
+    // The members that are like a long one, by its name.
+    let mut same: Vec<(&str, Vec<&str>)> = Vec::new();
     for member in members.iter().skip(options.offset).take(options.limit) {
+        if let Some(first) = long.iter().find(|first| first.raw == member.raw) {
+            match same.iter_mut().find(|(name, _)| *name == first.name) {
+                Some((_, names)) => names.push(&member.name),
+                None => same.push((&first.name, vec![&member.name])),
+            }
+            count += 1;
+            continue;
+        }
         let before = page.text.len();
         push_key(&mut page.text, &member.name);
         page.text.push_str(": ");
-        if let Some(same) = long.iter().find(|same| same.raw == member.raw) {
-            page.text.push_str("the same as ");
-            push_key(&mut page.text, &same.name);
-        } else if let Some(is_whole) = push_lines(&mut page.text, member.raw) {
+        if let Some(is_whole) = push_lines(&mut page.text, member.raw) {
             if !is_whole {
                 cut.push(member.name.as_str());
             }
@@ -90,6 +106,16 @@ pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str
             break;
         }
     }
+    for (first, names) in same {
+        page.text.push_str("the same as ");
+        push_key(&mut page.text, first);
+        page.text.push_str(": ");
+        for (at, name) in names.into_iter().enumerate() {
+            page.text.push_str(if at == 0 { "" } else { ", " });
+            push_key(&mut page.text, name);
+        }
+        page.text.push('\n');
+    }
     if page.text.is_empty() {
         page.text.push_str("(no values)\n");
     }
@@ -104,6 +130,11 @@ pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str
             push_name(&mut note, name);
         }
         page.add_note(&format!("{note} (format=json has all)"));
+    }
+    if !empty_lists.is_empty() {
+        let mut note = String::from("empty: ");
+        push_names(&mut note, empty_lists.iter().map(AsRef::as_ref), MAX_EMPTY_NAMES);
+        page.add_note(&note);
     }
     if empty > 0 && count == 0 {
         page.add_note(&format!("{empty} empty members left out"));
@@ -207,10 +238,14 @@ fn is_cpu_flags(key: &str, raw: &str) -> bool {
 
 /// Appends the members of an object within an object: `used 28GiB, total 128GiB`.
 fn push_nested(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: usize) -> bool {
-    let mut members = Vec::new();
+    let (mut members, mut has_hash) = (Vec::new(), false);
     walk(raw, &mut |key, raw| {
-        if !is_empty(raw) {
-            members.push(ObjectMember { name: unquote(key).into_owned(), raw });
+        let name = unquote(key);
+        // (PVE: the digest of a file of package sources is a list of 32 bytes.)
+        match name == "digest" && raw.starts_with('[') {
+            true => has_hash = true,
+            false if !is_empty(raw) => members.push(ObjectMember { name: name.into_owned(), raw }),
+            false => {}
         }
         members.len() <= MAX_NESTED
     });
@@ -218,7 +253,11 @@ fn push_nested(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: 
         return push_privileges(text, &members);
     }
     members.sort_by(|a, b| compare_keys(&a.name, &b.name));
-    let mut is_whole = members.len() <= MAX_NESTED;
+    if PROPERTY_STRINGS.contains(&key) {
+        let pairs = members.iter().map(|member| format!("{}={}", member.name, strip_quotes(member.raw)));
+        return push_single_line(text, &pairs.collect::<Vec<_>>().join(","));
+    }
+    let mut is_whole = members.len() <= MAX_NESTED && !has_hash;
     if level > 0 {
         text.push('{');
     }

@@ -1,18 +1,19 @@
 //! Lists as tables: a header, then tab-separated rows, each on one line. A list of texts, such as a log, has lines.
 
-use crate::base::json_scan::JsonScanner;
+use crate::base::json_scan::{JsonScanner, find_member};
 use crate::render::cell::{MAX_CELL_CHARS, push_row, strip_quotes};
 use crate::render::labels::count;
 use crate::render::list::MAX_ROWS;
 use crate::render::output::error::OutputError;
-use crate::render::output::json_path::{pick, unquote, walk};
+use crate::render::output::json_path::{parse_number, pick, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
-use crate::render::output::key_order::{compare_keys, has_place};
+use crate::render::output::key_order::{compare_keys, has_place, is_last};
 use crate::render::output::names::push_names;
 use crate::render::output::object_writer::{cell, is_empty, is_pem};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter};
 use crate::render::output::rows::{RowCounts, note_row_counts, select};
+use crate::render::units::push_byte_size;
 use std::borrow::Cow;
 
 /// The maximum number of columns that are taken from the keys of the rows.
@@ -21,8 +22,11 @@ const MAX_COLUMNS: usize = 100;
 /// The least rows of a list without its idle columns.
 const MIN_IDLE_ROWS: usize = 2;
 
-/// The columns that no reader needs. (PVE: the title of a package is its description.)
-const LEFT_OUT: [&str; 3] = ["digest", "pstart", "Title"];
+/// The least size of a row that is summed up. A smaller one may be a count.
+const MIN_SUMMED_BYTES: f64 = 1024.0;
+
+/// The columns that no reader needs. (PVE: the title of a package is its description, and every ended task is saved.)
+const LEFT_OUT: [&str; 4] = ["digest", "pstart", "Title", "saved"];
 
 /// A writer of rows under a header, as many as fit.
 struct TableWriter<'p> {
@@ -147,14 +151,14 @@ impl<'a> KeyColumns<'a> {
     }
 
     /// Returns the keys of the columns to show, in their order. Notes those that are left out.
-    fn select(self, page: &mut PageWriter, row_count: usize) -> Vec<String> {
+    fn select(self, options: &OutputOptions, page: &mut PageWriter, row_count: usize) -> Vec<String> {
         let mut columns = self.columns;
         if self.has_running_task && !columns.iter().any(|column| column.key == "status") {
             columns.push(KeyColumn { key: Cow::Borrowed("status"), raw_key: "", is_used: true });
         }
         let found = columns.len();
         if row_count >= MIN_IDLE_ROWS {
-            columns.retain(|column| column.is_used || has_place(&column.key));
+            columns.retain(|column| column.is_used || has_place(&column.key) || is_id(options, &column.key));
         }
         let idle = found - columns.len();
         if idle > 0 {
@@ -166,7 +170,7 @@ impl<'a> KeyColumns<'a> {
             page.add_note(&note);
         }
         let mut keys: Vec<String> = columns.into_iter().map(|column| column.key.into_owned()).collect();
-        keys.sort_by(|a, b| compare_keys(a, b));
+        keys.sort_by(|a, b| is_id(options, b).cmp(&is_id(options, a)).then_with(|| compare_keys(a, b)));
         keys
     }
 }
@@ -192,7 +196,7 @@ fn read_page<'a>(
         }
         total += 1;
     }
-    Some((rows, RowCounts { total, matched: total, missing_key: None }))
+    Some((rows, RowCounts { total, matched: total, missing_key: None, filter_notes: Vec::new() }))
 }
 
 /// Reads the rows that were asked for, in the order that was asked for.
@@ -214,6 +218,9 @@ fn select_page<'a>(
     if without_data > 0 {
         page.add_note(&format!("{without_data} rows without data left out"));
     }
+    if options.is_option_list {
+        sort_options(options, page, &mut rows);
+    }
     if options.fields.is_none() {
         for row in &rows {
             columns.read_row(&mut JsonScanner::new(row));
@@ -231,7 +238,11 @@ pub fn write_list(
 ) -> Result<(), OutputError> {
     let mut key_columns = KeyColumns::default();
     let in_order = options.fields.is_none() && options.filter.is_empty() && options.sort.is_empty();
-    let whole = if in_order && !options.is_series { read_page(options, list, &mut key_columns) } else { None };
+    let whole = if in_order && !options.is_series && !options.is_option_list {
+        read_page(options, list, &mut key_columns)
+    } else {
+        None
+    };
     let (rows, counts) = match whole {
         Some(whole) => whole,
         None => select_page(options, page, list, &mut key_columns)?,
@@ -241,7 +252,7 @@ pub fn write_list(
         return Ok(());
     }
     let (has_plain_rows, cells_without_column) = (key_columns.has_plain_rows, key_columns.cells_without_column);
-    let columns = options.fields.clone().unwrap_or_else(|| key_columns.select(page, rows.len()));
+    let columns = options.fields.clone().unwrap_or_else(|| key_columns.select(options, page, rows.len()));
     if rows.is_empty() {
         page.text.push_str("no rows\n");
         note_row_counts(options, page, answer_path, counts, 0, false);
@@ -262,16 +273,25 @@ pub fn write_list(
         }
         found.resize(columns.len(), None);
         let is_running_task = is_running_task(row);
-        let cells = found.iter().zip(&columns).zip(&formats).map(|((raw, column), format)| match raw {
-            None if is_running_task && column == "status" => Cow::Borrowed("running"),
-            raw => format_cell(*format, column, *raw, options.utc_offset),
+        // The name of the option, if the row is one.
+        let option = options.is_option_list.then(|| option_name(row));
+        let cells = found.iter().zip(&columns).zip(&formats).map(|((raw, column), format)| {
+            match (raw, option.as_deref().filter(|_| matches!(column.as_str(), "value" | "pending"))) {
+                (None, _) if is_running_task && column == "status" => Cow::Borrowed("running"),
+                (raw, Some(option)) => format_cell(KeyFormat::for_key(option), option, *raw, options.utc_offset),
+                (raw, None) => format_cell(*format, column, *raw, options.utc_offset),
+            }
         });
         let plain = has_plain_rows.then(|| Some(*row).filter(|row| !row.starts_with('{')));
         let plain = plain.map(|raw| format_cell(KeyFormat::Plain, "", raw, options.utc_offset));
         table.write_row(cells.chain(plain));
     }
     let TableWriter { row_count, full, has_cut_cells, .. } = table;
+    let has_all_rows = rows.len() == counts.matched;
     note_row_counts(options, page, answer_path, counts, row_count, full);
+    if columns.iter().any(|column| column == "size") && has_all_rows {
+        note_size(page, &rows);
+    }
     if cells_without_column > 0 {
         page.add_note(&format!(
             "{cells_without_column} cells of other keys have no column: name them in fields, or format=json"
@@ -281,6 +301,40 @@ pub fn write_list(
         note_cut_cells(page);
     }
     Ok(())
+}
+
+/// Notes the size of all rows together, if each has one in bytes.
+fn note_size(page: &mut PageWriter, rows: &[&str]) {
+    let sizes = rows.iter().map(|row| parse_number(find_member(row, "size")?).filter(|size| *size >= MIN_SUMMED_BYTES));
+    if let (Some(sum), 2..) = (sizes.sum::<Option<f64>>(), rows.len()) {
+        let mut note = String::from("size of all: ");
+        push_byte_size(&mut note, sum);
+        page.add_note(&note);
+    }
+}
+
+/// Returns whether a column identifies the rows. A long one comes last all the same.
+fn is_id(options: &OutputOptions, column: &str) -> bool {
+    options.id_key.as_deref() == Some(column) && !is_last(column)
+}
+
+/// Sorts the options of a guest by their use, unless the caller chose an order, and counts the pending changes.
+fn sort_options(options: &OutputOptions, page: &mut PageWriter, rows: &mut [&str]) {
+    let waits = |row: &str| find_member(row, "pending").is_some() || find_member(row, "delete").is_some();
+    if options.sort.is_empty() {
+        rows.sort_by(|a, b| waits(b).cmp(&waits(a)).then_with(|| compare_keys(&option_name(a), &option_name(b))));
+    }
+    if !options.selects() {
+        page.add_note(&match rows.iter().filter(|row| waits(row)).count() {
+            0 => "no change is pending".to_owned(),
+            waiting => format!("{} pending", count(waiting, "change")),
+        });
+    }
+}
+
+/// Returns the name of the option that a row is about.
+fn option_name(row: &str) -> Cow<'_, str> {
+    find_member(row, "key").map(unquote).unwrap_or_default()
 }
 
 /// Returns whether a value is 0 in one of Proxmox's forms.
@@ -372,8 +426,9 @@ fn write_lines(
     if cursors > 0 {
         page.add_note(&format!("not shown: {cursors} cursor{}", if cursors == 1 { "" } else { "s" }));
     }
-    let shown = if full { row_count } else { row_count + cursors };
-    note_row_counts(options, page, answer_path, counts, shown, full);
+    // The lines that are left out are rows too.
+    let counts = RowCounts { total: counts.total - cursors, matched: counts.matched - cursors, ..counts };
+    note_row_counts(options, page, answer_path, counts, row_count, full);
     if has_cut_cells {
         note_cut_cells(page);
     }

@@ -177,7 +177,7 @@ fn a_long_value_that_several_members_have_is_written_once() {
     let (text, _) = render_with_default_cap(json!({"format": "table"}), &data);
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("/: Datastore.Allocate, "), "{text}");
-    assert_eq!(lines[1..], ["/pool/prod: VM.Audit", "/vms: the same as /", "/vms/1: VM.Audit"]);
+    assert_eq!(lines[1..], ["/pool/prod: VM.Audit", "/vms/1: VM.Audit", "the same as /: /vms"]);
 }
 
 #[test]

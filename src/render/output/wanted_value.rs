@@ -50,7 +50,7 @@ impl WantedValue {
             KeyFormat::Fraction if unit == "%" => number.map(|number| number / 100.0),
             // A share of 5 would be 500 %, so it is meant as a percentage, or as a number of processors.
             KeyFormat::Fraction => plain.filter(|number| number.abs() <= 1.0),
-            KeyFormat::Percent => number.filter(|_| matches!(unit, "" | "%")),
+            KeyFormat::Percent | KeyFormat::LifeLeft => number.filter(|_| matches!(unit, "" | "%")),
             KeyFormat::Duration => plain.or_else(|| parse_seconds(value)),
             KeyFormat::Flag => plain.or_else(|| parse_flag(value)),
             KeyFormat::Limit | KeyFormat::Plain => {
