@@ -68,8 +68,12 @@ fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: 
         },
         ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall"] if chosen("vms") => AffectedScope::NamedOnly,
         ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall"] => node(),
-        // The UPID of a task of one guest has its number. A task on many guests has none.
-        ["nodes", _, "tasks", _] if segments.get(3).is_none_or(|upid| is_bulk_task(upid)) => node(),
+        // The UPID of a task of one guest has its number. A task on many guests, or on the node, has none.
+        ["nodes", _, "tasks", _] if segments.get(3).is_none_or(|upid| !names_reached_guests(upid)) => {
+            let is_ceph =
+                segments.get(3).and_then(|upid| upid.split(':').nth(5)).is_some_and(|k| k.starts_with("ceph"));
+            if is_ceph { AffectedScope::Cluster } else { node() }
+        }
         ["nodes", _, "tasks" | "replication", _, ..] => AffectedScope::NamedOnly,
         ["nodes", _, "storage", _, "prunebackups"] if chosen("vmid") => AffectedScope::NamedOnly,
         // A storage may be shared.
@@ -125,11 +129,14 @@ fn is_snippet(segment: &str) -> bool {
     volume.split('/').next() == Some("snippets")
 }
 
-/// Returns whether a task may work on many guests. (PVE: the id in its UPID is empty then.)
-fn is_bulk_task(upid: &str) -> bool {
+/// Returns whether the UPID of a task names all guests that it works on: one of these kinds works on none.
+fn names_reached_guests(upid: &str) -> bool {
+    const WITHOUT_GUESTS: [&str; 6] = ["aptupdate", "download", "imgcopy", "spiceshell", "vncshell", "termproxy"];
     let mut parts = upid.split(':').skip(5);
     let kind = parts.next().unwrap_or_default();
-    kind != "aptupdate" && parts.next().is_none_or(str::is_empty)
+    let mut names_one = WITHOUT_GUESTS.contains(&kind);
+    for_each_vmid_in_list(parts.next().unwrap_or_default(), &mut |_| names_one = true);
+    names_one
 }
 
 /// Returns the numbers of the guests that a change names.

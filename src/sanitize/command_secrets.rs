@@ -38,15 +38,16 @@ const fn option(
     PasswordOption { programs, subcommand: None, options, form }
 }
 
-const PASSWORD_OPTIONS: [PasswordOption; 19] = [
+const PASSWORD_OPTIONS: [PasswordOption; 20] = [
     option(&["curl"], &["-u", "-U", "--user", "--proxy-user"], ValueForm::After(b':')),
+    option(&["curl"], &["--oauth2-bearer"], ValueForm::Whole),
     option(&["http", "https", "xh"], &["-a", "--auth"], ValueForm::After(b':')),
     option(&["mysql", "mariadb", "mytop", "xtrabackup"], &["-p"], ValueForm::Attached),
     option(&["sshpass"], &["-p"], ValueForm::Whole),
     option(&["redis-cli", "valkey-cli", "keydb-cli"], &["-a"], ValueForm::Whole),
     option(&["ldap"], &["-w"], ValueForm::Whole),
     option(
-        &["smbclient", "smbget", "rpcclient", "net", "mount.cifs", "winexe"],
+        &["smbclient", "smbget", "rpcclient", "net", "mount.cifs", "winexe", "realm", "samba-tool"],
         &["-U", "--user"],
         ValueForm::After(b'%'),
     ),
@@ -233,6 +234,9 @@ mod tests {
             "wget --http-password=hunter2 https://example.org",
             "git clone https://user:hunter2@example.org/x.git",
             "curl -H 'X-Api-Key: hunter2' https://example.org",
+            "curl -H 'X-Auth-Token: hunter2' https://example.org",
+            "curl --oauth2-bearer hunter2 https://example.org",
+            "realm join -U me%hunter2 example.org",
             "mysqladmin -u root -p'hunter2' ping",
             r#"["x","--password","hunter2"]"#,
             "plink -pw hunter2 host",

@@ -20,7 +20,11 @@ pub fn redact_plain_words(text: &str) -> Cow<'_, str> {
         is_plain_word(&found[scheme..]).then_some(scheme)
     };
     let (mut out, mut copied) = (String::new(), 0);
-    for password in find_placed_passwords(text).into_iter().filter(|password| is_plain_word(&text[password.clone()])) {
+    for password in find_placed_passwords(text) {
+        // Two rules may find parts of one word.
+        if password.start < copied || !is_plain_word(&text[password.clone()]) {
+            continue;
+        }
         out.push_str(&text[copied..password.start]);
         out.push_str(HIDDEN);
         copied = password.end;
@@ -39,13 +43,19 @@ fn is_plain_word(text: &str) -> bool {
 
 /// Commands whose password is a word without an option. `*` is any word. The password is the word after these, or the last
 /// one of the command after `…`.
-const PLACED_PASSWORDS: [&str; 18] = [
+const PLACED_PASSWORDS: [&str; 24] = [
     "vault login …",
     "bao login …",
     "openssl passwd …",
     "mysqladmin password …",
     "mariadb-admin password …",
     "net user *",
+    "net use * *",
+    "rclone obscure …",
+    "ansible-vault encrypt_string …",
+    "bw unlock …",
+    "IDENTIFIED BY",
+    "identified by",
     "net rpc user add *",
     "mc alias set * * *",
     "mc config host add * * *",
@@ -60,10 +70,19 @@ const PLACED_PASSWORDS: [&str; 18] = [
     "requirepass",
 ];
 
-/// Finds the passwords that are words of commands without an option: by the place in a command, or by the name before.
+/// The most words of a command that are compared with a form, so that many programs in one command cost no more.
+const MAX_FORM_WORDS: usize = 24;
+
+/// Programs that read a password from their input.
+const PASSWORD_READERS: [&str; 6] = ["passwd", "smbpasswd", "vncpasswd", "kinit", "cryptsetup", "chpasswd"];
+
+/// Finds the passwords that are words of commands without an option: by the place in a command, by the name before, or as the
+/// input of a program that reads one.
 fn find_placed_passwords(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    for words in split_commands(text) {
+    let commands = split_commands(text);
+    for (command, words) in commands.iter().enumerate() {
+        found.extend(find_password_input(text, words, commands.get(command + 1).map_or(&[], Vec::as_slice)));
         for (at, word) in words.iter().enumerate() {
             let by_place = PLACED_PASSWORDS.iter().find_map(|form| match_form(text, &words[at..], form));
             let by_name = || {
@@ -76,6 +95,33 @@ fn find_placed_passwords(text: &str) -> Vec<Range<usize>> {
     found.sort_by_key(|password| password.start);
     found.dedup();
     found
+}
+
+/// Returns the words that a command writes into `next`, or reads itself after `<<<`, if that reads a password.
+fn find_password_input(text: &str, words: &[Range<usize>], next: &[Range<usize>]) -> Vec<Range<usize>> {
+    let is_program = |word: &&Range<usize>, programs: &[&str]| {
+        text[(*word).clone()].rsplit('/').next().is_some_and(|name| programs.contains(&name))
+    };
+    let reads_password = |words: &[Range<usize>]| words.iter().any(|word| is_program(&word, &PASSWORD_READERS));
+    let is_piped = match (words.last(), next.first()) {
+        (Some(last), Some(first)) => text[last.end..first.start].contains('|'),
+        _ => false,
+    };
+    let start = if is_piped && reads_password(next) {
+        words.iter().position(|word| is_program(&word, &["echo", "printf"]))
+    } else {
+        words.iter().position(|word| text[word.clone()] == *"<<<").filter(|_| reads_password(words))
+    };
+    let input = start.map_or(&[][..], |at| &words[at + 1..]);
+    input.iter().filter(|word| may_be_password(&text[(*word).clone()])).map(hide_after_user(text)).collect()
+}
+
+/// Returns the password of `user:password`, or the whole word.
+fn hide_after_user(text: &str) -> impl Fn(&Range<usize>) -> Range<usize> {
+    |word| {
+        let user = text[word.clone()].find(':').map_or(0, |at| at + 1);
+        word.start + user..word.end
+    }
 }
 
 /// Returns the words of each command of a text.
@@ -107,15 +153,22 @@ fn match_form(text: &str, words: &[Range<usize>], form: &str) -> Option<Range<us
     if form.next() != Some(program) {
         return None;
     }
-    let is_option = |word: &Range<usize>| text[word.clone()].starts_with('-');
-    let mut rest = words[1..].iter();
+    let is_option = |word: &Range<usize>| match text[word.clone()].as_bytes().first() {
+        Some(b'-') => true,
+        Some(b'/') => program == "net",
+        _ => false,
+    };
+    let mut rest = words[1..].iter().take(MAX_FORM_WORDS);
     for wanted in form {
         let mut is_after_option = false;
         loop {
             let word = rest.next()?;
             match wanted {
                 _ if is_option(word) => is_after_option = true,
-                "…" => return rest.rfind(|word| !is_option(word)).or(Some(word)).cloned(),
+                "…" => {
+                    let mut last = words.iter().rev().take(MAX_FORM_WORDS).take_while(|last| last.start >= word.start);
+                    return last.find(|word| !is_option(word)).cloned();
+                }
                 "*" => break,
                 _ if text[word.clone()] == *wanted => break,
                 _ if is_after_option => is_after_option = false,
@@ -144,6 +197,17 @@ fn may_be_password(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn all_but_the_passwords_stays(
+            text in "(echo |printf |passwd |vault |login |net |user |IDENTIFIED BY |a:b |c|é|[|] |; |&& |'|<<< |-x |/y ){0,16}",
+        ) {
+            let redacted = redact_plain_words(&text);
+            prop_assert!(redacted.split(HIDDEN).all(|part| text.contains(part)), "{}", redacted);
+        }
+    }
 
     #[test]
     fn passwords_without_an_option_are_hidden() {
@@ -155,6 +219,12 @@ mod tests {
             "mc alias set minio https://example.org key hunter2 --api S3v4",
             "openssl passwd -6 -salt xy hunter2",
             "rabbitmqctl add_user me hunter2",
+            "net use Z: /user:me host hunter2",
+            "echo -e hunter2 | passwd me",
+            "printf 'hunter2' | smbpasswd -s -a me",
+            "kinit me <<< hunter2",
+            r#"["sh","-c","echo hunter2 | cryptsetup luksFormat /dev/sdb -"]"#,
+            "mysql -e \"ALTER USER me IDENTIFIED BY 'hunter2'\"",
             "redis-cli -h host auth hunter2",
             "nmcli device wifi connect home password hunter2",
         ] {
@@ -174,6 +244,8 @@ mod tests {
             "echo the password was reset, see secret rotation",
             "openssl passwd -stdin < /root/x",
             "network user admin x",
+            "echo done | tee /root/log; passwd -l me",
+            "cat /root/x | passwd --stdin me || echo failed",
         ] {
             assert_eq!(redact_plain_words(command), command);
         }

@@ -41,7 +41,7 @@ const fn parameter(text: &'static str, in_text: WordClass) -> SecretName {
     SecretName { in_fields: false, ..name(text, in_text) }
 }
 
-const SECRET_NAMES: [SecretName; 44] = [
+const SECRET_NAMES: [SecretName; 45] = [
     // Logins, `cipassword` (cloud-init), `confirmation-password`, SMTP, CIFS and PBS storages, the console password of
     // a SPICE response.
     suffix("password", Always),
@@ -49,6 +49,8 @@ const SECRET_NAMES: [SecretName; 44] = [
     suffix("passphrase", Always),
     // Of a webhook, of an OpenID client, of an API token.
     suffix("secret", Always),
+    // The header of a request.
+    suffix("auth-token", Always),
     // `CSRFPreventionToken`, gotify, InfluxDB, IPAM. The name of an API token is `tokenid`.
     suffix("token", IfAssigned),
     // A login, `vncticket`. The cookie PVEAuthCookie holds a ticket.

@@ -134,6 +134,8 @@ fn calls_on_guest_100() -> Vec<(&'static str, Value)> {
         ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:qmmigrate:100:root@pam:", none()),
         ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:vzdump::root@pam:", none()),
         ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:imgdel:100@local-lvm:root@pam:", none()),
+        ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:srvrestart:networking:root@pam:", none()),
+        ("DELETE /nodes/pve2/tasks/UPID:pve2:000001C1:00022AEA:6B0293BE:cephdestroypool:rbd:root@pam:", none()),
         ("DELETE /nodes/pve2/storage/local/content/local:iso/of-100.iso", none()),
         ("DELETE /nodes/pve2/storage/local/content/iso%2Fof-100.iso", none()),
         // Through its pool.
@@ -248,6 +250,7 @@ fn calls_that_reach_other_guests_are_sent() {
             ("PUT /nodes/pve1/config", json!({"description": "rack 4"})),
             ("DELETE /nodes/pve2/storage/local/prunebackups", json!({"vmid": 101, "prune-backups": "keep-last=1"})),
             ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:qmmigrate:101:root@pam:", json!({})),
+            ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:download:a.iso:root@pam:", json!({})),
             ("POST /cluster/ha/resources", json!({"sid": "vm:101"})),
             ("POST /cluster/replication", json!({"id": "101-0", "target": "pve1", "type": "local"})),
             ("PUT /pools", json!({"poolid": "lab", "vms": "110"})),
