@@ -22,14 +22,16 @@ use super::resolve_path::{
 use super::shared_object::SharedObject;
 use super::spec::CallSpec;
 use super::state_risks::StateChange;
+use crate::base::shorten::shorten;
 use crate::policy::{AssessedCall, EffectivePolicy, Risk, RiskAssessment, RiskKind};
-use crate::pve::Method;
+use crate::pve::guests::Guest;
 use crate::pve::knowledge::passwords::{SecretPart, secret_part};
 use crate::pve::parameter_error::ParameterErrors;
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::schema::parameter_check::CheckedParameters;
 use crate::pve::schema::{Operation, PathMatch, Schema, parameter_check};
+use crate::pve::{Method, demo};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -101,6 +103,9 @@ pub(super) fn plan_call<'a>(
         None => Err(error),
     });
     let CheckedOperation { operation, params, mut assessment, mut notes } = checked?;
+    if method != Method::Get && cluster.cluster.settings().is_simulated && !demo::simulates(method, &resolved.path) {
+        return Err(PlanError::NotSimulated(format!("{method} {}", resolved.path)));
+    }
     let path = resolved.path;
     let call = AuditedCall {
         cluster,
@@ -271,6 +276,7 @@ fn check_operation_call(
     });
     let CheckedParameters { mut params, notes: differences } = checked?;
     check_node_parameters(cluster, &operation, &params)?;
+    check_backups(cluster, &operation, path, &params)?;
     notes.extend(differences);
     let known = find_embedded_operation(method, path);
     let same = known.filter(|known| known.template() == operation.template());
@@ -307,6 +313,41 @@ fn check_operation_call(
         params,
         notes,
     })
+}
+
+/// Rejects a backup of guests of other nodes, which a node leaves out without a failure, and a backup in the place of the
+/// template of a container.
+fn check_backups(
+    cluster: &ClusterHandle<'_>,
+    operation: &Operation<'_>,
+    path: &ApiPath,
+    params: &ApiParams,
+) -> Result<(), PlanError> {
+    let given = |wanted: &str| params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+    match (operation.method(), operation.template()) {
+        (Method::Post, "/nodes/{node}/lxc") => match given("ostemplate") {
+            Some(volume) if volume.contains(":backup/") && given("restore") != Some("1") => {
+                Err(PlanError::BackupAsTemplate(shorten(volume).into_owned()))
+            }
+            _ => Ok(()),
+        },
+        (Method::Post, "/nodes/{node}/vzdump") => {
+            let segments: Vec<_> = path.segments().collect();
+            let (Some(node), Some(list)) = (segments.get(1), given("vmid")) else { return Ok(()) };
+            // The node says what it can't do if the list can't be read.
+            let guests = cluster.look_up_guests().unwrap_or_default();
+            let is_elsewhere = |guest: &&Guest| !guest.node.is_empty() && guest.node != node.as_ref();
+            let numbers = list.split([',', ';', ' ']).filter_map(|number| number.trim().parse::<u32>().ok());
+            let found = numbers.filter_map(|number| guests.iter().find(|guest| guest.vmid == number));
+            let elsewhere: Vec<String> =
+                found.filter(is_elsewhere).map(|guest| format!("{} is on {}", guest.vmid, guest.node)).collect();
+            if elsewhere.is_empty() {
+                return Ok(());
+            }
+            Err(PlanError::BackupElsewhere { guests: elsewhere, node: shorten(node).into_owned() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Adds what the call takes away by the present state of the cluster. A call that is asked in any case needs no look-up

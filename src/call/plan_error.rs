@@ -69,6 +69,18 @@ pub enum PlanError {
     ParametersTooLarge { bytes: usize, limit: usize },
     #[error("`{parameter}` is longer than the audit log can record whole: give {limit} bytes at most")]
     CommandTooLong { parameter: String, limit: usize },
+    /// An operation that the cluster of `--demo` does not have.
+    #[error("the demo simulates only a part of the API, without {0}")]
+    NotSimulated(String),
+    /// A node backs up its own guests only, and passes over the others without a failure.
+    #[error("{}, and a backup on {node} leaves out the guests of other nodes", join_names(.guests))]
+    BackupElsewhere {
+        /// Each as `106 is on pve2`.
+        guests: Vec<String>,
+        node: String,
+    },
+    #[error("`ostemplate` {0} is a backup, no template")]
+    BackupAsTemplate(String),
     #[error(transparent)]
     UnknownPath(UnknownPath),
     #[error(transparent)]
@@ -176,6 +188,11 @@ impl Hint for PlanError {
                 Some(format!("did you mean `{name}`?").into())
             }
             Self::HostName(_) => Some("GET /nodes lists the nodes".into()),
+            Self::NotSimulated(_) => Some("a real node does it".into()),
+            Self::BackupElsewhere { .. } => {
+                Some("POST /nodes/{node}/vzdump with the guest's own node backs it up".into())
+            }
+            Self::BackupAsTemplate(_) => Some("add restore=1 to restore it".into()),
             Self::UnknownPath(_) => Some("search_api finds operations by plain words".into()),
             Self::InvalidParameters { .. } => Some("describe_api shows all parameters".into()),
             _ => None,

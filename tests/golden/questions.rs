@@ -85,7 +85,7 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
         ),
         (
             "POST /nodes/pve1/lxc",
-            json!({"vmid": 999, "ostemplate": "nas:backup/vzdump-lxc-200-2026_01_02-03_04_05.tar.zst", "force": true}),
+            json!({"vmid": 999, "ostemplate": "nas:backup/vzdump-lxc-200-2026_01_02-03_04_05.tar.zst", "restore": true, "force": true}),
         ),
         ("DELETE /storage/nas", json!({})),
         ("PUT /storage/nas", json!({"disable": true})),
@@ -120,7 +120,8 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
 #[test]
 fn questions_about_the_demo() {
     let demo = start_demo(Duration::ZERO);
-    let server = product(vec![ClusterConfig { policy: asking_policy(), ..demo.cluster() }]);
+    // Also about calls that the demo does not do.
+    let server = product(vec![ClusterConfig { policy: asking_policy(), is_simulated: false, ..demo.cluster() }]);
     let mut document = Document::new();
     document.redact(r"\d{4}[-_]\d\d[-_]\d\d([-_ T]\d\d[:_]\d\d[:_]\d\dZ?)?", "DATE");
     document.redact(r"\b\d{9,}\b", "NUMBER");

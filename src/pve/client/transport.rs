@@ -731,6 +731,7 @@ mod tests {
             tls: TlsVerification::Unverified,
             timeout: Duration::from_secs(20),
             discover_nodes: false,
+            is_simulated: false,
             policy: ClusterPolicy::default(),
         };
         NodeTransport::new(&settings, &Limits::default(), 64).unwrap()
