@@ -1,7 +1,7 @@
 //! Conditions on rows in a form that models write: `status=running,mem>8G,name~web`. All of them must hold.
 
 use crate::render::labels::format_local_time;
-use crate::render::output::error::{ArgumentError, OutputError};
+use crate::render::output::error::{ArgumentError, MAX_KEYS, OutputError};
 use crate::render::output::json_path::{parse_number, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
 use crate::render::output::keys::{QuotedWord, check_key, skip_separators, split_quoted};
@@ -90,6 +90,9 @@ fn parse_condition(text: &str) -> Result<(FilterCondition, &str), ArgumentError>
             if value.to_ascii_lowercase().contains(" or ") || value.contains("||") || value.contains("&&") {
                 return Err(ArgumentError::UnsupportedOr(quote_short(text)));
             }
+            if let Some(next) = find_next_condition(value) {
+                return Err(ArgumentError::MissingSeparator(quote_short(next)));
+            }
             (value.to_owned(), rest)
         }
     };
@@ -116,6 +119,16 @@ fn split_unquoted_value(text: &str) -> (&str, &str) {
         at = text.len() - rest.len();
     }
     (text[..comma].trim(), &text[comma..])
+}
+
+/// Finds a condition after a blank in a value without quotes: `running type=qemu`.
+fn find_next_condition(value: &str) -> Option<&str> {
+    let blanks = value.char_indices().filter(|(_, c)| c.is_whitespace()).take(MAX_KEYS);
+    blanks.map(|(at, _)| value[at..].trim_start()).find(|rest| {
+        let key = rest.find(|c: char| !c.is_alphanumeric() && !matches!(c, '.' | '_' | '-')).unwrap_or(rest.len());
+        let after = rest[key..].trim_start();
+        key > 0 && OPERATORS.iter().any(|(sign, _)| after.starts_with(sign))
+    })
 }
 
 impl FilterCondition {
@@ -595,6 +608,9 @@ mod tests {
             ("cpu>>3", "is not a condition"),
             ("a=\"x", "has no end"),
             ("a=\"x\" b=1", "a comma or `and` is missing before"),
+            ("a=1 type=x", "a comma or `and` is missing before \"type=x\""),
+            ("a=1 type = x", "is missing before"),
+            ("a~x y b!=x", "is missing before"),
             ("a=1 or b=2", "there is no `or`"),
             ("a=1 && b=2", "there is no `or`"),
         ] {
