@@ -11,7 +11,6 @@ use super::planned_call::{CallPurpose, PlannedCall};
 use super::send::SendError;
 use crate::audit::AuditWriteError;
 use crate::base::hint::Hint;
-use crate::base::json_scan::{find_member, walk};
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::PveError;
 use crate::pve::knowledge::answers::KnownAnswer;
@@ -190,22 +189,8 @@ fn response_note(planned: &PlannedCall<'_>, response: &ApiResponse) -> Option<Re
             }
         }
         "[]" if operation.may_be_filtered => Some(ResponseNote::MaybeFiltered),
-        _ if operation.is_paged && planned.params.is_empty() && is_first_page(response) => {
-            Some(ResponseNote::FirstPage)
-        }
         _ => None,
     }
-}
-
-/// Returns whether a response may be a part of a list. (PVE: `total` beside the data is the number of all rows.)
-fn is_first_page(response: &ApiResponse) -> bool {
-    let mut rows = 0_u64;
-    walk(response.data(), &mut |_, _| {
-        rows += 1;
-        true
-    });
-    let total = find_member(response.payload(), "total").and_then(|total| total.trim_matches('"').parse::<u64>().ok());
-    response.has_extra_fields() && total.is_none_or(|total| total > rows)
 }
 
 /// Builds the error of a failed call. `cluster` looks up the facts that explain it.

@@ -240,7 +240,7 @@ impl<'a> ClusterHandle<'a> {
         Ok(authorized.without_confirmation().expect("no policy demands a confirmation for a plain read"))
     }
 
-    fn fetch_guests(&self, purpose: CallPurpose<'static>) -> Result<GuestList, LookupError> {
+    pub(super) fn fetch_guests(&self, purpose: CallPurpose<'static>) -> Result<GuestList, LookupError> {
         let mut params = ApiParams::new();
         params.push("type", "vm");
         let read = self.authorize_read(purpose, ApiPath::from_static("/cluster/resources"), params)?;

@@ -308,7 +308,6 @@ fn check_operation_call(
             path_values: found.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             secrets: find_secrets(&operation, &params),
             may_be_filtered: method == Method::Get && operation.privileges().is_empty(),
-            is_paged,
         },
         params,
         notes,

@@ -71,8 +71,6 @@ pub(super) struct PlannedOperation {
     pub(super) secrets: Vec<(String, SecretPart)>,
     /// The operation needs no privilege, so Proxmox omits what the token may not see.
     pub(super) may_be_filtered: bool,
-    /// Proxmox returns the list in pages.
-    pub(super) is_paged: bool,
 }
 
 /// The guests and nodes of a cluster at the time of the plan.
@@ -96,7 +94,6 @@ impl PlannedOperation {
             path_values: Vec::new(),
             secrets: Vec::new(),
             may_be_filtered: false,
-            is_paged: false,
         }
     }
 }

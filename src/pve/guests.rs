@@ -160,7 +160,7 @@ fn select_guest<'g>(
         [] => {
             let suggestions = match query.parse() {
                 Ok(number) => find_nearest_numbers(number, guests),
-                Err(_) => find_similar(query, sort_words(guests.iter().map(|g| g.name.as_str())).into_iter()),
+                Err(_) => find_similar_names(query, guests),
             };
             let query = to_one_line(query, 64);
             Err(FindGuestError::Unknown { query, suggestions, total: guests.len(), nameless: Vec::new() })
@@ -232,6 +232,18 @@ fn find_nearest_numbers(number: u32, guests: &[Guest]) -> Vec<String> {
     nearest.retain(|guest| guest.vmid.abs_diff(number) <= MAX_DISTANCE);
     nearest.sort_by_key(|guest| (guest.vmid.abs_diff(number), guest.vmid));
     nearest.iter().take(MAX_SUGGESTIONS).map(|guest| format!("{} ({})", guest.vmid, guest.name)).collect()
+}
+
+/// Returns the names that are nearest to a word, or else the first ones that contain it.
+fn find_similar_names(word: &str, guests: &[Guest]) -> Vec<String> {
+    let names = sort_words(guests.iter().map(|guest| guest.name.as_str()));
+    let similar = find_similar(word, names.iter().copied());
+    if !similar.is_empty() || word.len() < 2 {
+        return similar;
+    }
+    let folded = word.to_lowercase();
+    let containing = names.into_iter().filter(|name| name.to_lowercase().contains(&folded));
+    containing.take(MAX_SUGGESTIONS).map(str::to_owned).collect()
 }
 
 /// Returns the words in order, each once.

@@ -1,7 +1,7 @@
 //! Conditions on rows in a form that models write: `status=running,mem>8G,name~web`. All of them must hold.
 
 use crate::render::labels::format_local_time;
-use crate::render::output::error::{ArgumentError, OutputError};
+use crate::render::output::error::{ArgumentError, MAX_KEYS, OutputError};
 use crate::render::output::json_path::{parse_number, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
 use crate::render::output::keys::{QuotedWord, check_key, skip_separators, split_quoted};
@@ -90,6 +90,9 @@ fn parse_condition(text: &str) -> Result<(FilterCondition, &str), ArgumentError>
             if value.to_ascii_lowercase().contains(" or ") || value.contains("||") || value.contains("&&") {
                 return Err(ArgumentError::UnsupportedOr(quote_short(text)));
             }
+            if let Some(next) = find_next_condition(value) {
+                return Err(ArgumentError::MissingSeparator(quote_short(next)));
+            }
             (value.to_owned(), rest)
         }
     };
@@ -116,6 +119,16 @@ fn split_unquoted_value(text: &str) -> (&str, &str) {
         at = text.len() - rest.len();
     }
     (text[..comma].trim(), &text[comma..])
+}
+
+/// Finds a condition after a blank in a value without quotes: `running type=qemu`.
+fn find_next_condition(value: &str) -> Option<&str> {
+    let blanks = value.char_indices().filter(|(_, c)| c.is_whitespace()).take(MAX_KEYS);
+    blanks.map(|(at, _)| value[at..].trim_start()).find(|rest| {
+        let key = rest.find(|c: char| !c.is_alphanumeric() && !matches!(c, '.' | '_' | '-')).unwrap_or(rest.len());
+        let after = rest[key..].trim_start();
+        key > 0 && OPERATORS.iter().any(|(sign, _)| after.starts_with(sign))
+    })
 }
 
 impl FilterCondition {
@@ -154,6 +167,9 @@ const MAXIMUM_KEYS: [(&str, &str); 16] = [
     ("swapused", "swaptotal"),
     ("metadata_used", "metadata_size"),
 ];
+
+/// The least number that a table shows as a size.
+const MIN_SHOWN_SIZE: f64 = 1024.0;
 
 /// The most values of a key that are named if no row matches.
 const MAX_NAMED_VALUES: usize = 8;
@@ -199,7 +215,7 @@ impl<'f> RowCondition<'f> {
     pub fn matches(&mut self, raw: Option<&'f str>, maximum: Option<f64>) -> bool {
         let operator = self.condition.operator;
         let Some(raw) = raw.filter(|raw| !self.is_unset(raw)) else {
-            let is_wanted = matches!(self.condition.value.as_str(), "" | "-")
+            let is_wanted = matches!(self.condition.value.as_str(), "" | "-" | "null")
                 || raw.is_some_and(|raw| unquote(raw) == self.condition.value.as_str());
             let is_match = match operator {
                 FilterOperator::Equal => is_wanted,
@@ -288,6 +304,7 @@ impl<'f> RowCondition<'f> {
     fn compare(&self, raw: &str, maximum: Option<f64>) -> Option<bool> {
         let is_text = raw.starts_with('"');
         let order = match (self.parse_found(raw), self.wanted) {
+            (Some(number), _) if self.lacks_unit() && number >= MIN_SHOWN_SIZE => return None,
             (Some(number), Some(WantedValue::Range { low, high })) => {
                 // No limit, and no end.
                 let is_endless = matches!(self.format, KeyFormat::Expiry | KeyFormat::Limit) && number == 0.0;
@@ -309,6 +326,12 @@ impl<'f> RowCondition<'f> {
         })
     }
 
+    /// Returns whether the value is a number of bytes that nothing has: `mem>8` means another unit.
+    fn lacks_unit(&self) -> bool {
+        let tiny = |wanted| matches!(wanted, WantedValue::Range { low, .. } if low > 0.0 && low < MIN_SHOWN_SIZE);
+        self.format == KeyFormat::Bytes && self.wanted.is_some_and(tiny)
+    }
+
     /// Parses the value of a row as a number. A text may have a unit too: `32G`.
     fn parse_found(&self, raw: &str) -> Option<f64> {
         let number = parse_number(raw);
@@ -324,12 +347,12 @@ impl<'f> RowCondition<'f> {
 
     /// Returns the error of a value that no row's value can be compared with.
     pub fn check_comparable(&self) -> Result<(), OutputError> {
-        let Some(raw) = self.incomparable.filter(|_| !self.is_comparable) else { return Ok(()) };
+        let Some(raw) = self.incomparable.filter(|_| !self.is_comparable || self.lacks_unit()) else { return Ok(()) };
         let (kind, example) = match (raw.as_bytes()[0], self.format) {
             (b'{' | b'[', _) => ("lists or objects", "key~text, or a path such as key.0.name"),
             (b'"', _) if parse_number(raw).is_none() => ("texts", "key=text or key~text"),
             (_, KeyFormat::Time | KeyFormat::Expiry) => {
-                ("times", "2026-11-27, 2026-11-27T10:15, `24h ago` or seconds since 1970")
+                ("times", "2026-11-27, 2026-11-27T10:15, `24h ago`, +30d or seconds since 1970")
             }
             (_, KeyFormat::Bytes) if self.condition.value.ends_with('%') => {
                 ("sizes without a maximum", "10GiB or bytes")
@@ -530,6 +553,8 @@ mod tests {
             ("nodes=pve2", r#"["pve1","pve2"]"#, true),
             ("comment=web", r#""mail, web and more""#, false),
             ("mem=2.16GiB", "2319282339", true),
+            ("mem>0", "1073741824", true),
+            ("size>2", "3", true),
             ("mem>90%", "901", true),
             ("mem>90%", "900", false),
             ("memory.used<50%", "499", true),
@@ -564,6 +589,7 @@ mod tests {
                 ("a<1", false),
                 ("a!=", false),
                 ("a=-", true),
+                ("a=null", true),
                 ("a!=-", false),
             ] {
                 assert_eq!(matches(filter, raw), expected, "{filter}");
@@ -595,6 +621,9 @@ mod tests {
             ("cpu>>3", "is not a condition"),
             ("a=\"x", "has no end"),
             ("a=\"x\" b=1", "a comma or `and` is missing before"),
+            ("a=1 type=x", "a comma or `and` is missing before \"type=x\""),
+            ("a=1 type = x", "is missing before"),
+            ("a~x y b!=x", "is missing before"),
             ("a=1 or b=2", "there is no `or`"),
             ("a=1 && b=2", "there is no `or`"),
         ] {
@@ -609,6 +638,8 @@ mod tests {
     fn a_value_that_no_row_can_be_compared_with_is_an_error_with_an_example() {
         for (filter, raw, part) in [
             ("mem>abc", "5", "mem has sizes, which can't be compared with \"abc\". hint: write 10GiB, 500MB"),
+            ("mem>8", "1073741824", "mem has sizes, which can't be compared with \"8\""),
+            ("disk>0.9", "1073741824", "disk has sizes"),
             ("disk>90%", "5", "disk has sizes without a maximum"),
             ("starttime>24h", "1795856078", "hint: write 2026-11-27, 2026-11-27T10:15, `24h ago`"),
             ("starttime=soon", "1795856078", "has times"),

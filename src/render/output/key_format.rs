@@ -211,7 +211,14 @@ impl KeyFormat {
         }
         if self == Self::Plain {
             let text = strip_quotes(raw);
-            return if key == "meta" { format_creation(text, utc_offset) } else { Cow::Borrowed(text) };
+            if key == "meta" {
+                return format_creation(text, utc_offset);
+            }
+            // The last line of a comment has an end.
+            return Cow::Borrowed(match text.strip_suffix("\\n").filter(|line| !line.ends_with('\\')) {
+                Some(line) => line,
+                None => text,
+            });
         }
         let Some(number) = parse_number(raw) else { return Cow::Borrowed(strip_quotes(raw)) };
         let is_whole = number.fract() == 0.0;
@@ -325,6 +332,8 @@ mod tests {
             ("localtime", "1", "yes"),
             ("memory", "\"8192\"", "8192"),
             ("name", "\"a\\nb\"", "a\\nb"),
+            ("comments", "\"guests\\n\"", "guests"),
+            ("comments", "\"C:\\\\n\"", "C:\\\\n"),
             ("lock", "null", ""),
             ("disk", "0", ""),
             ("last_sync", "0", ""),
@@ -360,6 +369,7 @@ mod tests {
         for (data, expected) in [
             (r#"[{"a":1},{"starttime":1}]"#, true),
             (r#"{"notafter":"5"}"#, true),
+            (r#"{"jobs":[{"next-run":5}]}"#, true),
             (r#"{"time":"noon"}"#, false),
             (r#"["time"]"#, false),
             (r#"[{"a":{"b":[{"timestamp":1795856078}]}}]"#, true),

@@ -40,8 +40,14 @@ struct ObjectMember<'a> {
     raw: &'a str,
 }
 
-/// Writes the members of the page, one per line.
-pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str, answer_path: &AnswerPath) {
+/// Writes the members of the page, one per line, except for those in `beside`, which have tables of their own.
+pub fn write_object(
+    options: &OutputOptions,
+    page: &mut PageWriter,
+    object: &str,
+    beside: &[&str],
+    answer_path: &AnswerPath,
+) {
     let (mut members, mut empty, mut empty_lists) = (Vec::new(), 0, Vec::new());
     match &options.fields {
         None => {
@@ -55,6 +61,7 @@ pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str
                 }
                 members.len() < MAX_MEMBERS
             });
+            members.retain(|member| !beside.contains(&member.name.as_str()));
             members.sort_by(|a, b| compare_keys(&a.name, &b.name));
         }
         Some(fields) => {
@@ -116,7 +123,7 @@ pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str
         }
         page.text.push('\n');
     }
-    if page.text.is_empty() {
+    if page.text.is_empty() && beside.is_empty() {
         page.text.push_str("(no values)\n");
     }
     if count < total {
@@ -144,11 +151,13 @@ pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str
 /// The most lists of an object that are looked for.
 const MAX_LISTS: usize = 8;
 
-/// Returns the only member with a value, if it is a list of objects.
-pub fn find_only_list(object: &str) -> Option<(String, &str)> {
-    let mut members = Vec::new();
+/// Returns the only member with a value, if it is a list of objects, and the names of empty lists beside it.
+pub fn find_only_list(object: &str) -> Option<(String, &str, Vec<String>)> {
+    let (mut members, mut empty) = (Vec::new(), Vec::new());
     walk(object, &mut |key, raw| {
-        if !is_empty(raw) {
+        if is_empty_list(raw) {
+            empty.push(unquote(key).into_owned());
+        } else if !is_empty(raw) {
             members.push((key, raw));
         }
         members.len() < 2
@@ -160,7 +169,7 @@ pub fn find_only_list(object: &str) -> Option<(String, &str)> {
                 has_objects &= row.starts_with('{');
                 has_objects
             });
-            has_objects.then(|| (unquote(key).into_owned(), *list))
+            has_objects.then(|| (unquote(key).into_owned(), *list, empty))
         }
         _ => None,
     }
@@ -178,6 +187,30 @@ pub fn find_lists(object: &str) -> Vec<(String, &str)> {
     lists
 }
 
+/// Returns the members that are lists of at least two objects without lists or objects, which are read best as tables.
+pub fn find_flat_lists(object: &str) -> Vec<(String, &str)> {
+    let mut found = Vec::new();
+    walk(object, &mut |key, list| {
+        let (mut rows, mut is_flat) = (0, list.starts_with('['));
+        if is_flat {
+            walk(list, &mut |_, row| {
+                rows += 1;
+                is_flat &= row.starts_with('{');
+                walk(row, &mut |_, raw| {
+                    is_flat &= is_empty(raw) || !raw.starts_with(['{', '[']);
+                    is_flat
+                });
+                is_flat
+            });
+        }
+        if is_flat && rows >= 2 {
+            found.push((unquote(key).into_owned(), list));
+        }
+        found.len() < MAX_NESTED
+    });
+    found
+}
+
 fn push_key(text: &mut String, name: &str) {
     push_single_line(text, strip_quotes(&serde_json::Value::from(name).to_string()));
 }
@@ -185,6 +218,10 @@ fn push_key(text: &mut String, name: &str) {
 /// Returns whether a value says nothing.
 pub fn is_empty(raw: &str) -> bool {
     matches!(raw, "null" | "[]" | "{}") || raw.starts_with('"') && strip_quotes(raw).bytes().all(|byte| byte == b' ')
+}
+
+fn is_empty_list(raw: &str) -> bool {
+    matches!(raw, "[]" | "{}")
 }
 
 /// Appends a text of several lines below its key. Returns false if a part was left out, and `None` for any other value.
@@ -211,6 +248,10 @@ fn push_lines(text: &mut String, raw: &str) -> Option<bool> {
 /// Appends a value on one line. Returns false if a part was left out.
 pub fn push_value(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: usize) -> bool {
     match raw.bytes().next() {
+        _ if is_empty_list(raw) => {
+            text.push_str("none");
+            true
+        }
         Some(b'{') if level < MAX_LEVEL => push_nested(text, key, raw, utc_offset, level),
         Some(b'[') if level < MAX_LEVEL => push_items(text, key, raw, utc_offset, level),
         Some(b'"') if is_pem(raw) => {

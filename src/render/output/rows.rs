@@ -1,6 +1,7 @@
 //! The rows of a list that were asked for, in the order that was asked for. Only rows to be sorted are held together.
 //! All others are read once and written.
 
+use crate::render::cell::strip_quotes;
 use crate::render::labels::now_seconds;
 use crate::render::list::MAX_ROWS;
 use crate::render::output::error::OutputError;
@@ -15,11 +16,14 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// The number of rows of a list and of those that match the filter.
+#[derive(Default)]
 pub struct RowCounts {
     pub total: usize,
     pub matched: usize,
-    /// A requested key that no row has.
-    pub missing_key: Option<UnknownKey>,
+    /// The text about a requested key that no row has.
+    pub missing_key: Option<String>,
+    /// The fields that no row has, of one of several answers.
+    pub missing_fields: Vec<String>,
     /// The values that there are for conditions that no row meets, and the times that dates were read as.
     pub filter_notes: Vec<String>,
 }
@@ -72,11 +76,12 @@ pub fn select<'a>(
     }
     let deciding = paths.len();
     paths.extend(options.fields.iter().flatten().cloned());
+    let status = paths[..named].iter().position(|path| path == "status");
     let mut known = vec![false; paths.len()];
     // Fields are only looked for until each was found once.
     let mut wanted = paths.as_slice();
     let mut found = Vec::new();
-    let mut counts = RowCounts { total: 0, matched: 0, missing_key: None, filter_notes: Vec::new() };
+    let mut counts = RowCounts::default();
     let time = ReadingTime { utc_offset: options.utc_offset, now: now_seconds() };
     let mut conditions: Vec<RowCondition<'_>> =
         options.filter.iter().map(|condition| RowCondition::new(condition, time)).collect();
@@ -101,6 +106,10 @@ pub fn select<'a>(
             if !wanted.is_empty() {
                 pick(row, wanted, &mut found);
             }
+            // A table shows this status too.
+            if let Some(status) = status.filter(|at| found.get(*at) == Some(&None) && is_running_task(row)) {
+                found[status] = Some(r#""running""#);
+            }
             for (known, found) in known.iter_mut().zip(&found) {
                 *known |= found.is_some();
             }
@@ -108,9 +117,9 @@ pub fn select<'a>(
                 wanted = &paths[..deciding];
             }
             let mut is_match = true;
-            for ((condition, raw), maximums) in conditions.iter_mut().zip(&found).zip(&maximums) {
+            for ((condition, key), maximums) in conditions.iter_mut().zip(0..).zip(&maximums) {
                 let mut maximums = found[maximums.clone()].iter().filter_map(|raw| parse_number((*raw)?));
-                is_match &= condition.matches(*raw, maximums.find(|maximum| *maximum > 0.0));
+                is_match &= condition.matches(found[key], maximums.find(|maximum| *maximum > 0.0));
             }
             if !is_match {
                 return true;
@@ -142,7 +151,7 @@ pub fn select<'a>(
     // Proxmox leaves out keys that are not set (`lock`), possibly in every row. So a missing key is not an error,
     // unless it leaves nothing to show. It may still be misspelled.
     let asked = paths.iter().zip(&known).enumerate().filter(|(at, _)| !(named..deciding).contains(at));
-    let missing: Vec<&str> = asked.filter(|(_, (_, known))| !**known).map(|(_, (key, _))| key.as_str()).collect();
+    let mut missing: Vec<&str> = asked.filter(|(_, (_, known))| !**known).map(|(_, (key, _))| key.as_str()).collect();
     if counts.total > 0
         && let Some(first) = missing.first()
     {
@@ -150,7 +159,16 @@ pub fn select<'a>(
         if options.fields.as_ref().is_some_and(|fields| fields.iter().all(|field| missing.contains(&field.as_str()))) {
             return Err(OutputError::UnknownKey(unknown));
         }
-        counts.missing_key = Some(unknown);
+        counts.missing_key = Some(unknown.to_string());
+        // It is for another answer.
+        if options.is_one_of_many {
+            missing.sort_unstable();
+            missing.dedup();
+            let mut text = String::from("not there: ");
+            push_names(&mut text, missing.iter().copied(), 10);
+            counts.missing_key = Some(text);
+            counts.missing_fields = missing.into_iter().map(str::to_owned).collect();
+        }
     }
     if !options.sort.is_empty() {
         let values = |row: usize| &sort_values[row * options.sort.len()..][..options.sort.len()];
@@ -166,6 +184,37 @@ pub fn select<'a>(
         }
     }
     Ok(counts)
+}
+
+/// The keys of a row that tell whether it is a running task. (PVE: such a task has no end and no status.)
+#[derive(Default)]
+pub struct TaskKeys {
+    has_upid: bool,
+    has_end: bool,
+}
+
+impl TaskKeys {
+    pub fn read(&mut self, raw_key: &str) {
+        match strip_quotes(raw_key) {
+            "upid" => self.has_upid = true,
+            "endtime" | "status" => self.has_end = true,
+            _ => {}
+        }
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.has_upid && !self.has_end
+    }
+}
+
+/// Returns whether a row is a task without an end.
+pub fn is_running_task(row: &str) -> bool {
+    let mut keys = TaskKeys::default();
+    walk(row, &mut |key, _| {
+        keys.read(key);
+        true
+    });
+    keys.is_running()
 }
 
 /// Appends the fields that an object has as an object. Returns false, with the text incomplete, if it needs more than
@@ -226,6 +275,11 @@ pub fn write_list<'a>(
     Ok(large)
 }
 
+/// Describes the part of a list that Proxmox sent.
+pub fn describe_sent_part(sent: usize, all: usize) -> String {
+    format!("{sent} of {all} rows were sent: params start and limit select others, start={} the last", all - sent)
+}
+
 /// Notes which rows are shown.
 pub fn note_row_counts(
     options: &OutputOptions,
@@ -235,17 +289,15 @@ pub fn note_row_counts(
     shown: usize,
     truncated: bool,
 ) {
-    let RowCounts { total, matched, missing_key, filter_notes } = counts;
-    if let Some(key) = missing_key {
-        page.add_note(&key.to_string());
-    }
+    let RowCounts { total, matched, missing_key, filter_notes, .. } = counts;
+    page.add_note(&missing_key.unwrap_or_default());
     if !options.filter.is_empty() {
         page.add_note(&format!("{matched} of {total} rows match"));
     }
     filter_notes.iter().for_each(|note| page.add_note(note));
     match options.total_beside {
         // Proxmox sent a part of the list.
-        Some(all) if all > total => page.add_note(&format!("{total} of {all} rows were sent: `start` selects others")),
+        Some(all) if all > total => page.add_note(&describe_sent_part(total, all)),
         _ if options.table && options.filter.is_empty() && shown == total && total > 1 => {
             page.add_note(&format!("all {total} rows"));
         }

@@ -12,7 +12,7 @@ use crate::render::output::names::push_names;
 use crate::render::output::object_writer::{cell, is_empty, is_pem};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter};
-use crate::render::output::rows::{RowCounts, note_row_counts, select};
+use crate::render::output::rows::{RowCounts, TaskKeys, is_running_task, note_row_counts, select};
 use crate::render::units::push_byte_size;
 use std::borrow::Cow;
 
@@ -27,6 +27,20 @@ const MIN_SUMMED_BYTES: f64 = 1024.0;
 
 /// The columns that no reader needs. (PVE: the title of a package is its description, and every ended task is saved.)
 const LEFT_OUT: [&str; 4] = ["digest", "pstart", "Title", "saved"];
+
+/// Columns that say nothing beside another one. (PVE: the interfaces of a node, the list of nodes, and tasks.)
+const SUPERSEDED: [(&str, &str); 10] = [
+    ("address", "cidr"),
+    ("netmask", "cidr"),
+    ("exists", "iface"),
+    ("families", "iface"),
+    ("method6", "iface"),
+    ("priority", "iface"),
+    ("id", "ssl_fingerprint"),
+    ("type", "ssl_fingerprint"),
+    ("ssl_fingerprint", "ssl_fingerprint"),
+    ("pid", "upid"),
+];
 
 /// A writer of rows under a header, as many as fit.
 struct TableWriter<'p> {
@@ -164,9 +178,13 @@ impl<'a> KeyColumns<'a> {
         if idle > 0 {
             page.add_note(&format!("{} with nothing but 0 left out", count(idle, "column")));
         }
-        if !self.left_out.is_empty() {
+        let mut left_out = self.left_out;
+        let has = |name: &str| columns.iter().any(|column| column.key == name);
+        left_out.extend(SUPERSEDED.iter().filter(|(key, by)| has(key) && has(by)).map(|(key, _)| *key));
+        columns.retain(|column| !left_out.contains(&&*column.key));
+        if !left_out.is_empty() {
             let mut note = String::from("not shown: ");
-            push_names(&mut note, self.left_out.into_iter(), LEFT_OUT.len());
+            push_names(&mut note, left_out.iter().copied(), LEFT_OUT.len() + SUPERSEDED.len());
             page.add_note(&note);
         }
         let mut keys: Vec<String> = columns.into_iter().map(|column| column.key.into_owned()).collect();
@@ -196,7 +214,7 @@ fn read_page<'a>(
         }
         total += 1;
     }
-    Some((rows, RowCounts { total, matched: total, missing_key: None, filter_notes: Vec::new() }))
+    Some((rows, RowCounts { total, matched: total, ..RowCounts::default() }))
 }
 
 /// Reads the rows that were asked for, in the order that was asked for.
@@ -209,7 +227,7 @@ fn select_page<'a>(
     let mut rows = Vec::new();
     let mut without_data = 0;
     let counts = select(options, list, &mut |_, row| {
-        if options.is_series && options.fields.is_none() && !has_data(row) {
+        if options.is_series && !has_data(row) {
             without_data += 1;
         } else if rows.len() < MAX_ROWS {
             rows.push(row);
@@ -252,7 +270,8 @@ pub fn write_list(
         return Ok(());
     }
     let (has_plain_rows, cells_without_column) = (key_columns.has_plain_rows, key_columns.cells_without_column);
-    let columns = options.fields.clone().unwrap_or_else(|| key_columns.select(options, page, rows.len()));
+    let mut columns = options.fields.clone().unwrap_or_else(|| key_columns.select(options, page, rows.len()));
+    columns.retain(|column| !counts.missing_fields.contains(column));
     if rows.is_empty() {
         page.text.push_str("no rows\n");
         note_row_counts(options, page, answer_path, counts, 0, false);
@@ -340,37 +359,6 @@ fn option_name(row: &str) -> Cow<'_, str> {
 /// Returns whether a value is 0 in one of Proxmox's forms.
 fn is_zero(raw: &str) -> bool {
     matches!(raw, "0" | "\"0\"" | "0.0" | "\"0.00\"")
-}
-
-/// The keys of a row that tell whether it is a running task. (PVE: such a task has no end and no status.)
-#[derive(Default)]
-struct TaskKeys {
-    has_upid: bool,
-    has_end: bool,
-}
-
-impl TaskKeys {
-    fn read(&mut self, raw_key: &str) {
-        match strip_quotes(raw_key) {
-            "upid" => self.has_upid = true,
-            "endtime" | "status" => self.has_end = true,
-            _ => {}
-        }
-    }
-
-    fn is_running(&self) -> bool {
-        self.has_upid && !self.has_end
-    }
-}
-
-/// Returns whether a row is a task without an end.
-fn is_running_task(row: &str) -> bool {
-    let mut keys = TaskKeys::default();
-    walk(row, &mut |key, _| {
-        keys.read(key);
-        true
-    });
-    keys.is_running()
 }
 
 /// Returns whether a row of a time series has a value beside its time.

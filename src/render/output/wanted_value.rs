@@ -104,7 +104,8 @@ fn parse_flag(value: &str) -> Option<f64> {
 /// Parses a time as tables show it, a part of it such as a day, or its distance from now: `24h ago`, `-24h`, `+30d`.
 fn parse_time(value: &str, time: ReadingTime) -> Option<WantedValue> {
     let now = time.now as f64;
-    let distance = match (value.strip_suffix(" ago").or(value.strip_prefix('-')), value.strip_prefix('+')) {
+    let after_now = value.strip_prefix("now").map_or(value, str::trim_start);
+    let distance = match (value.strip_suffix(" ago").or(after_now.strip_prefix('-')), after_now.strip_prefix('+')) {
         (Some(past), _) => Some(-parse_seconds(past.trim())?),
         (None, Some(future)) => Some(parse_seconds(future.trim())?),
         (None, None) if value == "now" => Some(0.0),
@@ -210,6 +211,8 @@ mod tests {
             ("2026-11-28 10:15:30 -0130", midnight + 45_930.0, midnight + 45_930.0),
             ("24h ago", NOW as f64 - 86_400.0, NOW as f64 - 86_400.0),
             ("-2d", NOW as f64 - 172_800.0, NOW as f64 - 172_800.0),
+            ("now - 2 days", NOW as f64 - 172_800.0, NOW as f64 - 172_800.0),
+            ("now", NOW as f64, NOW as f64),
             ("+30d", NOW as f64 + 2_592_000.0, NOW as f64 + 2_592_000.0),
             ("1795856078", 1_795_856_078.0, 1_795_856_078.0),
         ] {
