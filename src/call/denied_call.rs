@@ -16,7 +16,8 @@ pub struct DeniedCall {
 }
 
 fn describe_causes(causes: &[RiskReason]) -> String {
-    let causes: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.parameter, cause.reason)).collect();
+    let mut causes: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.parameter, cause.reason)).collect();
+    causes.dedup();
     if causes.is_empty() { String::new() } else { format!(", because of its parameters ({})", causes.join("; ")) }
 }
 

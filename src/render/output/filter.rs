@@ -649,7 +649,7 @@ mod tests {
             ("quorate=maybe", "true", "has yes or no"),
             ("vmid=web", "100", "has numbers"),
             ("vmid>web", "\"100\"", "has numbers"),
-            ("wearout>10%", "96", "has numbers"),
+            ("priority>10%", "96", "has numbers"),
             ("status>5", "\"running\"", "has texts"),
             ("ha>5", "{\"managed\":1}", "has lists or objects"),
         ] {
@@ -657,7 +657,7 @@ mod tests {
             assert!(problem.contains(part), "{filter}: {problem}");
         }
         // Another row can be compared.
-        assert_eq!(describe_problem("wearout<5", &["\"N/A\"", "96"]), "found: wearout 96");
+        assert_eq!(describe_problem("priority<5", &["\"N/A\"", "96"]), "found: priority 96");
     }
 
     #[test]
