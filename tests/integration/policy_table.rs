@@ -393,7 +393,7 @@ fn parameters_raise_the_required_level_and_confirmation() {
             json!({"vmid": 500, "archive": "local:backup/x.vma.zst", "force": true}),
             ("F", true),
         ),
-        ("POST /nodes/pve1/lxc", json!({"vmid": 500, "ostemplate": "local:backup/x.tar", "force": "yes"}), ("F", true)),
+        ("POST /nodes/pve1/lxc", json!({"vmid": 500, "ostemplate": "local:vztmpl/x.tar", "force": "yes"}), ("F", true)),
         (shutdown, json!({}), ("O", false)),
         (shutdown, json!({"forceStop": true}), ("O", true)),
         (shutdown, json!({"forceStop": "on"}), ("O", true)),
