@@ -3,7 +3,7 @@
 use super::json::parse_members;
 use crate::base::hint::render_error;
 use crate::mcp::arguments::ToolArguments;
-use crate::render::output::OutputOptions;
+use crate::render::output::{KeyFormat, OutputOptions};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -51,6 +51,17 @@ pub fn check_filter(bytes: &[u8]) -> bool {
         written.push_str(["", ", ", " and ", " AND "][if n == 0 { 0 } else { 1 + (n + typed.len()) % 3 }]);
         condition.write(&mut written);
     }
+    if conditions.iter().any(ReferenceCondition::is_shown_form) {
+        return false;
+    }
+    let is_incomparable = |row: &String| {
+        let members = parse_members(row);
+        members.is_some_and(|members| conditions.iter().any(|condition| condition.is_incomparable(&members)))
+    };
+    if rows.iter().any(is_incomparable) {
+        assert!(render(&written, data).is_err(), "{written}");
+        return true;
+    }
     let expected: Option<Vec<&String>> = rows
         .iter()
         .filter_map(|row| {
@@ -95,6 +106,29 @@ impl<'a> ReferenceCondition<'a> {
         out.push_str(&format!("{} {}{}", word(self.key), self.sign, word(self.value)));
     }
 
+    /// Returns whether the condition may be on a value as a table has it, which the reference does not know.
+    fn is_shown_form(&self) -> bool {
+        let value = self.value.to_lowercase();
+        let is_number = parse_with_unit(&value).is_some();
+        let is_text = self.sign.contains('~') || !is_number || self.sign.ends_with('=') && value.contains('.');
+        ["yes", "no", "on", "off", "-"].contains(&value.as_str())
+            || match KeyFormat::for_key(self.key) {
+                KeyFormat::Plain => false,
+                KeyFormat::Percent => true,
+                KeyFormat::Duration => is_text || value.ends_with('m'),
+                _ => is_text,
+            }
+    }
+
+    /// Returns whether the condition compares a number with a text.
+    fn is_incomparable(&self, members: &[(String, &str)]) -> bool {
+        let raw = members.iter().rev().find(|(name, _)| name == self.key).map(|(_, raw)| *raw);
+        let text = raw.and_then(|raw| serde_json::from_str::<String>(raw).ok()).unwrap_or_default();
+        ["<", "<=", ">", ">="].contains(&self.sign)
+            && parse_with_unit(&self.value.to_lowercase()).is_none()
+            && raw.is_some_and(|raw| parse_number(raw, &text.to_lowercase()).is_some())
+    }
+
     /// Returns `None` if a string of the row cannot be decoded (half a surrogate pair).
     fn matches(&self, members: &[(String, &str)]) -> Option<bool> {
         let raw = members.iter().rev().find(|(name, _)| name == self.key).map(|(_, raw)| *raw);
@@ -110,7 +144,10 @@ impl<'a> ReferenceCondition<'a> {
         let found = if raw.starts_with('"') { serde_json::from_str::<String>(raw).ok()? } else { raw.to_owned() };
         let (found, number) = (found.to_lowercase(), parse_number(raw, &found));
         let both = number.zip(parse_with_unit(&wanted));
-        let equal = found == wanted || both.is_some_and(|(a, b)| a == b && a.abs() < 9_007_199_254_740_992.0);
+        let is_list = !found.contains(['=', ' ']) && !wanted.is_empty();
+        let equal = found == wanted
+            || is_list && found.split([';', ',']).any(|item| item == wanted)
+            || both.is_some_and(|(a, b)| a == b && a.abs() < 9_007_199_254_740_992.0);
         let order = both.map_or_else(|| found.cmp(&wanted), |(a, b)| a.total_cmp(&b));
         Some(match self.sign {
             "=" | "==" => equal,
