@@ -411,7 +411,7 @@ impl ClusterHandle<'_> {
         // The look-ups of the plan are older than the change.
         let handle = self.with_new_lookups();
         let result = ResultReader { cluster: &handle, reader: ObjectReader::new(&handle), changed };
-        let ObjectText { line, digest, rule, created, pending } = result.read();
+        let ObjectText { line, digest, rule, created } = result.read();
         let digest = digest.filter(|_| !changed.is_changed_again);
         let mut lines: Vec<String> = line.into_iter().collect();
         lines.extend(result.find_missing_effect(rule.as_ref(), created.as_ref()));
@@ -422,9 +422,8 @@ impl ClusterHandle<'_> {
         };
         // An undo is offered for a state that was seen.
         if let Some(undo) = changed.undo.as_ref().filter(|_| !lines.is_empty()).filter(is_at_place) {
-            // An option that waits is taken back at once.
-            let mut undo = undo.clone();
-            undo.waiting.retain(|option| !pending.contains(option));
+            // An option that is active was changed at once, and one that waits is taken back at once.
+            let undo = UndoCall { waiting: Vec::new(), ..undo.clone() };
             lines.push(format!("undo: {}", undo.render(digest.as_deref())));
         }
         if let Some(path) = created {
@@ -442,8 +441,6 @@ struct ObjectText {
     rule: Option<Map<String, Value>>,
     /// The path of an object whose id the cluster chose.
     created: Option<ApiPath>,
-    /// The options of a guest that wait for its next start.
-    pending: Vec<String>,
 }
 
 /// The reads of one changed object.
@@ -456,7 +453,7 @@ struct ResultReader<'r> {
 impl ResultReader<'_> {
     /// Describes the object.
     fn read(&self) -> ObjectText {
-        let (mut digest, mut rule, mut created, mut pending) = (None, None, None, Vec::new());
+        let (mut digest, mut rule, mut created) = (None, None, None);
         let line = match &self.changed.subject {
             ChangedSubject::Guest { guest, origin } => self.describe_guest(guest, origin.as_deref()),
             ChangedSubject::GuestOptions(guest) => {
@@ -470,9 +467,6 @@ impl ResultReader<'_> {
                     let config = self.reader.read_value::<Map<String, Value>>(guest.path(&["config"])).ok();
                     digest = config.and_then(|config| super::undo::digest_of(&config).map(str::to_owned));
                 }
-                let waits = |row: &&Value| row.get("pending").is_some() || row.get("delete").is_some();
-                let keys = rows.iter().flatten().filter(waits).filter_map(|row| row.get("key")?.as_str());
-                pending.extend(keys.map(str::to_owned));
                 rows.map(|rows| place(guest).describe_options(&rows, self.changed.options()))
             }
             ChangedSubject::GuestDisk { guest, disk } => {
@@ -529,7 +523,7 @@ impl ResultReader<'_> {
             }
             ChangedSubject::Other => None,
         };
-        ObjectText { line, digest, rule, created, pending }
+        ObjectText { line, digest, rule, created }
     }
 
     fn describe_created(&self, path: &ApiPath) -> Option<String> {

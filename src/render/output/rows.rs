@@ -251,7 +251,10 @@ pub fn note_row_counts(
     }
     match options.total_beside {
         // Proxmox sent a part of the list.
-        Some(all) if all > total => page.add_note(&format!("{total} of {all} rows were sent: `start` selects others")),
+        Some(all) if all > total => {
+            let last = if total > 0 { format!(" (start={}: the last ones)", all - total) } else { String::new() };
+            page.add_note(&format!("{total} of {all} rows were sent: the parameter start selects others{last}"));
+        }
         _ if options.table && options.filter.is_empty() && shown == total && total > 1 => {
             page.add_note(&format!("all {total} rows"));
         }

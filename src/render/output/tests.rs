@@ -215,7 +215,12 @@ fn envelope_members_are_noted_and_can_be_requested() {
     let rendered = ask(json!({"limit": 1})).unwrap();
     assert_eq!(rendered.text, r#"[{"n":1}]"#);
     let note = rendered.note.unwrap();
-    assert!(note.starts_with("2 of 7 rows were sent: `start` selects others; rows 1..1 of 2 shown"), "{note}");
+    assert!(
+        note.starts_with(
+            "2 of 7 rows were sent: the parameter start selects others (start=5: the last ones); rows 1..1 of 2 shown"
+        ),
+        "{note}"
+    );
     assert!(note.ends_with("beside the data: changes (202 bytes, fields=changes shows it)"), "{note}");
     assert_eq!(ask(json!({"fields": "total"})).unwrap().text, r#"{"total":7}"#);
     assert_eq!(parse_json(&ask(json!({"fields": "changes"})).unwrap().text)["changes"], diff.as_str());
