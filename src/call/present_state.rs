@@ -177,7 +177,8 @@ impl<'a> StateReader<'_, 'a> {
             affected.select_from(listed_guests).filter(|guest| is_other(&guest.vmid)).collect();
         let named = guests.len();
         if let Some(node) = self.planned.bulk_node() {
-            guests.retain(|guest| guest.node == node);
+            // One whose node is not known may be there.
+            guests.retain(|guest| guest.node == node || guest.node.is_empty());
         }
         let elsewhere = named - guests.len();
         let is_unlisted = |vmid: &u32| {

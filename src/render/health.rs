@@ -349,9 +349,8 @@ pub(super) fn describe_failed_tasks(
         }
     }
     for (found, times) in equal {
-        let times = if times > 1 { format!(" ({times} times)") } else { String::new() };
-        let row = describe_failure(found, facts.utc_offset) + &times;
-        section.push_problem(&row, found.task.upid.path_to("log").as_str());
+        let row = describe_failure(found, facts.utc_offset);
+        section.push_problems(&row, found.task.upid.path_to("log").as_str(), times);
     }
     section
 }
