@@ -192,6 +192,7 @@ pub fn required(operation: &Operation<'_>) -> Map<String, Value> {
         "array" => json!([p.allowed_values().next().unwrap_or("x")]),
         _ => match p.allowed_values().next() {
             Some(word) => json!(word),
+            None if p.name() == "size" => json!("1G"),
             None => json!("x".repeat(p.min_length().parse().unwrap_or(3))),
         },
     };
