@@ -5,6 +5,7 @@ use super::authorize::Authorized;
 use super::confirmation_codes::{BoundCall, CallBinding, CodeError, ConfirmationChannel, ConfirmationCodes};
 use super::descriptions::describe_all;
 use super::planned_call::PlannedCall;
+use super::preconditions::CertainFailures;
 use crate::audit::AuditDecision;
 use crate::base::hint::Hint;
 use crate::policy::{Confirmer, Risk};
@@ -78,6 +79,9 @@ pub enum ConfirmationError {
     ApprovalPending(Box<PendingApproval>),
     #[error("refused: {0}")]
     Rejected(#[from] Rejection),
+    /// No question is asked about calls that would fail.
+    #[error(transparent)]
+    CertainFailure(Box<CertainFailures>),
 }
 
 /// The reason why a confirmation is rejected.
@@ -139,6 +143,7 @@ impl Hint for ConfirmationError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match self {
             Self::Required(_) | Self::ApprovalPending(_) => return None,
+            Self::CertainFailure(failures) => return failures.hint(),
             Self::TooLong { .. } => "send less at once",
             Self::Rejected(Rejection::UserDeclined | Rejection::UserCancelled | Rejection::OperatorDenied) => {
                 "ask the user what to do instead, before you make this call again"
@@ -163,6 +168,13 @@ impl Hint for ConfirmationError {
 impl Hint for ConfirmationRequired {
     fn hint(&self) -> Option<Cow<'_, str>> {
         Some("proxmox_api_call asks for the confirmation".into())
+    }
+}
+
+impl ConfirmationError {
+    /// Returns whether the text of the error already says that nothing was sent.
+    pub(super) fn says_nothing_was_sent(&self) -> bool {
+        matches!(self, Self::CertainFailure(failures) if failures.says_nothing_was_sent())
     }
 }
 
@@ -296,7 +308,10 @@ fn confirm_by_operator<'a>(
 /// denial.
 fn build_text(calls: &[Authorized<'_>]) -> Result<String, ConfirmationError> {
     let planned: Vec<_> = calls.iter().map(Authorized::planned).collect();
-    let text = describe_all(&planned, build_question);
+    let text = describe_all(&planned, planned.len() > 1, build_question).map_err(|failures| {
+        planned.iter().for_each(|planned| planned.audited().observe_request());
+        ConfirmationError::CertainFailure(Box::new(failures))
+    })?;
     if text.len() > MAX_QUESTION_BYTES {
         let error = ConfirmationError::TooLong { bytes: text.len() };
         planned.iter().for_each(|planned| planned.audited().record_denial(&error));

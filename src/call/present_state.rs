@@ -2,6 +2,7 @@
 //! time. What they can't find out is told as not known.
 
 use super::affected::AffectedScope;
+use super::earlier_calls::{EarlierCalls, Existence};
 use super::fan_out::fan_out;
 use super::handle::ClusterHandle;
 use super::operation::find_embedded_operation;
@@ -11,6 +12,7 @@ use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::PveError;
 use crate::pve::guests::{Guest, GuestKind};
 use crate::pve::knowledge::effects::{Fact, OperationEffect, find_effect};
+use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::render::object_state::{AffectedGuest, AffectedText, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState};
@@ -30,6 +32,22 @@ const MAX_CONCURRENT_READS: usize = 4;
 struct StateReader<'p, 'a> {
     planned: &'p PlannedCall<'a>,
     objects: ObjectReader<'p>,
+    earlier: EarlierCalls<'p, 'a>,
+}
+
+/// The object of a call, and what of it the cluster says does not exist.
+pub(super) struct PresentState<'a> {
+    pub(super) state: ObjectState<'a>,
+    pub(super) absent: Option<AbsentPart>,
+}
+
+/// A part of a call's object that does not exist.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum AbsentPart {
+    /// The guest of the path.
+    Guest,
+    /// The object at the path.
+    Object,
 }
 
 /// Look-ups of objects until a deadline.
@@ -72,35 +90,87 @@ impl<'a> PlannedCall<'a> {
                 .is_some_and(|read| read.risk().is_read_only() && is_object(read.return_type()))
     }
 
-    /// Looks up the object of a change. A read has none.
-    pub(super) fn look_up_state(&self, deadline: Instant) -> ObjectState<'a> {
-        let reader = StateReader { planned: self, objects: ObjectReader { cluster: self.cluster, deadline } };
+    /// Looks up the object of a change, as the earlier calls of its list leave it. A read has none.
+    pub(super) fn look_up_state(&self, deadline: Instant, earlier: EarlierCalls<'_, 'a>) -> PresentState<'a> {
+        let objects = ObjectReader { cluster: self.cluster, deadline };
+        let reader = StateReader { planned: self, objects, earlier };
         let path_guest = self.path_guest();
+        let unread = |guest: PathGuest, made_by| GuestState {
+            kind: guest.kind,
+            vmid: guest.vmid,
+            node: guest.node,
+            status: None,
+            listed: None,
+            made_by,
+        };
         if self.risk.is_read_only() {
-            let guest = path_guest.map(|guest| GuestState {
-                kind: guest.kind,
-                vmid: guest.vmid,
-                node: guest.node,
-                status: None,
-                listed: None,
-            });
-            return ObjectState { guest, ..ObjectState::default() };
+            let guest = path_guest.map(|guest| unread(guest, None));
+            return PresentState { state: ObjectState { guest, ..ObjectState::default() }, absent: None };
         }
         let (named_guest, affected) = reader.look_up_affected(path_guest.as_ref());
-        let guest = path_guest.or(named_guest).map(|guest| reader.look_up_guest(guest));
-        let mut state = ObjectState { guest, affected, ..ObjectState::default() };
+        let is_path_guest = path_guest.is_some();
+        let (mut absent, mut made_by) = (None, None);
+        let guest = path_guest.or(named_guest).map(|guest| {
+            let forecast = guest.vmid.parse().map(|vmid| earlier.forecast_guest(vmid).existence);
+            if let Ok(Existence::Made(number)) = forecast {
+                made_by = Some(number);
+                return unread(guest, made_by);
+            }
+            let (guest, is_absent) = reader.look_up_guest(guest);
+            absent = (is_absent && is_path_guest).then_some(AbsentPart::Guest);
+            guest
+        });
+        let mut state = ObjectState { guest, affected, made_by, ..ObjectState::default() };
+        // Of an object that an earlier call makes, nothing is known yet.
+        if state.made_by.is_some() || absent.is_some() {
+            return PresentState { state, absent };
+        }
+        let of_object = earlier.forecast_object_of(self);
         for fact in self.facts() {
             match fact {
-                Fact::Disks | Fact::OptionNamedBy(_) => state.options = Some(reader.read_below_guest("config")),
-                Fact::Object => state.options = Some(reader.objects.read_before(self.path.clone())),
-                Fact::Snapshots | Fact::Snapshot => state.snapshots = Some(reader.read_below_guest("snapshot")),
+                Fact::Disks | Fact::OptionNamedBy(_) => state.options = Some(reader.read_config()),
+                Fact::Object if let Existence::Made(number) = of_object => state.made_by = Some(number),
+                Fact::Object if of_object == Existence::Open && self.is_positional() => {}
+                Fact::Object => match reader.objects.read_if_there(self.path.clone()) {
+                    Ok(Some(options)) => state.options = Some(Ok(reader.forecast_options(&self.path, options))),
+                    Ok(None) if of_object == Existence::Open => {}
+                    Ok(None) => absent = Some(AbsentPart::Object),
+                    Err(reason) => state.options = Some(Err(reason)),
+                },
+                Fact::Snapshots => state.snapshots = Some(reader.read_below_guest("snapshot")),
+                Fact::Snapshot => match reader.forecast_snapshot() {
+                    Existence::Made(number) => state.made_by = Some(number),
+                    _ => state.snapshots = Some(reader.read_below_guest("snapshot")),
+                },
                 Fact::PrunedBackups => {
                     state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone()))
                 }
-                Fact::PendingNetwork => state.network_changes = Some(reader.read_network_changes()),
+                Fact::PendingNetwork => {
+                    state.network_changes = Some(reader.read_network_changes());
+                    state.changed_by = earlier.changers_of(&self.path);
+                }
             }
         }
-        state
+        PresentState { state, absent }
+    }
+
+    /// Returns whether the change waits until another call applies it, and concerns no guest until then.
+    fn waits_to_be_applied(&self) -> bool {
+        let Some(template) = self.operation.template.as_deref().filter(|_| self.operation.is_known) else {
+            return false;
+        };
+        match template.strip_prefix("/cluster/sdn/") {
+            Some(rest) => {
+                let is_object = ["zones", "vnets", "controllers", "dns", "ipams", "fabrics"];
+                is_object.iter().any(|name| rest.starts_with(name))
+                    && !rest.contains("/firewall")
+                    && !rest.contains("/ips")
+            }
+            None => {
+                template == "/nodes/{node}/network/{iface}"
+                    || (template == "/nodes/{node}/network" && self.method == Method::Post)
+            }
+        }
     }
 
     /// Returns the power state of the guests that an operation on all guests of a node or cluster changes.
@@ -140,7 +210,11 @@ impl<'a> StateReader<'_, 'a> {
     /// its state is read too.
     fn look_up_affected(&self, path_guest: Option<&PathGuest>) -> (Option<PathGuest>, AffectedText<'a>) {
         let affected = &self.planned.affected;
-        let is_other = |vmid: &u32| path_guest.is_none_or(|guest| guest.vmid != vmid.to_string());
+        if self.planned.waits_to_be_applied() {
+            return (None, AffectedText::None);
+        }
+        let is_made = |vmid: u32| matches!(self.earlier.forecast_guest(vmid).existence, Existence::Made(_));
+        let is_other = |vmid: &u32| path_guest.is_none_or(|guest| guest.vmid != vmid.to_string()) && !is_made(*vmid);
         let has_others = affected.named_vmids().iter().any(|vmid| is_other(vmid) && !affected.creates(*vmid));
         let heading = match affected.scope() {
             AffectedScope::NamedOnly if !has_others => return (None, AffectedText::None),
@@ -180,7 +254,7 @@ impl<'a> StateReader<'_, 'a> {
                 }
                 let mut guests = self.look_up_states(&guests);
                 if let Some(needed) = needed {
-                    guests.retain(|guest| guest.power() == needed || guest.power().is_empty());
+                    guests.retain(|guest| guest.power() == needed || !matches!(guest.power(), "running" | "stopped"));
                     let read = guests.len().min(MAX_ITEMS);
                     guests[..read].sort_by_key(|guest| guest.listed.vmid);
                 }
@@ -202,17 +276,50 @@ impl<'a> StateReader<'_, 'a> {
         guests.iter().zip(states).map(|(listed, status)| AffectedGuest { listed, status }).collect()
     }
 
-    /// Reads the state of a guest from the guest itself, since the list of guests lags.
-    fn look_up_guest(&self, guest: PathGuest) -> GuestState<'a> {
-        let status = self.objects.read_value(guest.path(&["status", "current"]));
+    /// Reads the state of a guest from the guest itself, since the list of guests lags. Returns too whether its node says
+    /// that it does not exist.
+    fn look_up_guest(&self, guest: PathGuest) -> (GuestState<'a>, bool) {
+        let status = self.objects.read_if_there(guest.path(&["status", "current"]));
+        let is_absent = matches!(status, Ok(None));
+        let status = status.and_then(|status| status.ok_or_else(|| NotKnown("it does not exist there".into())));
         let listed = self.cluster().guests.get().and_then(|guests| guests.as_ref().ok());
         let listed = listed.and_then(|guests| guests.iter().find(|row| row.vmid.to_string() == guest.vmid));
-        GuestState { kind: guest.kind, vmid: guest.vmid, node: guest.node, status: Some(status), listed }
+        let guest = GuestState {
+            kind: guest.kind,
+            vmid: guest.vmid,
+            node: guest.node,
+            status: Some(status),
+            listed,
+            made_by: None,
+        };
+        (guest, is_absent)
     }
 
     fn read_below_guest<T: DeserializeOwned>(&self, part: &str) -> Looked<T> {
+        self.objects.read_before(self.below_guest(part))
+    }
+
+    fn below_guest(&self, part: &str) -> ApiPath {
+        self.planned.path_guest().expect("only operations on a guest have facts about one").path(&[part])
+    }
+
+    /// Reads the configuration of the guest, as the earlier calls leave it.
+    fn read_config(&self) -> Looked<Map<String, Value>> {
+        let path = self.below_guest("config");
+        Ok(self.forecast_options(&path, self.objects.read_before(path.clone())?))
+    }
+
+    fn forecast_options(&self, path: &ApiPath, mut options: Map<String, Value>) -> Map<String, Value> {
+        self.earlier.apply_to_options(path, &mut options);
+        options
+    }
+
+    /// Returns the existence of the snapshot of the path after the earlier calls.
+    fn forecast_snapshot(&self) -> Existence {
+        let name = self.planned.operation.path_values.iter().find(|(name, _)| name == "snapname");
+        let name = name.map_or("", |(_, name)| name.as_str());
         let guest = self.planned.path_guest().expect("only operations on a guest have facts about one");
-        self.objects.read_before(guest.path(&[part]))
+        self.earlier.forecast_object(&guest.path(&["snapshot", name]))
     }
 
     fn read_network_changes(&self) -> Looked<String> {
@@ -238,6 +345,18 @@ impl<'h> ObjectReader<'h> {
         match self.cluster.guest_config.get().filter(|config| config.path == path) {
             Some(config) => parse(&config.data),
             None => self.read_value(path),
+        }
+    }
+
+    /// Reads an object as it is before the call is sent. Returns `None` if the cluster says that it does not exist.
+    fn read_if_there<T: DeserializeOwned>(&self, path: ApiPath) -> Looked<Option<T>> {
+        if let Some(config) = self.cluster.guest_config.get().filter(|config| config.path == path) {
+            return parse(&config.data).map(Some);
+        }
+        match self.look_up(path, ApiParams::new())? {
+            Ok(response) => parse(response.data()).map(Some),
+            Err(error) if matches!(error.meaning(), Meaning::Absent | Meaning::MissingGuestConfig) => Ok(None),
+            Err(error) => Err(NotKnown(error.to_string())),
         }
     }
 

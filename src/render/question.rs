@@ -55,6 +55,9 @@ pub struct CallDescription<'a> {
 pub fn describe_dry_run(calls: &[CallDescription<'_>], undos: &[Option<UndoCall>], needs_confirmation: bool) -> String {
     let mut text = "Nothing was sent. This would be:\n".to_owned();
     text.push_str(&describe_calls(calls, undos));
+    if undos.iter().flatten().nth(1).is_some() {
+        text.push_str("To undo the whole list, undo the last call first.\n");
+    }
     text.push_str("Only Proxmox knows whether names and values fit.\n");
     if needs_confirmation {
         text.push_str("It has to be confirmed before it is sent.\n");
@@ -110,7 +113,7 @@ fn push_undo(text: &mut String, call: &CallDescription<'_>, undo: &UndoCall) {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum DescriptionLength {
     Whole,
-    /// Without the summary of the operation and its privileges, so that a list stays readable.
+    /// Without the privileges of the operation, so that a list stays readable.
     OneOfSeveral,
 }
 
@@ -140,9 +143,6 @@ fn describe_call(call: &CallDescription<'_>, length: DescriptionLength) -> Strin
     push_limited_facts(&mut text, call);
     push_parameters(&mut text, call);
     let _ = writeln!(text, "Request: {} {} on cluster {}", call.method, call.path, call.cluster);
-    if call.effect.is_some() && length == DescriptionLength::Whole {
-        let _ = writeln!(text, "It is: {}", call.summary);
-    }
     // The first line tells whether the call can be undone. The policy counts more as destructive.
     let (risk, class) = match call.risk {
         Risk::UNKNOWN => (call.risk, ""),
@@ -225,14 +225,8 @@ fn push_parameter_values(text: &mut String, names: &str, call: &CallDescription<
 /// Appends the guest of the path or of the parameter `vmid`. Other parameters may name other guests, such as the one in
 /// a backup.
 fn push_guest(text: &mut String, call: &CallDescription<'_>) {
-    let of_parameter = || call.params.iter().find(|(given, _)| *given == "vmid").map_or("", |(_, value)| value);
-    let given = match (path_value(call, "vmid"), path_value(call, "sid")) {
-        ("", "") => of_parameter(),
-        ("", resource) => resource,
-        (vmid, _) => vmid,
-    };
-    // (PVE: the id of an HA resource is `vm:100`, `ct:100` or `100`.)
-    let vmid = given.split_once(':').map_or(given, |(_, vmid)| vmid);
+    let given = guest_of_phrase(call);
+    let vmid = number_of(given);
     let guest = call.state.guest.as_ref().filter(|guest| guest.vmid == vmid).map(GuestState::describe);
     match guest.or_else(|| call.state.affected.find(vmid)) {
         Some(guest) => text.push_str(&guest),
@@ -241,6 +235,27 @@ fn push_guest(text: &mut String, call: &CallDescription<'_>) {
             push_quoted(text, given, MAX_HEADLINE_CHARS);
         }
     }
+}
+
+/// Returns the guest that `{guest}` in a phrase means, as the call names it.
+fn guest_of_phrase<'c>(call: &'c CallDescription<'_>) -> &'c str {
+    let of_parameter = || call.params.iter().find(|(given, _)| *given == "vmid").map_or("", |(_, value)| value);
+    match (path_value(call, "vmid"), path_value(call, "sid")) {
+        ("", "") => of_parameter(),
+        ("", resource) => resource,
+        (vmid, _) => vmid,
+    }
+}
+
+/// Returns the number of a guest. (PVE: the id of an HA resource is `vm:100`, `ct:100` or `100`.)
+fn number_of(guest: &str) -> &str {
+    guest.split_once(':').map_or(guest, |(_, vmid)| vmid)
+}
+
+/// Returns whether the first line describes this guest.
+fn is_in_headline(call: &CallDescription<'_>, guest: &GuestState<'_>) -> bool {
+    let phrase = call.effect.map_or("", |effect| effect.phrase);
+    (phrase.contains("{guest}") && number_of(guest_of_phrase(call)) == guest.vmid) || phrase.contains("{guests}")
 }
 
 fn path_value<'c>(call: &'c CallDescription<'_>, name: &str) -> &'c str {
@@ -284,13 +299,22 @@ fn push_limited_facts(text: &mut String, call: &CallDescription<'_>) {
 
 /// Appends the facts about the object, and the other guests that the call affects.
 fn push_facts(text: &mut String, call: &CallDescription<'_>) {
-    let ObjectState { guest, options, snapshots, backups, network_changes, affected } = call.state;
+    let ObjectState { guest, options, snapshots, backups, network_changes, affected, made_by, changed_by } = call.state;
     if let Some(guest) = guest {
-        // The first line names the guest of the path.
-        if !has_guest_path(call) {
+        if !has_guest_path(call) && !is_in_headline(call, guest) {
             let _ = writeln!(text, "It concerns {}.", guest.describe());
         }
         guest.push_details(text);
+    }
+    match (made_by, guest) {
+        // The name of the guest says so already.
+        (Some(_), Some(guest)) if guest.made_by.is_some() => {}
+        (Some(number), _) if call.facts.contains(&Fact::Snapshot) => {
+            let _ = writeln!(text, "The snapshot is made by call {number}.");
+        }
+        (Some(number), Some(_)) => drop(writeln!(text, "The object at the path is made by call {number}.")),
+        (Some(number), None) => drop(writeln!(text, "It is made by call {number}.")),
+        (None, _) => {}
     }
     for fact in call.facts {
         match (fact, options, snapshots, backups, network_changes) {
@@ -310,7 +334,9 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
                 object_state::push_snapshot(text, path_value(call, "snapname"), snapshots, is_rollback);
             }
             (Fact::PrunedBackups, _, _, Some(backups), _) => object_state::push_pruned_backups(text, backups),
-            (Fact::PendingNetwork, .., Some(changes)) => object_state::push_network_changes(text, changes),
+            (Fact::PendingNetwork, .., Some(changes)) => {
+                object_state::push_network_changes(text, changes, changed_by);
+            }
             _ => {}
         }
     }

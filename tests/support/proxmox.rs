@@ -91,7 +91,10 @@ fn answer(script: &ScriptedReply, rows: &Value, request: &Request) -> ScriptedRe
         if let ("GET", [kind, vmid, "status", "current"]) = (request.method.as_str(), rest)
             && let Some(row) = find_row(rows, kind, vmid)
         {
-            return ScriptedReply::data(&row.to_string());
+            // The node refuses no call for this state.
+            let mut status = row.clone();
+            status["status"] = "unknown".into();
+            return ScriptedReply::data(&status.to_string());
         }
         // The name alone: without a digest it is no config that shows the place of the guest.
         if let ("GET", [kind, vmid, "config"]) = (request.method.as_str(), rest)
