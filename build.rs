@@ -4,7 +4,7 @@
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::{env, fs};
@@ -24,11 +24,44 @@ fn main() {
     println!("cargo::rerun-if-changed={RISKS}");
     let read = |file: &str| fs::read_to_string(Path::new(FACTS).join(file)).expect(file);
     let risks = fs::read_to_string(RISKS).expect(RISKS);
-    let paths = pack(&read("operations.json"), &read("summaries.tsv"), &read("parameters.tsv"), &risks);
-    let out = Path::new(&env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("apidoc.js.gz");
+    let operations = read("operations.json");
+    let paths = pack(&operations, &read("summaries.tsv"), &read("parameters.tsv"), &risks);
+    let out_dir = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
+    let write = |file: &str, content: &[u8]| {
+        fs::write(Path::new(&out_dir).join(file), content).expect("OUT_DIR is writable");
+    };
+    write("flag_parameters.txt", find_flag_parameters(&operations).join("\n").as_bytes());
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     writeln!(gzip, "const apiSchema = {paths};").expect("a Vec accepts every write");
-    fs::write(out, gzip.finish().expect("a Vec accepts every write")).expect("OUT_DIR is writable");
+    write("apidoc.js.gz", &gzip.finish().expect("a Vec accepts every write"));
+}
+
+/// Returns the names of the parameters that are truth values in every change that has them.
+fn find_flag_parameters(operations: &str) -> Vec<String> {
+    /// Collects the types of the parameters of a form, and of the keys within their formats.
+    fn collect(form: &Value, types: &mut BTreeMap<String, BTreeSet<String>>) {
+        for (name, property) in form.as_object().into_iter().flatten() {
+            if let Some(kind) = property["type"].as_str() {
+                types.entry(name.clone()).or_default().insert(kind.to_owned());
+            }
+            collect(&property["format"], types);
+        }
+    }
+    fn collect_forms(form: &Value, types: &mut BTreeMap<String, BTreeSet<String>>) {
+        collect(&form["properties"], types);
+        for further in ["allOf", "oneOf"].iter().filter_map(|key| form[*key].as_array()).flatten() {
+            collect_forms(further, types);
+        }
+    }
+    let file: Value = serde_json::from_str(operations).expect("operations.json is JSON");
+    let mut types = BTreeMap::new();
+    for operation in file["operations"].as_array().expect("operations is a list") {
+        if operation["method"] == "PUT" || operation["method"] == "POST" {
+            collect(&operation["params"], &mut types);
+            collect_forms(&operation["typed_params"], &mut types);
+        }
+    }
+    types.into_iter().filter(|(_, kinds)| kinds.iter().eq(["boolean"])).map(|(name, _)| name).collect()
 }
 
 /// The lines of `summaries.tsv` and `operation_risks.tsv` about one operation, without method and path.

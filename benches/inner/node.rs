@@ -50,6 +50,7 @@ impl BenchNode {
             tls: TlsVerification::PublicRoots,
             timeout: Duration::from_secs(30),
             discover_nodes: false,
+            is_simulated: false,
             policy: ClusterPolicy::default(),
         }
     }

@@ -57,6 +57,12 @@ use std::io;
 pub use model::accounts::{AUDIT, FULL, USER};
 pub use options::{Options, Release};
 
+/// Returns whether a node of the demo does an operation, given by its method and the segments of its path.
+#[must_use]
+pub fn simulates(method: &str, segments: &[String]) -> bool {
+    routes::find_route(method, segments).is_some()
+}
+
 /// A running simulated cluster. When `drop` returns, its port is free and its threads have ended.
 pub struct Demo {
     server: server::Server,

@@ -291,6 +291,24 @@ impl ClusterState {
         Ok(volid)
     }
 
+    /// Allocates the drive of cloud-init of a VM. A VM has one.
+    pub(crate) fn allocate_cloudinit(&mut self, node: &str, storage: &str, vmid: u32) -> ApiResult<String> {
+        let storage = self.storage(storage)?;
+        let (name, plugin) = (storage.name.clone(), storage.plugin.clone());
+        let node = (!storage.shared).then(|| node.into());
+        if !storage.accepts("images") {
+            return fail(format!("storage '{name}' does not support content-type 'images'"));
+        }
+        let (volid, format) = match plugin.as_str() {
+            "lvmthin" => (format!("{name}:vm-{vmid}-cloudinit"), "raw"),
+            _ => (format!("{name}:{vmid}/vm-{vmid}-cloudinit.qcow2"), "qcow2"),
+        };
+        self.volumes.retain(|volume| volume.volid != volid);
+        let volume = Volume::new(volid.clone(), node, "images", format, 4 << 20, self.seconds());
+        self.volumes.push(Volume { used: 4 << 20, vmid: Some(vmid), ..volume });
+        Ok(volid)
+    }
+
     /// Adds a line to the cluster log.
     fn log_event(&mut self, time: f64, node: &str, user: &str, message: String) {
         let uid = self.next_number();

@@ -64,6 +64,21 @@ impl<'a> JsonScanner<'a> {
         self.text.get(start..self.position)
     }
 
+    /// Returns the next value like [`Self::next_value`]. Calls `each` with the raw key and value of the members of an
+    /// object.
+    pub fn next_object(&mut self, each: &mut dyn FnMut(&'a str, &'a str)) -> Option<&'a str> {
+        self.position = skip_whitespace(self.text.as_bytes(), self.position);
+        if self.text.as_bytes().get(self.position) != Some(&b'{') {
+            return self.next_value();
+        }
+        let start = self.position;
+        self.for_each_member(&mut |key, value| {
+            each(key, value);
+            true
+        })?;
+        self.text.get(start..self.position)
+    }
+
     /// Returns the next key, decoded, and skips the colon after it.
     pub fn next_key(&mut self) -> Option<Cow<'a, str>> {
         let mut escaped = false;

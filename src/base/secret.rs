@@ -21,7 +21,7 @@ impl Secret {
         Self(text)
     }
 
-    /// Returns the text. Call it only where the secret is sent to its one recipient.
+    /// Returns the text. Call it only where the secret is sent to its one recipient, or is a key.
     pub fn expose(&self) -> &str {
         &self.0
     }

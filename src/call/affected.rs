@@ -29,6 +29,9 @@ const MIN_VMID: u32 = 100;
 /// Options of a node that concern the guests on it.
 const NODE_GUEST_OPTIONS: [&str; 2] = ["ballooning-target", "startall-onboot-delay"];
 
+/// Services of a node that the guests of the other nodes need too.
+const CLUSTER_SERVICES: [&str; 3] = ["corosync", "pve-cluster", "pve-ha-crm"];
+
 /// Returns the scope of a known operation. An operation on many guests has one parameter that selects them. A number in
 /// any other place does not narrow the scope.
 fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: Risk) -> AffectedScope {
@@ -65,8 +68,12 @@ fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: 
         },
         ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall"] if chosen("vms") => AffectedScope::NamedOnly,
         ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall"] => node(),
-        // The UPID of a task of one guest has its number. A task on many guests has none.
-        ["nodes", _, "tasks", _] if segments.get(3).is_none_or(|upid| is_bulk_task(upid)) => node(),
+        // The UPID of a task of one guest has its number. A task on many guests, or on the node, has none.
+        ["nodes", _, "tasks", _] if segments.get(3).is_none_or(|upid| !names_reached_guests(upid)) => {
+            let is_ceph =
+                segments.get(3).and_then(|upid| upid.split(':').nth(5)).is_some_and(|k| k.starts_with("ceph"));
+            if is_ceph { AffectedScope::Cluster } else { node() }
+        }
         ["nodes", _, "tasks" | "replication", _, ..] => AffectedScope::NamedOnly,
         ["nodes", _, "storage", _, "prunebackups"] if chosen("vmid") => AffectedScope::NamedOnly,
         // A storage may be shared.
@@ -86,6 +93,12 @@ fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: 
         ["nodes", _, "storage", _, "download-url" | "oci-registry-pull" | "upload"]
         | ["nodes", _, "aplinfo" | "scan" | "query-url-metadata" | "query-oci-repo-tags" | "subscription", ..]
         | ["cluster", "acme", ..] => AffectedScope::NamedOnly,
+        // The quorum of all nodes, and the HA manager of all guests, depend on these services of each node.
+        ["nodes", _, "services", ..]
+            if risk.is_sensitive() && segments.get(3).is_some_and(|name| CLUSTER_SERVICES.contains(name)) =>
+        {
+            AffectedScope::Cluster
+        }
         // A pending change of the network takes effect with the next start of the node at the latest.
         ["nodes", _, "network", ..] => node(),
         ["nodes", _, "config"] if NODE_GUEST_OPTIONS.iter().any(|name| given(name).is_some() || resets(name)) => node(),
@@ -116,11 +129,14 @@ fn is_snippet(segment: &str) -> bool {
     volume.split('/').next() == Some("snippets")
 }
 
-/// Returns whether a task may work on many guests. (PVE: the id in its UPID is empty then.)
-fn is_bulk_task(upid: &str) -> bool {
+/// Returns whether the UPID of a task names all guests that it works on: one of these kinds works on none.
+fn names_reached_guests(upid: &str) -> bool {
+    const WITHOUT_GUESTS: [&str; 6] = ["aptupdate", "download", "imgcopy", "spiceshell", "vncshell", "termproxy"];
     let mut parts = upid.split(':').skip(5);
     let kind = parts.next().unwrap_or_default();
-    kind != "aptupdate" && parts.next().is_none_or(str::is_empty)
+    let mut names_one = WITHOUT_GUESTS.contains(&kind);
+    for_each_vmid_in_list(parts.next().unwrap_or_default(), &mut |_| names_one = true);
+    names_one
 }
 
 /// Returns the numbers of the guests that a change names.

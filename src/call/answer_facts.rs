@@ -5,14 +5,22 @@ use super::planned_call::CallPurpose;
 use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use crate::pve::rows::is_true;
+use crate::pve::rows::{ApiRow, is_true, parse_list};
+use crate::render::labels::{count, format_bytes};
 use crate::render::object_state::{quote_word, to_text};
 use crate::render::output::{AnswerFacts, OutputOptions, has_times};
 use serde_json::Value;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// The time in which a node says its zone.
 const ZONE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The bytes of a list from which a shorter one is named.
+const MIN_LONG_BYTES: usize = 3_000;
+
+/// The most guests that are named.
+const MAX_NAMED_GUESTS: usize = 5;
 
 /// The most seconds between the time of a zone and UTC.
 const MAX_OFFSET: i64 = 15 * 3_600;
@@ -22,13 +30,15 @@ impl ClusterHandle<'_> {
     pub fn find_answer_facts(&self, path: &ApiPath, options: &OutputOptions, data: &str) -> AnswerFacts {
         AnswerFacts {
             is_series: path.as_str().ends_with("/rrddata"),
-            utc_offset: if options.is_readable() && has_times(data) { self.find_utc_offset(path) } else { 0 },
+            is_option_list: path.as_str().ends_with("/pending") || path.as_str().ends_with("/cloudinit"),
+            id_key: if options.is_readable() && data.starts_with("[{") { self.find_id_key(path) } else { None },
+            utc_offset: if options.needs_zone() && has_times(data) { self.find_utc_offset(path) } else { 0 },
             unset: self.describe_unset(path, options.fields()),
         }
     }
 
     /// Returns sentences that set a misleading answer of Proxmox right.
-    pub fn find_remarks(&self, path: &ApiPath, data: &str) -> Vec<String> {
+    pub fn find_remarks(&self, path: &ApiPath, options: &OutputOptions, data: &str) -> Vec<String> {
         match path.as_str() {
             "/cluster/backup-info/not-backed-up" => self.find_disabled_jobs(),
             "/access/permissions" if data.contains(":0") => {
@@ -37,8 +47,35 @@ impl ClusterHandle<'_> {
             "/cluster/ha/resources" if data.len() > 2 => {
                 vec!["state is what HA is asked for: GET /cluster/ha/status/current has the state that is".into()]
             }
+            "/cluster/resources" if options.is_readable() && !options.selects() && data.len() > MIN_LONG_BYTES => {
+                vec!["get_cluster_resources is shorter, and type=vm, node or storage still shorter".into()]
+            }
+            path if path.starts_with("/nodes/") && path.contains("/storage/") && path.ends_with("/content") => {
+                self.describe_volumes(data)
+            }
             _ => Vec::new(),
         }
+    }
+
+    /// Describes the volumes of guests that do not exist.
+    fn describe_volumes(&self, data: &str) -> Vec<String> {
+        let size = |row: &ApiRow| row.count("used").or_else(|| row.count("size")).unwrap_or(0);
+        let volumes = parse_list(data, |row| Some((row.count("vmid")?, size(row)))).unwrap_or_default();
+        let guests = if volumes.is_empty() { None } else { self.fetch_guests(CallPurpose::Lookup).ok() };
+        let Some(guests) = guests.filter(|guests| !guests.is_empty()) else { return Vec::new() };
+        let known: HashSet<u64> = guests.iter().map(|guest| guest.vmid.into()).collect();
+        let mut missing: BTreeMap<u64, (usize, u64)> = BTreeMap::new();
+        for (vmid, bytes) in volumes.into_iter().filter(|(vmid, _)| !known.contains(vmid)) {
+            let (volumes, size) = missing.entry(vmid).or_default();
+            (*volumes, *size) = (*volumes + 1, size.saturating_add(bytes));
+        }
+        let parts = missing.iter().take(MAX_NAMED_GUESTS).map(|(vmid, (volumes, bytes))| {
+            format!("{vmid} ({}, {})", count(*volumes, "volume"), format_bytes(*bytes))
+        });
+        let parts: Vec<String> = parts.collect();
+        let more = if missing.len() > parts.len() { ", …" } else { "" };
+        let note = format!("no guest that the API token sees has the number {}{more}", parts.join(", "));
+        if parts.is_empty() { Vec::new() } else { vec![note] }
     }
 
     /// Names the backup jobs whose guests count as backed up although the jobs never run.
@@ -62,6 +99,14 @@ impl ClusterHandle<'_> {
             self.redact(line)
         };
         jobs.iter().filter(is_disabled).map(describe).collect()
+    }
+
+    /// Returns the key that identifies the rows of a list: the parameter of the path of one of them.
+    fn find_id_key(&self, path: &ApiPath) -> Option<String> {
+        let schema = self.schema();
+        let segments: Vec<_> = path.segments().collect();
+        let found = schema.match_path(&segments).ok()?;
+        found.children.iter().find_map(|child| Some(child.strip_prefix('{')?.strip_suffix('}')?.to_owned()))
     }
 
     /// Returns the options among these fields, with the words for one that is not set.
@@ -89,7 +134,7 @@ impl ClusterHandle<'_> {
     }
 
     /// Returns the offset of the node's zone from UTC in seconds. A zone that can't be read is UTC.
-    fn find_utc_offset(&self, path: &ApiPath) -> i32 {
+    pub fn find_utc_offset(&self, path: &ApiPath) -> i32 {
         if let Some(offset) = self.cluster.recent_utc_offset() {
             return offset;
         }

@@ -12,7 +12,7 @@ use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::render::question::hide_secret;
 use crate::sanitize;
-use ring::digest;
+use ring::{digest, hmac};
 use std::fmt::{Display, Write};
 use std::time::{Duration, Instant};
 
@@ -101,7 +101,7 @@ impl AuditedCall<'_> {
         let text = format!("{} {}", self.method, self.path);
         let redacted = sanitize::redact_text(&text).into_owned();
         WaitingOperation {
-            text: format_provable(&text, redacted, MAX_OPERATION_BYTES),
+            text: self.format_provable(&text, redacted, MAX_OPERATION_BYTES),
             guest: describe_guests(self.path, self.params),
         }
     }
@@ -161,7 +161,8 @@ impl AuditedCall<'_> {
 
     fn describe_operation(self) -> OperationDescription {
         let operation = format!("{} {}", self.method, self.path);
-        let shown = format_provable(&operation, sanitize::redact_text(&operation).into_owned(), MAX_OPERATION_BYTES);
+        let shown =
+            self.format_provable(&operation, sanitize::redact_text(&operation).into_owned(), MAX_OPERATION_BYTES);
         let guests = describe_guests(self.path, self.params);
         let is_plain = |guests: &str| guests.bytes().all(|byte| byte.is_ascii_digit() || byte == b',');
         match guests.len() <= CUT_CHARS && is_plain(&guests) {
@@ -197,7 +198,7 @@ impl AuditedCall<'_> {
             transport: origin.transport,
             tool: origin.tool,
             cluster: self.cluster.name(),
-            operation: &format_provable(
+            operation: &self.format_provable(
                 &operation,
                 sanitize::redact_text(&operation).into_owned(),
                 MAX_OPERATION_BYTES,
@@ -232,11 +233,14 @@ impl<'a> AuditedCall<'a> {
             let text = self.format_argument(name, values);
             bytes += quoted_len(name) + quoted_len(&text);
             if bytes > limit {
-                let rest: String = given[index..]
+                let rest = &given[index..];
+                let lines: String = rest
                     .iter()
                     .map(|(name, values)| format!("{name}={}\n", self.provable_text(name, values)))
                     .collect();
-                arguments.push(("…", format!("{} more ({})", given.len() - index, describe_hash(&rest))));
+                let hides =
+                    rest.iter().any(|(name, values)| self.shown_text(name, values) != self.provable_text(name, values));
+                arguments.push(("…", format!("{} more ({})", rest.len(), self.describe_hash(&lines, hides))));
                 break;
             }
             arguments.push((*name, text));
@@ -261,20 +265,23 @@ impl<'a> AuditedCall<'a> {
     }
 
     fn format_argument(self, name: &str, values: &[&str]) -> String {
-        let shown = match self.secret_part(name) {
+        let limit = if self.runs_commands { MAX_COMMAND_BYTES } else { MAX_VALUE_BYTES };
+        self.format_provable(&self.provable_text(name, values), self.shown_text(name, values), limit)
+    }
+
+    /// Returns the text of values without secrets.
+    fn shown_text(self, name: &str, values: &[&str]) -> String {
+        match self.secret_part(name) {
             SecretPart::None if self.runs_commands => sanitize::redact_plain_words(&join_values(values)).into_owned(),
             SecretPart::None => {
                 let redacted: Vec<_> = values.iter().map(|value| sanitize::redact_parameter(name, value)).collect();
                 join_values(&redacted)
             }
             _ => self.provable_text(name, values),
-        };
-        let limit = if self.runs_commands { MAX_COMMAND_BYTES } else { MAX_VALUE_BYTES };
-        format_provable(&self.provable_text(name, values), shown, limit)
+        }
     }
 
-    /// Returns the text of values that a hash may prove. A hash of a short password would tell the password to a program
-    /// that tries all of them, so passwords are replaced by their length first.
+    /// Returns the text of values that a hash may prove. What Proxmox calls a password is replaced by its length first.
     fn provable_text(self, name: &str, values: &[&str]) -> String {
         let part = self.secret_part(name);
         join_values(&values.iter().map(|value| hide_secret(name, part, value)).collect::<Vec<_>>())
@@ -283,6 +290,35 @@ impl<'a> AuditedCall<'a> {
     fn secret_part(self, name: &str) -> SecretPart {
         secret_part(self.template.unwrap_or_default(), name)
     }
+
+    /// Returns `shown`, or its start if it is too long. Length and hash of `sent` follow if the result lacks a part of it.
+    fn format_provable(self, sent: &str, shown: String, max_bytes: usize) -> String {
+        let (is_cut, hides) = (quoted_len(&shown) > max_bytes, shown != sent);
+        if !is_cut && !hides {
+            return shown;
+        }
+        let mut text = if is_cut { shown.chars().take(CUT_CHARS).collect() } else { shown };
+        let _ = write!(text, "{} ({})", if is_cut { "…" } else { "" }, self.describe_hash(sent, hides));
+        text
+    }
+
+    /// Returns the length and the hash of a text. A plain hash of a short secret would tell the secret to a program that
+    /// tries all of them, so a text with one gets an HMAC. Its key is the secret of the cluster's API token, which the
+    /// operator has and no log shows.
+    fn describe_hash(self, text: &str, has_secret: bool) -> String {
+        let (kind, hash) = if has_secret {
+            let secret = &self.cluster.cluster.settings().token_secret;
+            let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
+            ("HMAC-SHA-256", hmac::sign(&key, text.as_bytes()).as_ref().to_vec())
+        } else {
+            ("SHA-256", digest::digest(&digest::SHA256, text.as_bytes()).as_ref().to_vec())
+        };
+        let mut described = format!("{} bytes, {kind} ", text.len());
+        for byte in hash {
+            let _ = write!(described, "{byte:02x}");
+        }
+        described
+    }
 }
 
 fn join_values(values: &[impl AsRef<str>]) -> String {
@@ -290,26 +326,6 @@ fn join_values(values: &[impl AsRef<str>]) -> String {
         [value] => value.as_ref().to_owned(),
         values => serde_json::Value::from_iter(values.iter().map(AsRef::as_ref)).to_string(),
     }
-}
-
-/// Returns `shown`, or its start if it is too long. Length and hash of `sent` follow if the result lacks a part of it.
-fn format_provable(sent: &str, shown: String, max_bytes: usize) -> String {
-    let is_cut = quoted_len(&shown) > max_bytes;
-    if !is_cut && shown == sent {
-        return shown;
-    }
-    let mut text = if is_cut { shown.chars().take(CUT_CHARS).collect() } else { shown };
-    let _ = write!(text, "{} ({})", if is_cut { "…" } else { "" }, describe_hash(sent));
-    text
-}
-
-/// Returns the length and the hash of a text.
-fn describe_hash(text: &str) -> String {
-    let mut described = format!("{} bytes, SHA-256 ", text.len());
-    for byte in digest::digest(&digest::SHA256, text.as_bytes()).as_ref() {
-        let _ = write!(described, "{byte:02x}");
-    }
-    described
 }
 
 /// Returns the guest of a path, or the guests that the parameters name.

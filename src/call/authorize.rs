@@ -32,7 +32,13 @@ pub struct Authorized<'a> {
 impl<'a> PlannedCall<'a> {
     /// Asks the policy for the call. A denial is recorded in the audit log.
     pub fn authorize(self) -> Result<Authorized<'a>, DeniedCall> {
-        check_operation(self.audited(), self.operation.template.as_deref(), self.risk)?;
+        let checked = check_operation(self.audited(), self.operation.template.as_deref(), self.risk);
+        checked.map_err(|denied| match denied.reason {
+            Denial::Exec { .. } | Denial::AccessLevel { .. } => {
+                DeniedCall { causes: self.risk_reasons.clone(), ..denied }
+            }
+            _ => denied,
+        })?;
         let check = check_protection(self.cluster.policy(), self.risk, &self.affected, self.guests.as_ref());
         check.map_err(|reason| deny(self.audited(), reason))?;
         Ok(Authorized { planned: self })
@@ -174,7 +180,7 @@ fn protects_only_numbers(policy: EffectivePolicy<'_>) -> bool {
 
 pub(super) fn deny(call: AuditedCall<'_>, reason: Denial) -> DeniedCall {
     call.record_denial(&reason);
-    DeniedCall { operation: format!("{} {}", call.method, call.path), reason }
+    DeniedCall { operation: format!("{} {}", call.method, call.path), reason, causes: Vec::new() }
 }
 
 /// Denies a call that affects a protected guest, or that may affect one as far as the server can see.

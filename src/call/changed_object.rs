@@ -1,5 +1,6 @@
 //! The object of a change, read again after it. What can't be read is left out of the answer.
 
+use super::fan_out::fan_out;
 use super::guest_wait::{AwaitedGuest, AwaitedState, GuestWaitEnd};
 use super::handle::ClusterHandle;
 use super::planned_call::PlannedCall;
@@ -11,14 +12,21 @@ use crate::pve::guests;
 use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use crate::pve::rows::is_true;
+use crate::pve::rows::{is_true, read_count};
 use crate::pve::task::Upid;
 use crate::render::changed_object::{self, ChangedOptions, GuestPlace};
-use crate::render::object_state::{text_of, to_text};
+use crate::render::labels::count;
+use crate::render::object_state::{has_disk_name, quote_word, text_of, to_text};
 use crate::render::question::names_an_option;
 use crate::render::undo::UndoCall;
 use serde_json::{Map, Value};
 use std::time::Instant;
+
+/// The most guests, or backups, of one call that are described.
+const MAX_GUESTS: usize = 12;
+
+/// The most reads of guests at once.
+const MAX_CONCURRENT_READS: usize = 6;
 
 /// An object that a call changes, kept until the change is done.
 #[derive(Clone)]
@@ -29,10 +37,14 @@ pub struct ChangedObject {
     set: Vec<String>,
     unset: Vec<String>,
     undo: Option<UndoCall>,
+    /// The network cards that the call changes, as they were: name and value.
+    cards_before: Vec<(String, String)>,
     /// The call creates an object.
     is_creation: bool,
     /// The call is one of a list, whose effect and undo are told after its last call.
     is_in_list: bool,
+    /// The start of the task that changes it, in seconds since 1970 by the clock of the node.
+    begun_at: Option<u64>,
 }
 
 /// What is to be told after the last call of a list.
@@ -71,11 +83,20 @@ enum ChangedSubject {
     },
     /// A new rule in a list of firewall rules.
     FirewallRule(ApiPath),
-    /// The backup of guests on a storage.
-    Backup {
+    /// The backup of guests on a storage, with the files that it had before.
+    Backups {
         node: String,
         storage: String,
-        vmid: String,
+        vmids: Vec<String>,
+        known: Vec<String>,
+    },
+    /// Guests that one call starts, stops or moves.
+    Guests(Vec<PathGuest>),
+    /// A new row of a list, with the ids that the list had before. The cluster chooses the id.
+    NewRow {
+        list: ApiPath,
+        id_key: String,
+        known: Vec<String>,
     },
     HaResource(String),
     Grants(String),
@@ -115,8 +136,10 @@ impl PlannedCall<'_> {
             params: self.open_params(),
             unset: deleted.collect(),
             undo: self.find_undo(&before),
+            cards_before: find_cards(&set, before.object.as_ref()),
             is_creation: self.method == Method::Post,
             is_in_list: false,
+            begun_at: None,
             set,
         })
     }
@@ -162,7 +185,7 @@ impl PlannedCall<'_> {
                 }
                 (_, "/template") => ChangedSubject::Guest { guest, origin: None },
                 (_, rest) if rest.starts_with("/status/") => ChangedSubject::Guest { guest, origin: None },
-                _ => self.general_subject(before),
+                _ => self.general_subject(reader, before),
             };
         }
         let node = || of_path("node").unwrap_or_default();
@@ -172,12 +195,38 @@ impl PlannedCall<'_> {
                 let guest = PathGuest { kind, node: node(), vmid: param("vmid").unwrap_or_default() };
                 ChangedSubject::Guest { guest, origin: None }
             }
-            (Method::Post, "/nodes/{node}/vzdump") => match (param("storage"), param("vmid")) {
-                (Some(storage), Some(vmid)) if vmid.bytes().all(|b| b.is_ascii_digit()) => {
-                    ChangedSubject::Backup { node: node(), storage, vmid }
+            (Method::Post, "/nodes/{node}/vzdump") => {
+                let storage = param("storage").or_else(|| find_default_storage(reader, &node()));
+                let vmids = param("vmid").unwrap_or_default();
+                let vmids: Vec<String> = list_items(&vmids).map(str::to_owned).collect();
+                match storage.and_then(|storage| Some((read_backups(reader, &node(), &storage, &vmids)?, storage))) {
+                    Some((rows, storage)) => {
+                        let known = rows.iter().map(|row| text_of(row, "volid").to_owned()).collect();
+                        ChangedSubject::Backups { node: node(), storage, vmids, known }
+                    }
+                    None => ChangedSubject::Other,
                 }
-                _ => ChangedSubject::Other,
-            },
+            }
+            (
+                Method::Post,
+                "/nodes/{node}/startall"
+                | "/nodes/{node}/stopall"
+                | "/nodes/{node}/suspendall"
+                | "/nodes/{node}/migrateall"
+                | "/cluster/bulk-action/guest/start"
+                | "/cluster/bulk-action/guest/shutdown"
+                | "/cluster/bulk-action/guest/suspend"
+                | "/cluster/bulk-action/guest/migrate",
+            ) => {
+                let listed = self.cluster.look_up_guests().unwrap_or_default();
+                let guests = self.affected.select_from(listed).filter(|guest| !guest.template);
+                let to_place = |guest: &guests::Guest| PathGuest {
+                    kind: guest.kind,
+                    node: guest.node.clone(),
+                    vmid: guest.vmid.to_string(),
+                };
+                ChangedSubject::Guests(guests.map(to_place).collect())
+            }
             (_, "/cluster/ha/resources") => ChangedSubject::HaResource(param("sid").unwrap_or_default()),
             (_, path) if path.starts_with("/cluster/ha/resources/{sid}") => {
                 ChangedSubject::HaResource(of_path("sid").unwrap_or_default())
@@ -190,11 +239,11 @@ impl PlannedCall<'_> {
             | (Method::Put | Method::Delete, "/nodes/{node}/network/{iface}") => {
                 ChangedSubject::PendingNetwork { node: node() }
             }
-            _ => self.general_subject(before),
+            _ => self.general_subject(reader, before),
         }
     }
 
-    fn general_subject(&self, before: &StateBefore) -> ChangedSubject {
+    fn general_subject(&self, reader: &ObjectReader<'_>, before: &StateBefore) -> ChangedSubject {
         let template = self.operation.template.as_deref().unwrap_or_default();
         let is_rule_list = template.ends_with("/firewall/rules") || template == "/cluster/firewall/groups/{group}";
         match self.method {
@@ -205,10 +254,78 @@ impl PlannedCall<'_> {
             Method::Delete if before.object.is_some() || self.is_object_readable() => {
                 ChangedSubject::Removal(self.path.clone())
             }
-            Method::Post => self.find_created_path().map_or(ChangedSubject::Other, ChangedSubject::Creation),
+            Method::Post => match self.find_created_path() {
+                Some(path) => ChangedSubject::Creation(path),
+                None => self.find_new_row(reader).unwrap_or(ChangedSubject::Other),
+            },
             _ => ChangedSubject::Other,
         }
     }
+
+    /// Returns the list that gets a new row, if its rows can be read and deleted by their ids.
+    fn find_new_row(&self, reader: &ObjectReader<'_>) -> Option<ChangedSubject> {
+        let schema = self.cluster.schema();
+        let segments: Vec<_> = self.path.segments().collect();
+        let found = schema.match_path(&segments).ok()?;
+        found.operation(Method::Get)?;
+        let parameter = found.children.iter().find(|child| child.starts_with('{'))?;
+        let row = schema.match_path(&[segments, vec![(*parameter).into()]].concat()).ok()?;
+        row.operation(Method::Get).and(row.operation(Method::Delete))?;
+        let id_key = parameter.trim_matches(['{', '}']).to_owned();
+        let known = read_ids(reader, &self.path, &id_key)?;
+        Some(ChangedSubject::NewRow { list: self.path.clone(), id_key, known })
+    }
+}
+
+/// Returns the ids of the rows of a list.
+fn read_ids(reader: &ObjectReader<'_>, list: &ApiPath, id_key: &str) -> Option<Vec<String>> {
+    let rows: Vec<Map<String, Value>> = reader.read_value(list.clone()).ok()?;
+    Some(rows.iter().filter_map(|row| row.get(id_key)).map(to_text).collect())
+}
+
+/// Reads the backups on a storage, those of one guest if there is only one.
+fn read_backups(
+    reader: &ObjectReader<'_>,
+    node: &str,
+    storage: &str,
+    vmids: &[String],
+) -> Option<Vec<Map<String, Value>>> {
+    let mut params = ApiParams::new();
+    params.push("content", "backup");
+    if let [vmid] = vmids {
+        params.push("vmid", vmid);
+    }
+    reader.read(ApiPath::from_segments(&["nodes", node, "storage", storage, "content"]).ok()?, params).ok()
+}
+
+/// Returns the storage of a backup that names none. (PVE: the configuration of vzdump.)
+fn find_default_storage(reader: &ObjectReader<'_>, node: &str) -> Option<String> {
+    let path = ApiPath::from_segments(&["nodes", node, "vzdump", "defaults"]).ok()?;
+    let defaults: Map<String, Value> = reader.read_value(path).ok()?;
+    defaults.get("storage").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// Returns whether an option of a guest is a network card.
+fn is_card(name: &str) -> bool {
+    name.strip_prefix("net").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Returns the network cards among these options as they are in a configuration.
+fn find_cards(names: &[String], config: Option<&Map<String, Value>>) -> Vec<(String, String)> {
+    let cards = names.iter().filter(|name| is_card(name));
+    cards.filter_map(|name| Some((name.clone(), config?.get(name)?.as_str()?.to_owned()))).collect()
+}
+
+/// Returns the value of a key of a property string.
+fn find_part<'v>(value: &'v str, key: &str) -> Option<&'v str> {
+    value.split(',').find_map(|part| part.strip_prefix(key)?.strip_prefix('='))
+}
+
+/// Returns the MAC address of a network card. (PVE: a VM has it beside the model, `virtio=BC:24:…`.)
+fn find_mac(card: &str) -> Option<&str> {
+    card.split(',').filter_map(|part| part.split_once('=')).map(|(_, value)| value).find(|value| {
+        value.len() == 17 && value.split(':').filter(|pair| pair.bytes().all(|b| b.is_ascii_hexdigit())).count() == 6
+    })
 }
 
 impl ChangedObject {
@@ -233,9 +350,17 @@ impl ChangedObject {
             set: Vec::new(),
             unset: Vec::new(),
             undo: None,
+            cards_before: Vec::new(),
             is_creation: false,
             is_in_list: false,
+            begun_at: None,
         })
+    }
+
+    /// Returns the object with the start of the task that changes it.
+    #[must_use]
+    pub fn begun_at(&self, seconds: u64) -> Self {
+        Self { begun_at: Some(seconds), ..self.clone() }
     }
 
     /// Returns the guest and the state that the HA manager was asked for.
@@ -310,18 +435,25 @@ impl ClusterHandle<'_> {
         Some(self.wait_for_guest(&awaited, deadline, &mut |_, _| {}).map_or(GuestWaitEnd::NotYet, |wait| wait.end))
     }
 
+    /// Reads an object again, and describes it as it is.
+    pub fn describe_state(&self, changed: &ChangedObject) -> Vec<String> {
+        let handle = self.with_new_lookups();
+        let result = ResultReader { cluster: &handle, reader: ObjectReader::new(&handle), changed };
+        result.read().line.into_iter().map(|line| self.redact(line)).collect()
+    }
+
     /// Reads a changed object again, and describes it in lines: the object as it is, why the change has no effect yet,
     /// and the undo.
     pub fn describe_changed(&self, changed: &ChangedObject) -> Vec<String> {
         // The look-ups of the plan are older than the change.
         let handle = self.with_new_lookups();
         let result = ResultReader { cluster: &handle, reader: ObjectReader::new(&handle), changed };
-        let ObjectText { line, digest, rule } = result.read();
+        let ObjectText { line, digest, rule, created, pending } = result.read();
         let mut lines: Vec<String> = line.into_iter().collect();
         if changed.is_in_list {
             return lines.into_iter().map(|line| self.redact(line)).collect();
         }
-        lines.extend(result.find_missing_effect(rule.as_ref()));
+        lines.extend(result.find_missing_effect(rule.as_ref(), created.as_ref()));
         let is_at_place = |undo: &&UndoCall| match &rule {
             // (PVE: a new rule is the first one, whatever position the call has.)
             Some(rule) => undo.path.as_str().ends_with(&format!("/{}", to_text(&rule["pos"]))),
@@ -329,7 +461,13 @@ impl ClusterHandle<'_> {
         };
         // An undo is offered for a state that was seen.
         if let Some(undo) = changed.undo.as_ref().filter(|_| !lines.is_empty()).filter(is_at_place) {
+            // An option that waits is taken back at once.
+            let mut undo = undo.clone();
+            undo.waiting.retain(|option| !pending.contains(option));
             lines.push(format!("undo: {}", undo.render(digest.as_deref())));
+        }
+        if let Some(path) = created {
+            lines.push(format!("undo: {}", UndoCall::new(Method::Delete, path, Vec::new()).render(None)));
         }
         lines.into_iter().map(|line| self.redact(line)).collect()
     }
@@ -341,13 +479,19 @@ impl ClusterHandle<'_> {
     pub fn describe_list_effects(&self, changes: &[(usize, ChangedObject)]) -> ListEffects {
         let handle = self.with_new_lookups();
         let mut effects = ListEffects::default();
+        let mut undos: Vec<Option<UndoCall>> = Vec::new();
         for (number, changed) in changes {
             let result = ResultReader { cluster: &handle, reader: ObjectReader::new(&handle), changed };
-            let rule = match &changed.subject {
-                ChangedSubject::FirewallRule(list) => result.find_rule(list),
-                _ => None,
-            };
-            for reason in result.find_missing_effect(rule.as_ref()) {
+            let ObjectText { rule, created, pending, .. } = result.read();
+            undos.push(match (&changed.undo, &created) {
+                (Some(undo), _) => {
+                    let mut undo = undo.clone();
+                    undo.waiting.retain(|option| !pending.contains(option));
+                    Some(undo)
+                }
+                (None, created) => created.clone().map(|path| UndoCall::new(Method::Delete, path, Vec::new())),
+            });
+            for reason in result.find_missing_effect(rule.as_ref(), created.as_ref()) {
                 let reason = self.redact(reason);
                 match effects.missing.iter_mut().find(|(_, known)| *known == reason) {
                     Some((numbers, _)) => numbers.push(*number),
@@ -355,14 +499,11 @@ impl ClusterHandle<'_> {
                 }
             }
         }
-        for (at, (_, changed)) in changes.iter().enumerate().rev() {
+        for (at, undo) in undos.into_iter().enumerate().rev() {
             let later = || changes[at + 1..].iter().map(|(_, changed)| changed);
-            let Some(undo) = &changed.undo else { continue };
-            if later().any(|other| other.removes_object_of(undo)) {
-                continue;
-            }
+            let Some(undo) = undo.filter(|undo| !later().any(|other| other.removes_object_of(undo))) else { continue };
             let is_moved = later().any(|other| other.moves_guest_of(&undo.path));
-            let undo = if is_moved { undo.clone().without_node() } else { undo.clone() };
+            let undo = if is_moved { undo.without_node() } else { undo };
             // The digest is that of a state between the calls.
             effects.undo.push(self.redact(undo.render(None)));
         }
@@ -376,6 +517,10 @@ struct ObjectText {
     digest: Option<String>,
     /// The firewall rule that was made.
     rule: Option<Map<String, Value>>,
+    /// The path of an object whose id the cluster chose.
+    created: Option<ApiPath>,
+    /// The options of a guest that wait for its next start.
+    pending: Vec<String>,
 }
 
 /// The reads of one changed object.
@@ -388,7 +533,7 @@ struct ResultReader<'r> {
 impl ResultReader<'_> {
     /// Describes the object.
     fn read(&self) -> ObjectText {
-        let (mut digest, mut rule) = (None, None);
+        let (mut digest, mut rule, mut created, mut pending) = (None, None, None, Vec::new());
         let line = match &self.changed.subject {
             ChangedSubject::Guest { guest, origin } => self.describe_guest(guest, origin.as_deref()),
             ChangedSubject::GuestOptions(guest) => {
@@ -402,6 +547,9 @@ impl ResultReader<'_> {
                     let config = self.reader.read_value::<Map<String, Value>>(guest.path(&["config"])).ok();
                     digest = config.and_then(|config| super::undo::digest_of(&config).map(str::to_owned));
                 }
+                let waits = |row: &&Value| row.get("pending").is_some() || row.get("delete").is_some();
+                let keys = rows.iter().flatten().filter(waits).filter_map(|row| row.get("key")?.as_str());
+                pending.extend(keys.map(str::to_owned));
                 rows.map(|rows| place(guest).describe_options(&rows, self.changed.options()))
             }
             ChangedSubject::GuestDisk { guest, disk } => {
@@ -416,7 +564,8 @@ impl ResultReader<'_> {
                 let rows = self.reader.read_value::<Vec<Value>>(guest.path(&["snapshot"])).ok();
                 let status = self.reader.read_value::<Map<String, Value>>(guest.path(&["status", "current"]));
                 let guest_name = status.map(|status| text_of(&status, "name").to_owned()).unwrap_or_default();
-                rows.map(|rows| place(guest).describe_snapshots(&guest_name, &rows, name))
+                let offset = self.cluster.find_utc_offset(&guest.path(&["snapshot"]));
+                rows.map(|rows| place(guest).describe_snapshots(&guest_name, &rows, name, offset))
             }
             ChangedSubject::Rollback { guest, snapshot } => self.describe_guest(guest, None).map(|line| {
                 let rows = self.reader.read_value::<Vec<Value>>(guest.path(&["snapshot"])).unwrap_or_default();
@@ -428,7 +577,14 @@ impl ResultReader<'_> {
                 rule = self.find_rule(list);
                 rule.as_ref().map(|rule| changed_object::describe_rule(&list.to_string(), rule))
             }
-            ChangedSubject::Backup { node, storage, vmid } => self.describe_backup(node, storage, vmid),
+            ChangedSubject::Backups { node, storage, vmids, known } => {
+                self.describe_backups(node, storage, vmids, known)
+            }
+            ChangedSubject::Guests(guests) => self.describe_guests(guests),
+            ChangedSubject::NewRow { list, id_key, known } => {
+                created = self.find_created(list, id_key, known);
+                created.as_ref().and_then(|path| self.describe_created(path))
+            }
             ChangedSubject::HaResource(sid) => self.describe_ha(sid),
             ChangedSubject::Grants(path) => {
                 let rows = self.reader.read_value::<Vec<Value>>(ApiPath::from_static("/access/acl")).ok();
@@ -444,16 +600,40 @@ impl ResultReader<'_> {
                 let options = Some(self.changed.options());
                 object.map(|object| changed_object::describe_object(&path.to_string(), &object, options))
             }
-            ChangedSubject::Creation(path) => {
-                let object = self.reader.read_value::<Map<String, Value>>(path.clone()).ok();
-                object.map(|object| changed_object::describe_object(&path.to_string(), &object, None))
-            }
+            ChangedSubject::Creation(path) => self.describe_created(path),
             ChangedSubject::Removal(path) => {
                 self.is_gone(path.clone()).map(|is_gone| changed_object::describe_removal(&path.to_string(), is_gone))
             }
             ChangedSubject::Other => None,
         };
-        ObjectText { line, digest, rule }
+        ObjectText { line, digest, rule, created, pending }
+    }
+
+    fn describe_created(&self, path: &ApiPath) -> Option<String> {
+        let object = self.reader.read_value::<Map<String, Value>>(path.clone()).ok()?;
+        Some(changed_object::describe_object(&path.to_string(), &object, None))
+    }
+
+    /// Returns the path of the only row that a list did not have before.
+    fn find_created(&self, list: &ApiPath, id_key: &str, known: &[String]) -> Option<ApiPath> {
+        let ids = read_ids(&self.reader, list, id_key)?;
+        let mut new = ids.into_iter().filter(|id| !known.contains(id));
+        let (id, None) = (new.next()?, new.next()) else { return None };
+        let mut segments: Vec<String> = list.segments().map(|segment| segment.into_owned()).collect();
+        segments.push(id);
+        ApiPath::from_segments(&segments).ok()
+    }
+
+    /// Describes the guests that a call started, stopped or moved, as each of them says.
+    fn describe_guests(&self, guests: &[PathGuest]) -> Option<String> {
+        let shown = &guests[..guests.len().min(MAX_GUESTS)];
+        let lines = fan_out(shown, MAX_CONCURRENT_READS, |guest| {
+            let state = self.describe_guest(guest, Some(&guest.node));
+            state.unwrap_or_else(|| format!("the state of guest {} is not known", guest.vmid))
+        });
+        let more = guests.len() - shown.len();
+        let more = if more > 0 { format!("\nand {} more", count(more, "guest")) } else { String::new() };
+        (!lines.is_empty()).then(|| lines.join("\n") + &more)
     }
 
     /// Finds the rule that a call has made.
@@ -498,13 +678,30 @@ impl ResultReader<'_> {
         }
     }
 
-    fn describe_backup(&self, node: &str, storage: &str, vmid: &str) -> Option<String> {
-        let mut params = ApiParams::new();
-        params.push("content", "backup");
-        params.push("vmid", vmid);
-        let path = ApiPath::from_segments(&["nodes", node, "storage", storage, "content"]).ok()?;
-        let rows: Vec<Value> = self.reader.read(path, params).ok()?;
-        changed_object::describe_backup(&rows)
+    /// Describes the backups that a storage did not have before, and names the guests without one.
+    fn describe_backups(&self, node: &str, storage: &str, vmids: &[String], known: &[String]) -> Option<String> {
+        let rows = read_backups(&self.reader, node, storage, vmids)?;
+        let is_new = |row: &&Map<String, Value>| {
+            let is_of_task = row.get("ctime").and_then(read_count).zip(self.changed.begun_at);
+            !known.iter().any(|volid| volid == text_of(row, "volid"))
+                || is_of_task.is_some_and(|(created, begun)| created >= begun)
+        };
+        let new: Vec<&Map<String, Value>> = rows.iter().filter(is_new).collect();
+        let has_none = |vmid: &&String| !new.iter().any(|row| row.get("vmid").map(to_text).as_ref() == Some(*vmid));
+        let missing = vmids.iter().filter(has_none).map(|vmid| {
+            let guest = self.cluster.look_up_guests().ok().and_then(|all| guests::find_guest(all, vmid).ok());
+            let elsewhere = guest.map(|guest| guest.node.as_str()).filter(|other| !other.is_empty() && *other != node);
+            changed_object::describe_missing_backup(vmid, storage, node, elsewhere)
+        });
+        let offset = self.cluster.find_utc_offset(&ApiPath::from_segments(&["nodes", node, "time"]).ok()?);
+        let lines = new.iter().take(MAX_GUESTS).map(|row| changed_object::describe_backup(row, offset));
+        let lines: Vec<String> = lines.chain(missing).collect();
+        let more = new.len().saturating_sub(MAX_GUESTS);
+        Some(match (lines.as_slice(), more) {
+            ([], _) => format!("no new backup is on {}", quote_word(storage)),
+            (lines, 0) => lines.join("\n"),
+            (lines, more) => format!("{}\nand {} more", lines.join("\n"), count(more, "backup")),
+        })
     }
 
     fn describe_ha(&self, sid: &str) -> Option<String> {
@@ -538,14 +735,23 @@ impl ResultReader<'_> {
     }
 
     /// Returns the reasons why the change has no effect yet, as far as the caller does not know them.
-    fn find_missing_effect(&self, rule: Option<&Map<String, Value>>) -> Vec<String> {
+    fn find_missing_effect(&self, rule: Option<&Map<String, Value>>, created: Option<&ApiPath>) -> Vec<String> {
         let mut reasons = Vec::new();
         match &self.changed.subject {
-            ChangedSubject::GuestOptions(guest) => self.check_network_cards(guest, &mut reasons),
+            ChangedSubject::GuestOptions(guest) => {
+                self.check_network_cards(guest, &mut reasons);
+                self.check_cloud_init(guest, &mut reasons);
+            }
+            ChangedSubject::NewRow { .. } => {
+                if let Some(path) = created {
+                    self.check_job(path, &mut reasons);
+                }
+            }
             ChangedSubject::Guest { guest, .. } => self.check_network_cards(guest, &mut reasons),
             ChangedSubject::Options(path) | ChangedSubject::Creation(path) => {
                 self.check_job(path, &mut reasons);
                 self.check_firewall(path, &mut reasons);
+                self.check_token(path, &mut reasons);
             }
             ChangedSubject::FirewallRule(list) => {
                 let is_off = rule.is_some_and(|rule| !rule.get("enable").is_some_and(is_true));
@@ -561,18 +767,14 @@ impl ResultReader<'_> {
 
     /// Checks the network cards that a call changed: the firewall that they ask for, and their VLAN.
     fn check_network_cards(&self, guest: &PathGuest, reasons: &mut Vec<String>) {
-        let is_card =
-            |name: &str| name.strip_prefix("net").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
         let cards: Vec<(&str, &str)> = self.changed.params.iter().filter(|(name, _)| is_card(name)).collect();
-        let part = |card: &str, key: &str| {
-            card.split(',').find_map(|part| part.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
-        };
-        if cards.iter().any(|(_, card)| part(card, "firewall").is_some_and(|on| on == "1")) {
+        self.compare_cards(guest, reasons);
+        if cards.iter().any(|(_, card)| find_part(card, "firewall") == Some("1")) {
             self.check_data_center_firewall(reasons);
         }
         for (name, card) in cards {
-            let (Some(tag), Some(bridge)) = (part(card, "tag"), part(card, "bridge")) else { continue };
-            let Some(interface) = self.find_interface(&guest.node, &bridge) else { continue };
+            let (Some(tag), Some(bridge)) = (find_part(card, "tag"), find_part(card, "bridge")) else { continue };
+            let Some(interface) = self.find_interface(&guest.node, bridge) else { continue };
             let is_aware = interface.get("bridge_vlan_aware").is_some_and(is_true);
             if text_of(&interface, "type") == "bridge" && !is_aware {
                 reasons.push(format!(
@@ -581,6 +783,70 @@ impl ResultReader<'_> {
                     guest.node
                 ));
             }
+        }
+    }
+
+    /// Adds what a changed card has lost: its MAC address, or the firewall.
+    fn compare_cards(&self, guest: &PathGuest, reasons: &mut Vec<String>) {
+        if self.changed.cards_before.is_empty() {
+            return;
+        }
+        let config: Option<Map<String, Value>> = self.reader.read_value(guest.path(&["config"])).ok();
+        for (name, before) in &self.changed.cards_before {
+            let Some(now) = config.as_ref().and_then(|config| config.get(name)).and_then(Value::as_str) else {
+                continue;
+            };
+            if let (Some(old), Some(new)) = (find_mac(before), find_mac(now))
+                && !old.eq_ignore_ascii_case(new)
+            {
+                reasons.push(format!("{name} has another MAC address than before ({})", quote_word(old)));
+            }
+            if find_part(before, "firewall") == Some("1") && find_part(now, "firewall") != Some("1") {
+                reasons.push(format!("{name} has no firewall=1 any more: the firewall does not act on it"));
+            }
+        }
+    }
+
+    /// Adds a reason if a VM has options of cloud-init, and no drive for them.
+    fn check_cloud_init(&self, guest: &PathGuest, reasons: &mut Vec<String>) {
+        const OPTIONS: [&str; 9] = [
+            "cicustom",
+            "cipassword",
+            "citype",
+            "ciupgrade",
+            "ciuser",
+            "ipconfig",
+            "nameserver",
+            "searchdomain",
+            "sshkeys",
+        ];
+        let stem = |name: &str| name.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+        let sets = self.changed.set.iter().any(|name| OPTIONS.contains(&stem(name).as_str()));
+        if guest.kind != guests::GuestKind::Qemu || !sets {
+            return;
+        }
+        let Ok(config) = self.reader.read_value::<Map<String, Value>>(guest.path(&["config"])) else { return };
+        let has_drive = config.iter().any(|(name, value)| has_disk_name(name) && to_text(value).contains("cloudinit"));
+        if !has_drive {
+            reasons.push("no effect: the VM has no cloud-init drive (ide2=STORAGE:cloudinit adds one)".into());
+        }
+    }
+
+    /// Adds a reason if a new API token has no privileges.
+    fn check_token(&self, path: &ApiPath, reasons: &mut Vec<String>) {
+        let segments: Vec<_> = path.segments().collect();
+        let [access, users, user, token, name] = segments.as_slice() else { return };
+        let has_own = self.changed.param("privsep").is_none_or(|on| on == "1");
+        if [&**access, &**users, &**token] != ["access", "users", "token"] || !self.changed.is_creation || !has_own {
+            return;
+        }
+        let id = format!("{user}!{name}");
+        let Ok(rows) = self.reader.read_value::<Vec<Value>>(ApiPath::from_static("/access/acl")) else { return };
+        if !rows.iter().any(|row| row.get("ugid").is_some_and(|ugid| *ugid == id)) {
+            reasons.push(format!(
+                "no effect yet: the token may do nothing until PUT /access/acl with tokens={} grants it a role",
+                quote_word(&id)
+            ));
         }
     }
 

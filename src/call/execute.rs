@@ -26,6 +26,8 @@ pub struct Outcome {
     pub response: ApiResponse,
     /// Facts that the response does not show.
     pub notes: Vec<String>,
+    /// The note for a caller that does not follow what happens after the answer.
+    pub later: Option<ResponseNote>,
     /// Method and path.
     pub operation: String,
     pub path: ApiPath,
@@ -136,22 +138,27 @@ fn complete(
     }
     let response = planned.cluster.redact_response(answer.correct(response));
     let mut notes = planned.notes.clone();
-    notes.extend(response_note(planned, &response).map(|note| note.to_string()));
+    let follow_up = FollowUpKind::determine(planned, &response);
+    let later = match follow_up {
+        Some(FollowUpKind::Command { .. }) => Some(ResponseNote::CommandStarted),
+        _ if asks_ha(planned, &response) => Some(ResponseNote::HaRequest),
+        _ => None,
+    };
+    if later.is_none() {
+        notes.extend(response_note(planned, &response).map(|note| note.to_string()));
+    }
     notes.extend(planned.is_sdn_list.then(|| {
         "Proxmox VE 9 lists networks as type network, without a filter only: all was read, and these rows kept".into()
     }));
-    let follow_up = FollowUpKind::determine(planned, &response);
-    if let Some(FollowUpKind::Command { .. }) = follow_up {
-        notes.push(ResponseNote::CommandStarted.to_string());
-    }
     let operation = planned.operation_line();
     let (path, location) = (planned.path.clone(), planned.location.clone());
-    Ok(Outcome { response, notes, operation, path, is_change: planned.is_change(), follow_up, changed, location })
+    let is_change = planned.is_change();
+    Ok(Outcome { response, notes, later, operation, path, is_change, follow_up, changed, location })
 }
 
-/// Returns whether an answer is the UPID of a request to the HA manager.
-fn is_ha_request(data: &str) -> bool {
-    Upid::parse(data).is_ok_and(|upid| upid.is_ha_request())
+/// Returns whether a call only asks the HA manager for a change.
+fn asks_ha(planned: &PlannedCall<'_>, response: &ApiResponse) -> bool {
+    Upid::parse(response.data()).is_ok_and(|upid| upid.is_ha_request()) || is_ha_resource_request(planned)
 }
 
 /// Returns whether a change of an HA resource asks the HA manager to start, stop or move the guest.
@@ -182,11 +189,6 @@ fn response_note(planned: &PlannedCall<'_>, response: &ApiResponse) -> Option<Re
             }
         }
         "[]" if operation.may_be_filtered => Some(ResponseNote::MaybeFiltered),
-        data if is_ha_request(data) => Some(ResponseNote::HaRequest),
-        _ if is_ha_resource_request(planned) => Some(ResponseNote::HaRequest),
-        _ if operation.is_paged && planned.params.is_empty() && response.has_extra_fields() => {
-            Some(ResponseNote::FirstPage)
-        }
         _ => None,
     }
 }

@@ -2,10 +2,11 @@
 
 use super::handle::ClusterHandle;
 use super::present_state::{ObjectReader, PathGuest};
+use super::resolve_path::find_listed_guest;
 use crate::base::hint::Hint;
 use crate::base::shorten::shorten_to;
 use crate::pve::error::PveError;
-use crate::pve::guests::{self, FindGuestError};
+use crate::pve::guests::FindGuestError;
 use crate::pve::params::ApiParams;
 use crate::render::changed_object::GuestPlace;
 use crate::render::object_state::{NotKnown, find_ha_state, text_of};
@@ -232,13 +233,13 @@ impl ClusterHandle<'_> {
 
     fn find_place(&self, query: &str) -> Result<PathGuest, GuestWaitError> {
         let guests = self.look_up_guests().map_err(|error| GuestWaitError::List(error.to_string()))?;
-        let guest = guests::find_guest(guests, query)?;
+        let guest = find_listed_guest(self, guests, query)?;
         Ok(PathGuest { kind: guest.kind, node: guest.node.clone(), vmid: guest.vmid.to_string() })
     }
 
     /// Reads the state of a guest.
     fn read_status(&self, place: &PathGuest) -> Result<Map<String, Value>, UnreadableState> {
-        let known_reason = |NotKnown(reason)| UnreadableState { reason, is_final: false };
+        let known_reason = |NotKnown { reason, .. }| UnreadableState { reason, is_final: false };
         let path = place.try_path(&["status", "current"]).map_err(known_reason)?;
         let answer = ObjectReader::new(self).look_up(path, ApiParams::new()).map_err(known_reason)?;
         let answer = answer.map_err(|error| UnreadableState {

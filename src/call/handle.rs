@@ -160,6 +160,11 @@ impl<'a> ClusterHandle<'a> {
         ClusterEntry::new(self.cluster.settings(), is_default, check)
     }
 
+    /// Describes what the caller may do, by the rules of this server.
+    pub fn describe_rights(&self) -> String {
+        self.policy().describe_rights()
+    }
+
     /// Returns the reason for each node that the cluster named by itself and that does not answer, as far as known.
     pub fn unreachable_discovered_nodes(&self) -> Vec<String> {
         let states = self.cluster.node_states().into_iter().skip(self.cluster.settings().endpoints.len());

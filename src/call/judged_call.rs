@@ -19,6 +19,7 @@ pub(super) struct JudgedCall {
     method: Method,
     path: ApiPath,
     template: Option<String>,
+    /// With those that the state of the object adds.
     params: ApiParams,
     risk: Risk,
     affected: AffectedGuests,
@@ -28,13 +29,15 @@ pub(super) struct JudgedCall {
 
 impl JudgedCall {
     pub(super) fn new(planned: &PlannedCall<'_>, confirmed_by: Option<Confirmer>) -> Self {
+        let mut params = planned.params.clone();
+        planned.as_if_given.iter().for_each(|name| params.push(name, "1"));
         Self {
             client: planned.cluster.scope.origin.client.clone(),
             cluster: planned.cluster.name().to_owned(),
             method: planned.method,
             path: planned.path.clone(),
             template: planned.operation.template.clone(),
-            params: planned.params.clone(),
+            params,
             risk: planned.risk,
             affected: planned.affected.clone(),
             confirmed_by,

@@ -30,6 +30,12 @@ impl LookupError {
         }
     }
 
+    /// Returns whether the cluster has what was looked up, and answered with an error.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Failed(error) if !matches!(error.status(), Some(404 | 501)))
+            && !self.is_cluster_unreachable()
+    }
+
     /// Returns whether what the look-up is about is not installed on the node.
     pub fn is_not_installed(&self) -> bool {
         matches!(self, Self::Failed(error) if error.meaning() == Meaning::NotInstalled)

@@ -176,8 +176,8 @@ impl<'a> ClusterHandle<'a> {
 
     /// Looks up the guests that a shared object has now. An object that can't be read may have any guest.
     pub(super) fn look_up_members(&self, object: &SharedObject) -> Members {
-        if let SharedObject::IsoImage(volume) = object {
-            return self.find_protected_users(volume).map_or(Members::AnyGuest, Members::Listed);
+        if let SharedObject::Volumes(volumes) = object {
+            return self.find_protected_users(volumes).map_or(Members::AnyGuest, Members::Listed);
         }
         let Some((segments, list)) = object.member_list() else {
             return if *object == SharedObject::None { Members::Listed(Vec::new()) } else { Members::AnyGuest };
@@ -190,8 +190,8 @@ impl<'a> ClusterHandle<'a> {
         read().unwrap_or(Members::AnyGuest)
     }
 
-    /// Looks up the protected guests whose configs name a volume. Returns `None` if not all of them can be read.
-    fn find_protected_users(&self, volume: &str) -> Option<Vec<u32>> {
+    /// Looks up the protected guests whose configs name one of these volumes. Returns `None` if not all of them can be read.
+    fn find_protected_users(&self, volumes: &[String]) -> Option<Vec<u32>> {
         let policy = self.policy();
         let guests = self.look_up_guests().ok()?;
         let shows = |pool: Option<&str>| {
@@ -215,7 +215,8 @@ impl<'a> ClusterHandle<'a> {
             let path = guest_config_path(&guest.node, guest.kind, guest.vmid)?;
             let read = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new()).ok()?;
             let config: Map<String, Value> = serde_json::from_str(read.send_read().ok()?.data()).ok()?;
-            if config.values().any(|value| value.as_str().is_some_and(|text| text.contains(volume))) {
+            let names_one = |text: &str| volumes.iter().any(|volume| text.contains(volume));
+            if config.values().any(|value| value.as_str().is_some_and(names_one)) {
                 users.push(guest.vmid);
             }
         }
@@ -239,7 +240,7 @@ impl<'a> ClusterHandle<'a> {
         Ok(authorized.without_confirmation().expect("no policy demands a confirmation for a plain read"))
     }
 
-    fn fetch_guests(&self, purpose: CallPurpose<'static>) -> Result<GuestList, LookupError> {
+    pub(super) fn fetch_guests(&self, purpose: CallPurpose<'static>) -> Result<GuestList, LookupError> {
         let mut params = ApiParams::new();
         params.push("type", "vm");
         let read = self.authorize_read(purpose, ApiPath::from_static("/cluster/resources"), params)?;

@@ -24,16 +24,17 @@ use super::spec::CallSpec;
 use super::state_risks::StateChange;
 use crate::base::shorten::shorten;
 use crate::policy::{AssessedCall, EffectivePolicy, Risk, RiskAssessment, RiskKind};
-use crate::pve::Method;
 use crate::pve::guests::Guest;
 use crate::pve::knowledge::passwords::{SecretPart, secret_part};
 use crate::pve::parameter_error::ParameterErrors;
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::schema::parameter_check::CheckedParameters;
-use crate::pve::schema::{Operation, PathMatch, parameter_check};
+use crate::pve::schema::{Operation, PathMatch, Schema, parameter_check};
+use crate::pve::{Method, demo};
 use crate::render::object_state::kind_name;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// The `limit` of a paged list that is to be filtered or sorted. The first page alone (50 rows) gives a wrong answer.
 const FETCH_ALL_LIMIT: u32 = 5_000;
@@ -96,8 +97,16 @@ pub(super) fn plan_call<'a>(
         data.remove("type");
     }
     check_size(&data)?;
-    let CheckedOperation { operation, params, mut assessment, mut notes } =
-        check_operation_call(cluster, &spec, method, &resolved.path, data)?;
+    let schema = cluster.schema();
+    let check = |schema: &Schema, data| check_operation_call(cluster, schema, &spec, method, &resolved.path, data);
+    let checked = check(&schema, data.clone()).or_else(|error| match find_newer_schema(cluster, &schema, &error) {
+        Some(newer) => check(&newer, data),
+        None => Err(error),
+    });
+    let CheckedOperation { operation, params, mut assessment, mut notes } = checked?;
+    if method != Method::Get && cluster.cluster.settings().is_simulated && !demo::simulates(method, &resolved.path) {
+        return Err(PlanError::NotSimulated(format!("{method} {}", resolved.path)));
+    }
     let path = resolved.path;
     let call = AuditedCall {
         cluster,
@@ -111,11 +120,14 @@ pub(super) fn plan_call<'a>(
         return Err(PlanError::CommandTooLong { parameter: parameter.to_owned(), limit: MAX_COMMAND_BYTES });
     }
     check_agent_command(&operation, &params)?;
-    assess_by_state(call, &operation, &mut assessment)?;
+    let as_if_given = assess_by_state(call, &operation, &mut assessment)?;
     let risk = assessment.risk;
     let (mut correction, mut location) = (None, None);
     if let Some(change) = resolved.change {
         let is_correction = change.is_correction;
+        if change.kind_corrected {
+            check_operation(call, operation.template.as_deref(), risk)?;
+        }
         let note = note_change(cluster, change, method, &path, risk)?;
         if is_correction { correction = note } else { location = note }
     }
@@ -140,6 +152,7 @@ pub(super) fn plan_call<'a>(
         operation,
         risk,
         risk_reasons,
+        as_if_given,
         affected,
         guests,
         notes,
@@ -195,29 +208,52 @@ struct CheckedOperation {
     notes: Vec<String>,
 }
 
+/// Returns the description of the API by which a rejected call is checked again: that of a cluster which was upgraded
+/// after the present one was read.
+fn find_newer_schema(cluster: &ClusterHandle<'_>, schema: &Arc<Schema>, error: &PlanError) -> Option<Arc<Schema>> {
+    let may_be_newer = match error {
+        PlanError::UnknownPath(_) | PlanError::UnknownMethod(_) => true,
+        PlanError::InvalidParameters { problems, .. } => problems.unknown_names().is_some(),
+        _ => false,
+    };
+    if !may_be_newer || !schema.is_live() {
+        return None;
+    }
+    // The client of the cluster compares this version with that of the description.
+    cluster.look_up_version(ApiPath::from_static("/version")).ok()?;
+    Some(cluster.schema()).filter(|newer| !Arc::ptr_eq(newer, schema))
+}
+
 /// Finds the operation and checks the parameters against it.
 fn check_operation_call(
     cluster: &ClusterHandle<'_>,
+    schema: &Schema,
     spec: &CallSpec<'_>,
     method: Method,
     path: &ApiPath,
     mut data: Map<String, Value>,
 ) -> Result<CheckedOperation, PlanError> {
-    let schema = cluster.schema();
-    let found = find_path(&schema, path)
+    let found = find_path(schema, path)
         .and_then(|found| find_operation(&found, path, method).map(|operation| (found, operation)));
     let (found, operation) = match found {
         Ok(found) => found,
-        Err(error) if schema.is_live() => return Err(error),
-        // The embedded facts may be older or newer than the cluster. Proxmox decides.
-        Err(_) => {
-            let params = ApiParams::from_json(&data);
-            let is_change = method != Method::Get;
+        Err(error) => {
+            let note = match schema.is_live() {
+                // The embedded facts may be older or newer than the cluster.
+                false => (method != Method::Get).then(|| UNCHECKED_NOTE.to_owned()),
+                true => {
+                    let is_misspelt = !matches!(&error, PlanError::UnknownPath(path) if path.suggestion.is_none());
+                    let other = if is_misspelt { None } else { find_other_version(cluster, path) };
+                    let Some(other) = other else { return Err(error) };
+                    Some(format!("the call was not checked: {other}"))
+                }
+            };
+            // Proxmox decides.
             return Ok(CheckedOperation {
                 operation: PlannedOperation::unknown(),
-                params: params.map_err(PlanError::UnsendableParameters)?,
+                params: ApiParams::from_json(&data).map_err(PlanError::UnsendableParameters)?,
                 assessment: RiskAssessment { risk: Risk::UNKNOWN, reasons: Vec::new() },
-                notes: is_change.then(|| UNCHECKED_NOTE.into()).into_iter().collect(),
+                notes: note.into_iter().collect(),
             });
         }
     };
@@ -243,6 +279,7 @@ fn check_operation_call(
     });
     let CheckedParameters { mut params, notes: differences } = checked?;
     check_node_parameters(cluster, &operation, &params)?;
+    check_backups(cluster, &operation, path, &params)?;
     notes.extend(differences);
     let known = find_embedded_operation(method, path);
     let same = known.filter(|known| known.template() == operation.template());
@@ -274,7 +311,6 @@ fn check_operation_call(
             path_values: found.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             secrets: find_secrets(&operation, &params),
             may_be_filtered: method == Method::Get && operation.privileges().is_empty(),
-            is_paged,
         },
         params,
         notes,
@@ -319,17 +355,54 @@ fn note_taken_name(cluster: &ClusterHandle<'_>, call: AuditedCall<'_>, operation
     )))
 }
 
-/// Adds what the call takes away by the present state of the cluster. A call that is asked in any case needs no look-up,
-/// and one that is denied in any case is denied before.
+/// Rejects a backup of guests of other nodes, which a node leaves out without a failure, and a backup in the place of the
+/// template of a container.
+fn check_backups(
+    cluster: &ClusterHandle<'_>,
+    operation: &Operation<'_>,
+    path: &ApiPath,
+    params: &ApiParams,
+) -> Result<(), PlanError> {
+    let given = |wanted: &str| params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+    match (operation.method(), operation.template()) {
+        (Method::Post, "/nodes/{node}/lxc") => match given("ostemplate") {
+            Some(volume) if volume.contains(":backup/") && given("restore") != Some("1") => {
+                Err(PlanError::BackupAsTemplate(shorten(volume).into_owned()))
+            }
+            _ => Ok(()),
+        },
+        (Method::Post, "/nodes/{node}/vzdump") => {
+            let segments: Vec<_> = path.segments().collect();
+            let (Some(node), Some(list)) = (segments.get(1), given("vmid")) else { return Ok(()) };
+            // The node says what it can't do if the list can't be read.
+            let guests = cluster.look_up_guests().unwrap_or_default();
+            let is_elsewhere = |guest: &&Guest| !guest.node.is_empty() && guest.node != node.as_ref();
+            let numbers = list.split([',', ';', ' ']).filter_map(|number| number.trim().parse::<u32>().ok());
+            let found = numbers.filter_map(|number| guests.iter().find(|guest| guest.vmid == number));
+            let elsewhere: Vec<String> =
+                found.filter(is_elsewhere).map(|guest| format!("{} is on {}", guest.vmid, guest.node)).collect();
+            if elsewhere.is_empty() {
+                return Ok(());
+            }
+            Err(PlanError::BackupElsewhere { guests: elsewhere, node: shorten(node).into_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Adds what the call takes away by the present state of the cluster. A call that is asked in any case needs no look-up
+/// but for the lists, and one that is denied in any case is denied before. Returns the parameters that the state adds.
 fn assess_by_state(
     call: AuditedCall<'_>,
     operation: &PlannedOperation,
     assessment: &mut RiskAssessment,
-) -> Result<(), DeniedCall> {
-    let Some(template) = operation.template.as_deref().filter(|_| operation.is_known) else { return Ok(()) };
+) -> Result<Vec<&'static str>, DeniedCall> {
+    let mut as_if_given = Vec::new();
+    let Some(template) = operation.template.as_deref().filter(|_| operation.is_known) else { return Ok(as_if_given) };
+    let has_lists = call.cluster.policy().has_lists();
     for change in StateChange::from_operation(call.method, template, call.path, call.params) {
-        if assessment.risk.is_sensitive() {
-            break;
+        if assessment.risk.is_sensitive() && !(has_lists && change.as_if_given().is_some()) {
+            continue;
         }
         check_operation(call, Some(template), assessment.risk)?;
         let found = call.cluster.find_state_risks(&change);
@@ -337,12 +410,13 @@ fn assess_by_state(
             let mut params = call.params.clone();
             params.push(added, "1");
             check_operation(AuditedCall { params: &params, ..call }, Some(template), assessment.risk)?;
+            as_if_given.push(added);
         }
         for (parameter, reason) in found {
             assessment.raise_by_state(&parameter, reason);
         }
     }
-    Ok(())
+    Ok(as_if_given)
 }
 
 /// Checks the known parameters, where the description is that of another version than the node's that the path names.
@@ -356,6 +430,20 @@ fn check_for_other_version(
     problems: &ParameterErrors,
 ) -> Option<CheckedParameters> {
     let unknown: Vec<&str> = problems.unknown_names()?;
+    let other = find_other_version(cluster, path)?;
+    let mut known = data.clone();
+    let passed: Map<String, Value> = unknown.iter().filter_map(|name| known.remove_entry(*name)).collect();
+    let mut checked = parameter_check::check_parameters(operation, found, &known).ok()?;
+    for (name, value) in ApiParams::from_json(&passed).ok()?.iter() {
+        checked.params.push(name, value);
+    }
+    let names = unknown.join("`, `");
+    checked.notes.push(format!("`{names}` was not checked: {other}"));
+    Some(checked)
+}
+
+/// Describes the version of the node that the path names, if the description is that of another version.
+fn find_other_version(cluster: &ClusterHandle<'_>, path: &ApiPath) -> Option<String> {
     let segments: Vec<_> = path.segments().take(2).collect();
     let [top, node] = segments.as_slice() else { return None };
     if top != "nodes" {
@@ -364,20 +452,7 @@ fn check_for_other_version(
     let far = ApiPath::from_segments(&["nodes", node, "version"]).ok()?;
     let far = cluster.look_up_version(far).ok()??;
     let asked = cluster.look_up_version(ApiPath::from_static("/version")).ok()??;
-    if far == asked {
-        return None;
-    }
-    let mut known = data.clone();
-    let passed: Map<String, Value> = unknown.iter().filter_map(|name| known.remove_entry(*name)).collect();
-    let mut checked = parameter_check::check_parameters(operation, found, &known).ok()?;
-    for (name, value) in ApiParams::from_json(&passed).ok()?.iter() {
-        checked.params.push(name, value);
-    }
-    let names = unknown.join("`, `");
-    checked.notes.push(format!(
-        "`{names}` was not checked: {node} runs Proxmox VE {far}, and the description is that of {asked}"
-    ));
-    Some(checked)
+    (far != asked).then(|| format!("{node} runs Proxmox VE {far}, and the description is that of {asked}"))
 }
 
 /// Returns the sent parameters that the operation declares and calls secrets.

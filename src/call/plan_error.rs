@@ -52,6 +52,9 @@ pub enum PlanError {
         suggestion: Option<String>,
         nodes: Vec<String>,
     },
+    /// A node resolves an unknown name as that of a host.
+    #[error("`{typed}` can't be checked, since the list of nodes can't be read: {error}")]
+    UncheckedNode { typed: String, error: Arc<LookupError> },
     /// A text for a file that this version of Proxmox would store wrongly.
     #[error(
         "`content` has characters beyond ASCII, which this version of Proxmox stores wrongly: write ASCII only, or \
@@ -69,6 +72,18 @@ pub enum PlanError {
     /// The guest agent would look for a program of this name.
     #[error("`command` is one text with blanks, `{command}`, and the guest agent takes it as the name of one program")]
     CommandLine { command: String },
+    /// An operation that the cluster of `--demo` does not have.
+    #[error("the demo simulates only a part of the API, without {0}")]
+    NotSimulated(String),
+    /// A node backs up its own guests only, and passes over the others without a failure.
+    #[error("{}, and a backup on {node} leaves out the guests of other nodes", join_names(.guests))]
+    BackupElsewhere {
+        /// Each as `106 is on pve2`.
+        guests: Vec<String>,
+        node: String,
+    },
+    #[error("`ostemplate` {0} is a backup, no template")]
+    BackupAsTemplate(String),
     #[error(transparent)]
     UnknownPath(UnknownPath),
     #[error(transparent)]
@@ -152,6 +167,7 @@ impl PlanError {
         match self {
             Self::Guest(GuestError::Lookup(error))
             | Self::GuestParameter { error: GuestError::Lookup(error), .. }
+            | Self::UncheckedNode { error, .. }
             | Self::NodeLookup(error) => error.says_nothing_was_sent(),
             Self::UnreadableList { error, .. } => error.says_nothing_was_sent(),
             _ => false,
@@ -165,7 +181,7 @@ impl Hint for PlanError {
             Self::Denied(denied) => denied.hint(),
             Self::InvalidPath(error) => error.hint(),
             Self::Guest(error) | Self::GuestParameter { error, .. } => error.hint(),
-            Self::NodeLookup(error) => error.hint(),
+            Self::NodeLookup(error) | Self::UncheckedNode { error, .. } => error.hint(),
             Self::UnreadableList { .. } => Some("write the whole list".into()),
             Self::UnknownPath(path) if path.is_command_in_container() => Some(
                 "containers have no exec in the API: `pct exec` on the node's shell works, or SSH into the container"
@@ -179,6 +195,11 @@ impl Hint for PlanError {
                     .into(),
             ),
             Self::HostName(_) => Some("GET /nodes lists the nodes".into()),
+            Self::NotSimulated(_) => Some("a real node does it".into()),
+            Self::BackupElsewhere { .. } => {
+                Some("POST /nodes/{node}/vzdump with the guest's own node backs it up".into())
+            }
+            Self::BackupAsTemplate(_) => Some("add restore=1 to restore it".into()),
             Self::UnknownPath(_) => Some("search_api finds operations by plain words".into()),
             Self::InvalidParameters { .. } => Some("describe_api shows all parameters".into()),
             _ => None,

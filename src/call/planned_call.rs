@@ -29,6 +29,8 @@ pub struct PlannedCall<'a> {
     pub(super) risk: Risk,
     /// What the parameters add to the risk of the operation.
     pub(super) risk_reasons: Vec<RiskReason>,
+    /// Parameters that the state of the object adds: the HA manager does its guest's shutdown as with `forceStop`.
+    pub(super) as_if_given: Vec<&'static str>,
     pub(super) affected: AffectedGuests,
     /// The cluster's guests, where the policy depends on them.
     pub(super) guests: Option<GuestView<'a>>,
@@ -69,8 +71,6 @@ pub(super) struct PlannedOperation {
     pub(super) secrets: Vec<(String, SecretPart)>,
     /// The operation needs no privilege, so Proxmox omits what the token may not see.
     pub(super) may_be_filtered: bool,
-    /// Proxmox returns the list in pages.
-    pub(super) is_paged: bool,
 }
 
 /// The guests and nodes of a cluster at the time of the plan.
@@ -94,7 +94,6 @@ impl PlannedOperation {
             path_values: Vec::new(),
             secrets: Vec::new(),
             may_be_filtered: false,
-            is_paged: false,
         }
     }
 }
@@ -124,6 +123,7 @@ impl<'a> PlannedCall<'a> {
             params,
             risk,
             risk_reasons: Vec::new(),
+            as_if_given: Vec::new(),
             guests: None,
             notes: Vec::new(),
             location: None,

@@ -116,7 +116,8 @@ impl<'a> PlannedCall<'a> {
                 made_by = Some(number);
                 return unread(guest, made_by);
             }
-            let (guest, is_absent) = reader.look_up_guest(guest);
+            let guest = reader.look_up_guest(guest);
+            let is_absent = matches!(&guest.status, Some(Err(reason)) if reason.is_absent);
             absent = (is_absent && is_path_guest).then_some(AbsentPart::Guest);
             guest
         });
@@ -125,23 +126,32 @@ impl<'a> PlannedCall<'a> {
         if state.made_by.is_some() || absent.is_some() {
             return PresentState { state, absent };
         }
+        if self.facts().contains(&Fact::Snapshot) {
+            state.utc_offset = self.cluster.find_utc_offset(&self.path);
+        }
         let of_object = earlier.forecast_object_of(self);
         for fact in self.facts() {
             match fact {
                 Fact::Disks | Fact::OptionNamedBy(_) => state.options = Some(reader.read_config()),
                 Fact::Object if let Existence::Made(number) = of_object => state.made_by = Some(number),
                 Fact::Object if of_object == Existence::Open && self.is_positional() => {}
-                Fact::Object => match reader.objects.read_if_there(self.path.clone()) {
-                    Ok(Some(options)) => state.options = Some(Ok(reader.forecast_options(&self.path, options))),
-                    Ok(None) if of_object == Existence::Open => {}
-                    Ok(None) => absent = Some(AbsentPart::Object),
-                    Err(reason) => state.options = Some(Err(reason)),
+                Fact::Object => match reader.objects.read_before(self.path.clone()) {
+                    Ok(options) => state.options = Some(Ok(reader.forecast_options(&self.path, options))),
+                    Err(reason) if reason.is_absent && of_object == Existence::Open => {}
+                    Err(reason) => {
+                        absent = reason.is_absent.then_some(AbsentPart::Object);
+                        state.options = Some(Err(reason));
+                    }
                 },
                 Fact::Snapshots => state.snapshots = Some(reader.read_below_guest("snapshot")),
                 Fact::Snapshot => match reader.forecast_snapshot() {
                     Existence::Made(number) => state.made_by = Some(number),
                     _ => state.snapshots = Some(reader.read_below_guest("snapshot")),
                 },
+                Fact::RestoredOptions => state.restored = reader.read_restored_options(),
+                Fact::VolumeUse => {
+                    state.volume_use = state.guest.as_ref().and_then(|guest| reader.find_volume_use(guest))
+                }
                 Fact::PrunedBackups => {
                     state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone()))
                 }
@@ -229,7 +239,7 @@ impl<'a> StateReader<'_, 'a> {
         };
         let mut guests: Vec<&Guest> = match listed {
             Ok(guests) => affected.select_from(guests).filter(|guest| is_other(&guest.vmid)).collect(),
-            Err(error) => return (None, AffectedText::Unknown(NotKnown(error.to_string()))),
+            Err(error) => return (None, AffectedText::Unknown(NotKnown::new(error.to_string()))),
         };
         let is_unlisted =
             |vmid: &u32| is_other(vmid) && !affected.creates(*vmid) && guests.iter().all(|guest| guest.vmid != *vmid);
@@ -269,30 +279,19 @@ impl<'a> StateReader<'_, 'a> {
         let shown = &guests[..guests.len().min(MAX_ITEMS)];
         let states = fan_out(shown, MAX_CONCURRENT_READS, |guest| {
             let path = ["nodes", &guest.node, guest.kind.as_str(), &guest.vmid.to_string(), "status", "current"];
-            let path = ApiPath::from_segments(&path).map_err(|error| NotKnown(error.to_string()))?;
+            let path = ApiPath::from_segments(&path).map_err(|error| NotKnown::new(error.to_string()))?;
             self.objects.read_value(path)
         });
         let states = states.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
         guests.iter().zip(states).map(|(listed, status)| AffectedGuest { listed, status }).collect()
     }
 
-    /// Reads the state of a guest from the guest itself, since the list of guests lags. Returns too whether its node says
-    /// that it does not exist.
-    fn look_up_guest(&self, guest: PathGuest) -> (GuestState<'a>, bool) {
-        let status = self.objects.read_if_there(guest.path(&["status", "current"]));
-        let is_absent = matches!(status, Ok(None));
-        let status = status.and_then(|status| status.ok_or_else(|| NotKnown("it does not exist there".into())));
+    /// Reads the state of a guest from the guest itself, since the list of guests lags.
+    fn look_up_guest(&self, guest: PathGuest) -> GuestState<'a> {
+        let status = self.objects.read_value(guest.path(&["status", "current"]));
         let listed = self.cluster().guests.get().and_then(|guests| guests.as_ref().ok());
         let listed = listed.and_then(|guests| guests.iter().find(|row| row.vmid.to_string() == guest.vmid));
-        let guest = GuestState {
-            kind: guest.kind,
-            vmid: guest.vmid,
-            node: guest.node,
-            status: Some(status),
-            listed,
-            made_by: None,
-        };
-        (guest, is_absent)
+        GuestState { kind: guest.kind, vmid: guest.vmid, node: guest.node, status: Some(status), listed, made_by: None }
     }
 
     fn read_below_guest<T: DeserializeOwned>(&self, part: &str) -> Looked<T> {
@@ -322,6 +321,24 @@ impl<'a> StateReader<'_, 'a> {
         self.earlier.forecast_object(&guest.path(&["snapshot", name]))
     }
 
+    /// Reads the configuration of the guest, and that of the snapshot of the path.
+    fn read_restored_options(&self) -> Option<[Map<String, Value>; 2]> {
+        let snapshot = self.planned.operation.path_values.iter().find(|(name, _)| name == "snapname")?;
+        let now = self.read_below_guest::<Map<String, Value>>("config").ok()?;
+        let guest = self.planned.path_guest()?;
+        let path = guest.try_path(&["snapshot", &snapshot.1, "config"]).ok()?;
+        Some([now, self.objects.read_value(path).ok()?])
+    }
+
+    /// Returns the option of a guest that names the volume of the path.
+    fn find_volume_use(&self, guest: &GuestState<'_>) -> Option<String> {
+        let (_, volume) = self.planned.operation.path_values.iter().find(|(name, _)| name == "volume")?;
+        let guest = PathGuest { kind: guest.kind, node: guest.node.clone(), vmid: guest.vmid.clone() };
+        let config: Map<String, Value> = self.objects.read_value(guest.try_path(&["config"]).ok()?).ok()?;
+        let names_volume = |value: &Value| value.as_str().and_then(|value| value.split(',').next()) == Some(volume);
+        config.into_iter().find(|(_, value)| names_volume(value)).map(|(name, _)| name)
+    }
+
     fn read_network_changes(&self) -> Looked<String> {
         let response = self.objects.send(self.planned.path.clone(), ApiParams::new())?;
         // (PVE: the changes are beside `data`.)
@@ -348,33 +365,24 @@ impl<'h> ObjectReader<'h> {
         }
     }
 
-    /// Reads an object as it is before the call is sent. Returns `None` if the cluster says that it does not exist.
-    fn read_if_there<T: DeserializeOwned>(&self, path: ApiPath) -> Looked<Option<T>> {
-        if let Some(config) = self.cluster.guest_config.get().filter(|config| config.path == path) {
-            return parse(&config.data).map(Some);
-        }
-        match self.look_up(path, ApiParams::new())? {
-            Ok(response) => parse(response.data()).map(Some),
-            Err(error) if matches!(error.meaning(), Meaning::Absent | Meaning::MissingGuestConfig) => Ok(None),
-            Err(error) => Err(NotKnown(error.to_string())),
-        }
-    }
-
     pub(super) fn read<T: DeserializeOwned>(&self, path: ApiPath, params: ApiParams) -> Looked<T> {
         parse(self.send(path, params)?.data())
     }
 
     fn send(&self, path: ApiPath, params: ApiParams) -> Looked<ApiResponse> {
-        self.look_up(path, params)?.map_err(|error| NotKnown(error.to_string()))
+        self.look_up(path, params)?.map_err(|error| NotKnown {
+            reason: error.to_string(),
+            is_absent: matches!(error.meaning(), Meaning::Absent | Meaning::MissingGuestConfig),
+        })
     }
 
     /// Looks a path up. The inner error is the answer of the cluster.
     pub(super) fn look_up(&self, path: ApiPath, params: ApiParams) -> Looked<Result<ApiResponse, PveError>> {
         if Instant::now() + MIN_TIME > self.deadline {
-            return Err(NotKnown(format!("the look-ups took longer than {} s", STATE_TIME_LIMIT.as_secs())));
+            return Err(NotKnown::new(format!("the look-ups took longer than {} s", STATE_TIME_LIMIT.as_secs())));
         }
         let read = self.cluster.authorize_read(CallPurpose::Lookup, path, params);
-        let read = read.map_err(|denied| NotKnown(denied.to_string()))?;
+        let read = read.map_err(|denied| NotKnown::new(denied.to_string()))?;
         Ok(read.send_read_until(self.deadline))
     }
 }
@@ -383,7 +391,7 @@ impl PathGuest {
     /// Returns the path of a part of a guest whose node the cluster names.
     pub(super) fn try_path(&self, rest: &[&str]) -> Looked<ApiPath> {
         let segments = [&["nodes", &self.node, self.kind.as_str(), &self.vmid], rest].concat();
-        ApiPath::from_segments(&segments).map_err(|error| NotKnown(error.to_string()))
+        ApiPath::from_segments(&segments).map_err(|error| NotKnown::new(error.to_string()))
     }
 
     /// Returns the path of a part of the guest.
@@ -395,7 +403,7 @@ impl PathGuest {
 }
 
 fn parse<T: DeserializeOwned>(json: &str) -> Looked<T> {
-    serde_json::from_str(json).map_err(|_| NotKnown("the answer of the node has another form".into()))
+    serde_json::from_str(json).map_err(|_| NotKnown::new("the answer of the node has another form"))
 }
 
 #[cfg(test)]

@@ -137,8 +137,15 @@ pub(super) fn check_node_name(cluster: &ClusterHandle<'_>, path: &ApiPath) -> Re
     if top != "nodes" || is_open || is_node_of_guest() || cluster.cluster.has_recent_node(&name) {
         return Ok(());
     }
-    // Without the list, Proxmox decides.
-    let Ok(nodes) = cluster.look_up_nodes() else { return Ok(()) };
+    let nodes = match cluster.look_up_nodes() {
+        Ok(nodes) => nodes,
+        // (PVE: every token may read the list.)
+        Err(error) if error.is_refusal() && !is_node_known_otherwise(cluster, &name) => {
+            return Err(PlanError::UncheckedNode { typed: shorten(&name).into_owned(), error });
+        }
+        // The call fails as its look-up did, or the operator denies the list, or the server has none.
+        Err(_) => return Ok(()),
+    };
     if nodes.is_empty() || nodes.iter().any(|node| node.name == name) {
         return Ok(());
     }
@@ -150,6 +157,13 @@ pub(super) fn check_node_name(cluster: &ClusterHandle<'_>, path: &ApiPath) -> Re
         typed: name.into_owned(),
         nodes: nodes.iter().map(|node| node.name.clone()).collect(),
     })
+}
+
+/// Returns whether the list of guests or the addresses of the cluster have a node, where the list of nodes can't be read.
+fn is_node_known_otherwise(cluster: &ClusterHandle<'_>, name: &str) -> bool {
+    let is_host = |host: &str| host.split('.').next().is_some_and(|label| label.eq_ignore_ascii_case(name));
+    cluster.cluster.settings().endpoints.iter().any(|endpoint| is_host(&endpoint.host))
+        || cluster.look_up_guests().is_ok_and(|guests| guests.iter().any(|guest| guest.node == name))
 }
 
 /// Returns whether a name can be that of a node. (PVE: pve-node. A name with a dot is resolved as that of any host, before
@@ -183,8 +197,16 @@ pub(super) fn check_node_parameters(
 /// Finds the guest with a number or a name.
 pub(super) fn find_guest<'h>(cluster: &'h ClusterHandle<'_>, query: &str) -> Result<&'h Guest, GuestError> {
     let guests = cluster.look_up_guests().map_err(GuestError::Lookup)?;
-    let found = guests::find_guest(guests, query);
-    check_node(query, found.or_else(|error| MissingNames::default().find(cluster, guests, query, error)))
+    check_node(query, find_listed_guest(cluster, guests, query))
+}
+
+/// Finds the guest with a number or a name in a list, which may have some names late.
+pub(super) fn find_listed_guest<'h>(
+    cluster: &ClusterHandle<'_>,
+    guests: &'h [Guest],
+    query: &str,
+) -> Result<&'h Guest, FindGuestError> {
+    guests::find_guest(guests, query).or_else(|error| MissingNames::default().find(cluster, guests, query, error))
 }
 
 fn check_node<'h>(query: &str, found: Result<&'h Guest, FindGuestError>) -> Result<&'h Guest, GuestError> {
@@ -208,11 +230,16 @@ struct ReadNames<'h> {
     unreadable: Vec<&'h Guest>,
 }
 
+/// Returns the guests whose names the list may have late.
+fn iter_late_names<'g>(cluster: &ClusterHandle<'_>, guests: &'g [Guest]) -> impl Iterator<Item = &'g Guest> {
+    let changed = cluster.cluster.recently_changed_guests();
+    let is_late = move |guest: &&Guest| guest.lacks_name() || changed.contains(&guest.vmid);
+    guests.iter().filter(|guest| !guest.node.is_empty()).filter(is_late)
+}
+
 impl<'h> ReadNames<'h> {
     fn read(cluster: &ClusterHandle<'_>, guests: &'h [Guest]) -> Self {
-        let changed = cluster.cluster.recently_changed_guests();
-        let is_open = |guest: &&Guest| guest.lacks_name() || changed.contains(&guest.vmid);
-        let open: Vec<&Guest> = guests.iter().filter(|guest| !guest.node.is_empty()).filter(is_open).collect();
+        let open: Vec<&Guest> = iter_late_names(cluster, guests).collect();
         let (read, unread) = open.split_at(open.len().min(MAX_CONFIG_READS));
         let names = fan_out(read, read.len(), |guest| cluster.look_up_guest_name(guest));
         let mut result = Self { named: Vec::new(), unreadable: unread.to_vec() };
@@ -261,6 +288,11 @@ impl<'h> MissingNames<'h> {
 }
 
 impl ClusterHandle<'_> {
+    /// Returns whether the list may have the name of a guest late.
+    pub fn has_late_names(&self, guests: &[Guest]) -> bool {
+        iter_late_names(self, guests).next().is_some()
+    }
+
     /// Reads the names of guests, by number, of which the list has none yet, or perhaps an old one.
     pub fn read_missing_names(&self, guests: &[Guest]) -> HashMap<u32, String> {
         ReadNames::read(self, guests).named.into_iter().map(|(guest, name)| (guest.vmid, name)).collect()

@@ -2,7 +2,7 @@
 //! guest that uses it, and its path names no guest.
 
 use crate::base::json_scan::unquote;
-use crate::policy::{Risk, for_each_vmid_in_list};
+use crate::policy::{Risk, for_each_vmid_in_list, for_each_vmid_in_name};
 use crate::pve::params::ApiParams;
 
 /// The object that a change edits, as far as guests share it.
@@ -16,8 +16,8 @@ pub(super) enum SharedObject {
     BackupJob(String),
     /// An HA rule, by its name.
     HaRule(String),
-    /// An ISO image, as configs name it.
-    IsoImage(String),
+    /// Volumes whose names do not tell their guest, as configs name them: an ISO image, or a LUN.
+    Volumes(Vec<String>),
 }
 
 /// The guests that an object has now.
@@ -69,6 +69,7 @@ impl SharedObject {
             }
             ["nodes", _, "ceph", ..] => Self::AnyGuest,
             ["nodes", _, "storage", _, "content", _] if risk.is_sensitive() => find_iso_image(segments),
+            ["nodes", _, "qemu" | "lxc"] | ["nodes", _, "qemu" | "lxc", _, "config"] => find_ownerless_disks(params),
             // The scope of these is a node, or the guests that they name.
             [
                 "nodes",
@@ -88,7 +89,7 @@ impl SharedObject {
     /// Returns the path of the object, and the member that lists its guests.
     pub(super) fn member_list(&self) -> Option<(Vec<&str>, &'static str)> {
         match self {
-            Self::None | Self::AnyGuest | Self::IsoImage(_) => None,
+            Self::None | Self::AnyGuest | Self::Volumes(_) => None,
             Self::BackupJob(id) => Some((vec!["cluster", "backup", id], "vmid")),
             Self::HaRule(name) => Some((vec!["cluster", "ha", "rules", name], "resources")),
         }
@@ -102,9 +103,30 @@ fn find_iso_image(segments: &[&str]) -> SharedObject {
     let name = name.join("/");
     let volume = name.split_once(':').map_or(name.as_str(), |(_, volume)| volume);
     match volume.starts_with("iso/") {
-        true => SharedObject::IsoImage(format!("{storage}:{volume}")),
+        true => SharedObject::Volumes(vec![format!("{storage}:{volume}")]),
         false => SharedObject::None,
     }
+}
+
+/// Returns the present volumes that a call gives to a guest as disks, and whose names tell no guest. (PVE: a LUN is named by
+/// its target alone, and a number after the storage is the size of a new disk.)
+fn find_ownerless_disks(params: &ApiParams) -> SharedObject {
+    const DISKS: [&str; 7] = ["scsi", "virtio", "sata", "ide", "rootfs", "mp", "unused"];
+    let is_disk = |name: &str| DISKS.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit()));
+    let is_ownerless = |volume: &str| {
+        let (mut has_owner, name) = (false, volume.split_once(':').map_or("", |(_, name)| name));
+        for_each_vmid_in_name(volume, &mut |_| has_owner = true);
+        let is_new = name.parse::<f64>().is_ok() || matches!(name, "" | "cloudinit");
+        !has_owner && !is_new && !name.starts_with("iso/")
+    };
+    let values = params.iter().filter(|(name, _)| is_disk(name)).flat_map(|(_, value)| value.split(','));
+    let volumes = values.filter_map(|part| match part.trim().split_once('=') {
+        Some(("file" | "volume", volume)) => Some(volume),
+        Some(_) => None,
+        None => Some(part.trim()),
+    });
+    let volumes: Vec<String> = volumes.filter(|volume| is_ownerless(volume)).map(str::to_owned).collect();
+    if volumes.is_empty() { SharedObject::None } else { SharedObject::Volumes(volumes) }
 }
 
 impl Members {

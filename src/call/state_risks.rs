@@ -24,6 +24,8 @@ const HA_KILLS: &str =
     "the HA manager stops a guest by force that does not shut down in time, and unsaved data is lost";
 const HA_RESTARTS: &str = "the HA manager moves a container by a stop and a start";
 const BACKUP_ENDS: &str = "backups leave the volume out: it is left out without backup=1";
+const NETWORK_ENDS: &str = "the guest is cut off from the network that it has now, at once if it runs";
+const DISK_ENDS: &str = "the disk that the guest has now is taken away from it, at once if it runs";
 
 /// A change whose risk depends on the state of the cluster.
 pub(super) enum StateChange<'c> {
@@ -37,8 +39,8 @@ pub(super) enum StateChange<'c> {
     NewToken { user: String },
     /// A token loses a bound.
     Token { id: String, parameter: &'static str },
-    /// These options of a guest are replaced by values that lack a part.
-    GuestOptions { path: &'c ApiPath, lacking: Vec<LackingOption> },
+    /// These networks and disks of a guest are replaced or removed.
+    GuestOptions { config: ApiPath, options: Vec<GuestOption<'c>> },
     /// A list is replaced by these items.
     List { path: &'c ApiPath, list: &'static ReplacedList, items: Vec<String> },
     /// A guest is shut down or moved, which the HA manager does in its own way: as if this parameter was given.
@@ -56,7 +58,7 @@ pub(super) struct ReplacedList {
     reason: &'static str,
 }
 
-const REPLACED_LISTS: [ReplacedList; 3] = [
+const REPLACED_LISTS: [ReplacedList; 5] = [
     ReplacedList {
         template: "/access/roles/{roleid}",
         parameter: "privs",
@@ -75,14 +77,35 @@ const REPLACED_LISTS: [ReplacedList; 3] = [
         is_object: false,
         reason: "guests that the new selection leaves out are no longer backed up",
     },
+    ReplacedList {
+        template: "/storage/{storage}",
+        parameter: "content",
+        is_object: false,
+        reason: "guests may lose their disks of the kinds that the new list leaves out",
+    },
+    ReplacedList {
+        template: "/storage/{storage}",
+        parameter: "nodes",
+        is_object: false,
+        reason: "guests lose their disks on the nodes that the new list leaves out",
+    },
 ];
 
-/// An option of a guest whose new value leaves out a part.
-pub(super) struct LackingOption {
-    name: String,
-    /// The part of the present value that is lost.
-    key: &'static str,
-    reason: &'static str,
+/// A network or a disk of a guest that a call changes.
+pub(super) struct GuestOption<'c> {
+    name: &'c str,
+    /// The parameter that changes it.
+    parameter: &'c str,
+    /// `None` if it is removed.
+    new: Option<&'c str>,
+    kind: GuestOptionKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum GuestOptionKind {
+    Network,
+    Disk,
+    MountPoint,
 }
 
 impl<'c> StateChange<'c> {
@@ -112,11 +135,15 @@ impl<'c> StateChange<'c> {
                 let parameter = if is_given("privsep") { "privsep" } else { "expire" };
                 changes.push(Self::Token { id: format!("{}!{}", segment(2), segment(4)), parameter });
             }
-            (Method::Put | Method::Post, "/nodes/{node}/qemu/{vmid}/config" | "/nodes/{node}/lxc/{vmid}/config") => {
-                let lacking: Vec<_> =
-                    params.iter().filter_map(|(name, value)| LackingOption::find(name, value)).collect();
-                if !lacking.is_empty() {
-                    changes.push(Self::GuestOptions { path, lacking });
+            (
+                Method::Put | Method::Post,
+                "/nodes/{node}/qemu/{vmid}/config"
+                | "/nodes/{node}/lxc/{vmid}/config"
+                | "/nodes/{node}/qemu/{vmid}/unlink",
+            ) => {
+                let options: Vec<_> = params.iter().flat_map(|(name, value)| GuestOption::find(name, value)).collect();
+                if let Some(config) = path_below_guest(&segments, &["config"]).filter(|_| !options.is_empty()) {
+                    changes.push(Self::GuestOptions { config, options });
                 }
             }
             (
@@ -134,8 +161,8 @@ impl<'c> StateChange<'c> {
             _ => {}
         }
         let is_added = params.iter().any(|(name, value)| name == "append" && ON.contains(&value));
-        let list = REPLACED_LISTS.iter().find(|list| method == Method::Put && list.template == template);
-        if let Some(list) = list.filter(|list| is_given(list.parameter) && !is_added) {
+        let is_replaced = |list: &&ReplacedList| list.template == template && is_given(list.parameter) && !is_added;
+        for list in REPLACED_LISTS.iter().filter(|_| method == Method::Put).filter(is_replaced) {
             let values = params.iter().filter(|(name, _)| *name == list.parameter);
             let items = values.flat_map(|(_, value)| list_items(value)).map(str::to_owned).collect();
             changes.push(Self::List { path, list, items });
@@ -144,9 +171,14 @@ impl<'c> StateChange<'c> {
     }
 
     fn of_ha_guest(segments: &[String], reason: &'static str, as_if_given: &'static str) -> Option<Self> {
-        let parts: Vec<&str> = segments.iter().take(4).map(String::as_str).chain(["status", "current"]).collect();
-        Some(Self::HaGuest { status: ApiPath::from_segments(&parts).ok()?, reason, as_if_given })
+        Some(Self::HaGuest { status: path_below_guest(segments, &["status", "current"])?, reason, as_if_given })
     }
+}
+
+/// Returns a path below the guest of another path.
+fn path_below_guest(segments: &[String], below: &[&str]) -> Option<ApiPath> {
+    let parts: Vec<&str> = segments.iter().take(4).map(String::as_str).chain(below.iter().copied()).collect();
+    ApiPath::from_segments(&parts).ok()
 }
 
 impl StateChange<'_> {
@@ -173,16 +205,62 @@ impl ReplacedList {
     }
 }
 
-impl LackingOption {
-    /// Returns the option if its new value leaves out a part that is off by default.
-    fn find(name: &str, value: &str) -> Option<Self> {
-        let (key, reason) = match name.trim_end_matches(|c: char| c.is_ascii_digit()) {
-            "net" => ("firewall", FIREWALL_ENDS),
-            "mp" => ("backup", BACKUP_ENDS),
-            _ => return None,
+impl<'c> GuestOption<'c> {
+    /// Returns the networks and disks that a parameter changes.
+    fn find(parameter: &'c str, value: &'c str) -> Vec<Self> {
+        let option = |name: &'c str, new| {
+            let kind = match name.trim_end_matches(|c: char| c.is_ascii_digit()) {
+                "net" => GuestOptionKind::Network,
+                "mp" => GuestOptionKind::MountPoint,
+                "rootfs" | "scsi" | "virtio" | "sata" | "ide" | "efidisk" | "tpmstate" => GuestOptionKind::Disk,
+                _ => return None,
+            };
+            Some(Self { name, parameter, new, kind })
         };
-        (!is_on(value, key)).then(|| Self { name: name.to_owned(), key, reason })
+        match parameter {
+            "delete" | "idlist" => list_items(value).filter_map(|name| option(name, None)).collect(),
+            _ => option(parameter, Some(value)).into_iter().collect(),
+        }
     }
+
+    /// Returns the reason if the guest loses something that it has now.
+    fn find_loss(&self, old: &str) -> Option<&'static str> {
+        let Some(new) = self.new else {
+            return match self.kind {
+                GuestOptionKind::Network => Some(NETWORK_ENDS),
+                _ => (!is_optical(old)).then_some(DISK_ENDS),
+            };
+        };
+        let differs = |key: &str| find_part(old, key) != find_part(new, key);
+        match self.kind {
+            GuestOptionKind::Network if is_on(old, "firewall") && !is_on(new, "firewall") => Some(FIREWALL_ENDS),
+            GuestOptionKind::Network => {
+                let is_cut = is_on(new, "link_down") && !is_on(old, "link_down");
+                (is_cut || ["bridge", "tag", "trunks"].into_iter().any(differs)).then_some(NETWORK_ENDS)
+            }
+            GuestOptionKind::MountPoint if is_on(old, "backup") && !is_on(new, "backup") => Some(BACKUP_ENDS),
+            _ => (find_volume(old) != find_volume(new) && !is_optical(old)).then_some(DISK_ENDS),
+        }
+    }
+}
+
+/// Returns the value of a part of a property string.
+fn find_part<'v>(value: &'v str, key: &str) -> Option<&'v str> {
+    value
+        .split(',')
+        .filter_map(|part| part.trim().split_once('='))
+        .find(|(given, _)| *given == key)
+        .map(|(_, part)| part)
+}
+
+/// Returns the volume of a disk, which may have no key.
+fn find_volume(value: &str) -> Option<&str> {
+    let named = ["file", "volume"].into_iter().find_map(|key| find_part(value, key));
+    named.or_else(|| value.split(',').map(str::trim).find(|part| !part.contains('=')))
+}
+
+fn is_optical(value: &str) -> bool {
+    find_part(value, "media") == Some("cdrom")
 }
 
 /// Returns whether a part of a property string is on. (PVE: it is off by default.)
@@ -199,13 +277,14 @@ impl ClusterHandle<'_> {
         let raise = |parameter: &str, reason| vec![(parameter.to_owned(), reason)];
         let reader = ObjectReader::new(self);
         match change {
-            StateChange::GuestOptions { path, lacking } => {
-                let now: Result<Map<String, Value>, NotKnown> = reader.read_before((*path).clone());
-                let loses = |option: &&LackingOption| match &now {
-                    Ok(now) => now.get(&option.name).is_some_and(|old| is_on(&to_text(old), option.key)),
-                    Err(_) => true,
+            StateChange::GuestOptions { config, options } => {
+                let now: Result<Map<String, Value>, NotKnown> = reader.read_before(config.clone());
+                let find_loss = |option: &GuestOption<'_>| match &now {
+                    Ok(now) => now.get(option.name).and_then(|old| option.find_loss(&to_text(old))),
+                    Err(_) if option.kind == GuestOptionKind::Network => Some(NETWORK_ENDS),
+                    Err(_) => Some(DISK_ENDS),
                 };
-                lacking.iter().filter(loses).map(|option| (option.name.clone(), option.reason)).collect()
+                options.iter().filter_map(|option| Some((option.parameter.to_owned(), find_loss(option)?))).collect()
             }
             StateChange::List { path, list, items } => {
                 let now: Result<Map<String, Value>, NotKnown> = reader.read_value((*path).clone());

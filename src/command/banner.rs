@@ -95,6 +95,7 @@ mod tests {
             tls: TlsVerification::Unverified,
             timeout: Duration::from_secs(35),
             discover_nodes: false,
+            is_simulated: false,
             policy: ClusterPolicy::default(),
         };
         let clusters =

@@ -50,8 +50,18 @@ pub fn changes(before: &ClusterManager, after: &ClusterManager, clients: &[Clien
 
 /// Returns the fields of clusters.json that differ, by their names there.
 fn changed_cluster_fields(before: &ClusterConfig, after: &ClusterConfig) -> Vec<&'static str> {
-    let ClusterConfig { name: _, endpoints, user, token_id, token_secret, tls, timeout, discover_nodes, policy } =
-        before;
+    let ClusterConfig {
+        name: _,
+        endpoints,
+        user,
+        token_id,
+        token_secret,
+        tls,
+        timeout,
+        discover_nodes,
+        is_simulated: _,
+        policy,
+    } = before;
     let ClusterPolicy { permissions, confirm, confirm_by, deny, allow, protect } = policy;
     let mut fields = Vec::new();
     push_differing(

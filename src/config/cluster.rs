@@ -22,6 +22,8 @@ pub struct ClusterConfig {
     pub timeout: Duration,
     /// If set, the cluster is asked for more nodes.
     pub discover_nodes: bool,
+    /// The cluster is the one of `--demo`.
+    pub is_simulated: bool,
     pub policy: ClusterPolicy,
 }
 

@@ -67,6 +67,7 @@ impl EntryReader<'_> {
             tls: tls?,
             timeout: timeout?,
             discover_nodes: discover_nodes?,
+            is_simulated: false,
             policy: policy?,
         })
     }

@@ -138,7 +138,7 @@ impl RequestHead {
             return Err(RequestError::InvalidRequestLine);
         };
         // The absolute form (RFC 9112, 3.2.2) is for proxies only, and would be a second host to check.
-        if !target.starts_with('/') {
+        if !target.starts_with('/') && !target.starts_with(MESSAGES_REFERENCE) {
             return Err(RequestError::InvalidTarget);
         }
         let http_1_0 = request.version == Some(0);
@@ -224,9 +224,16 @@ impl RequestHead {
 
     fn split_target<'a>(&self, bytes: &'a [u8]) -> (&'a str, &'a str) {
         let target = str::from_utf8(self.target.slice(bytes)).expect("httparse returned the target as UTF-8");
-        target.split_once('?').unwrap_or((target, ""))
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        (if target.starts_with(MESSAGES_REFERENCE) { "/messages" } else { path }, query)
     }
 }
+
+/// The reference of an endpoint event. A client that resolves no references sends it as its target.
+///
+/// RFC 9112, 3.2 advises against a correction, since a filter before the server might read the target differently. A
+/// post to this one needs the id of an open session.
+const MESSAGES_REFERENCE: &str = "messages?sessionId=";
 
 /// Parses digits only. Servers read a sign, `0x` or a list differently.
 fn parse_length(value: &[u8]) -> Result<u64, RequestError> {

@@ -77,9 +77,8 @@ impl<'a> EffectivePolicy<'a> {
             if !allow.iter().any(is_match) {
                 return Err(Denial::AllowList(holder));
             }
-            let is_listed = |implied: &ImpliedCall| allow.iter().any(|pattern| implied.is_covered_by(pattern));
             let mut needed = action.implied.iter().filter(|implied| implied.needs_allow);
-            if let Some(implied) = needed.find(|implied| !is_listed(implied)) {
+            if let Some(implied) = needed.find(|implied| !implied.is_covered_by(allow)) {
                 return Err(Denial::AllowImplied { implied: implied.clone().into(), holder });
             }
         }
@@ -160,6 +159,13 @@ impl<'a> EffectivePolicy<'a> {
     /// Returns whether a guest is protected.
     pub fn protects(&self, vmid: u32, pool: &str, tags: &[&str]) -> bool {
         self.protect().any(|selector| selector.matches(vmid, pool, tags))
+    }
+
+    /// Describes the level of access that both sides grant, and the calls that are confirmed.
+    pub fn describe_rights(&self) -> String {
+        let exec = self.client_permissions.exec && self.cluster.permissions.exec;
+        let confirm = self.cluster.confirm.max(self.client.confirm);
+        format!("{}, confirm {confirm}", Permissions { access: self.access(), exec })
     }
 
     /// Returns the level of access that both sides grant.

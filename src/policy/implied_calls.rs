@@ -281,10 +281,27 @@ impl ImpliedCall {
         self.fits_length(rule) && segments.all(|(written, segment)| segment.meets(written))
     }
 
-    /// Returns whether a rule matches every call that this one may be.
-    pub(super) fn is_covered_by(&self, rule: &OperationPattern) -> bool {
-        let mut segments = rule.segments.iter().zip(&self.path);
-        self.fits_length(rule) && segments.all(|(written, segment)| segment.is_covered_by(written))
+    /// Returns whether rules together match every call that this one may be.
+    pub(super) fn is_covered_by(&self, rules: &[OperationPattern]) -> bool {
+        let covers = |rule: &OperationPattern| {
+            let mut segments = rule.segments.iter().zip(&self.path);
+            self.fits_length(rule) && segments.all(|(written, segment)| segment.is_covered_by(written))
+        };
+        if rules.iter().any(covers) {
+            return true;
+        }
+        // Each value of a segment may have a rule of its own.
+        let several = self.path.iter().enumerate().find_map(|(at, segment)| match segment {
+            ImpliedSegment::OneOf(values) if values.len() > 1 => Some((at, values)),
+            _ => None,
+        });
+        several.is_some_and(|(at, values)| {
+            values.iter().all(|value| {
+                let mut one = self.clone();
+                one.path[at] = ImpliedSegment::OneOf(vec![value.clone()]);
+                one.is_covered_by(rules)
+            })
+        })
     }
 
     fn fits_length(&self, rule: &OperationPattern) -> bool {

@@ -73,10 +73,11 @@ fn for_each_vmid_in_folders(item: &str, is_volume: bool, each: &mut dyn FnMut(u3
     }
 }
 
-/// Calls `each` for every guest number in a list. The id of a replication job (`100-0`) counts as its guest.
+/// Calls `each` for every guest number in a list. The id of a replication job (`100-0`) and that of a task on a volume
+/// (`100@local-lvm`) count as their guest.
 pub fn for_each_vmid_in_list(text: &str, each: &mut dyn FnMut(u32)) {
     for part in split_list(text) {
-        if let Ok(number) = part.split('-').next().expect("a split has a first part").parse() {
+        if let Ok(number) = part.split(['-', '@']).next().expect("a split has a first part").parse() {
             each(number);
         }
     }
@@ -108,8 +109,8 @@ mod tests {
             assert_eq!(found, numbers, "{text}");
         }
         let mut found = Vec::new();
-        for_each_vmid_in_list("100, 101;102 103-0,x", &mut |n| found.push(n));
-        assert_eq!(found, [100, 101, 102, 103]);
+        for_each_vmid_in_list("100, 101;102 103-0,x 104@local-lvm", &mut |n| found.push(n));
+        assert_eq!(found, [100, 101, 102, 103, 104]);
         for odd in ["104\r105", "104\x00105", "104\u{a0}105", "104\x0b105"] {
             let mut found = Vec::new();
             for_each_vmid_in_list(odd, &mut |n| found.push(n));

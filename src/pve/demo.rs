@@ -3,12 +3,20 @@
 use crate::base::secret::Secret;
 use crate::config::{ClusterConfig, Endpoint, TlsVerification};
 use crate::policy::ClusterPolicy;
+use crate::pve::method::Method;
+use crate::pve::path::ApiPath;
 use crate::pve::schema::facts::APIDOC;
 use proxmox_mcp_demo as simulation;
 use std::io;
 use std::time::Duration;
 
 pub use simulation::{Options, Release};
+
+/// Returns whether the simulated cluster has an operation, or an answer for it.
+pub fn simulates(method: Method, path: &ApiPath) -> bool {
+    let segments: Vec<String> = path.segments().map(|segment| segment.into_owned()).collect();
+    simulation::simulates(method.as_str(), &segments)
+}
 
 /// A running simulated cluster. Dropping it closes the port and joins its threads.
 pub struct Demo(simulation::Demo);
@@ -53,6 +61,7 @@ impl Demo {
             tls: TlsVerification::PublicRoots,
             timeout: Duration::from_secs(30),
             discover_nodes: false,
+            is_simulated: true,
             policy: ClusterPolicy::default(),
         }
     }

@@ -53,6 +53,8 @@ pub enum PveError {
         has_no_ticket: bool,
         /// The cluster accepted the token before.
         was_accepted: bool,
+        /// The next step, if the message names the cause.
+        next_step: Option<&'static str>,
         /// The call would have changed something.
         is_refused_change: bool,
     },
@@ -198,7 +200,9 @@ pub enum NetworkError {
     Disabled,
     #[error("it belongs to another cluster than the other addresses of this entry: remove it from clusters.json")]
     OtherCluster,
-    #[error("it does not speak HTTP")]
+    #[error("it is not a Proxmox VE node")]
+    OtherServer,
+    #[error("it does not speak Proxmox's HTTP")]
     NotHttp,
     #[error("a proxy answers in its place")]
     ProxyAnswered,
@@ -223,6 +227,8 @@ pub enum MalformedCause {
     HeadTooLarge,
     #[error("it claims to be gzip, but is broken or cut short")]
     BrokenGzip { detail: String },
+    #[error("it is compressed as {encoding:?}, which no request of this server asks for")]
+    UnknownEncoding { encoding: String },
     #[error("it is not HTTP{}", DisplayMessage(" and starts with ", start))]
     NotHttp {
         /// The start of the answer, if it is text, without the token's secret.
@@ -445,7 +451,14 @@ impl MalformedCause {
             MalformedCause::NoMemory(MemoryError::TooLarge { .. }) => {
                 Some("read a narrower path, or raise `max_buffered_bytes`".into())
             }
-            MalformedCause::Envelope(EnvelopeError::Empty) => None,
+            MalformedCause::Envelope(EnvelopeError::Empty) => {
+                Some("Proxmox never answers so: a proxy before it did, or the node is stopping. Try again".into())
+            }
+            MalformedCause::UnknownEncoding { .. } => Some(
+                "a proxy in front of Proxmox compresses its answers: its operator switches that off, or put the node's own \
+                 address (port 8006) into clusters.json"
+                    .into(),
+            ),
             MalformedCause::Envelope(EnvelopeError::WebPage { .. }) => Some(
                 "another device or program has this address, or a login page or proxy is in front of Proxmox: put the \
                  node's own address (port 8006) into clusters.json"
@@ -492,6 +505,7 @@ impl Hint for PveError {
                  answers so too"
                     .into()
             }
+            PveError::Unauthorized { next_step: Some(next_step), .. } => (*next_step).into(),
             PveError::Unauthorized { user, token_id, was_accepted: true, .. } => format!(
                 "the cluster accepted this token before. Either the node asked has a wrong clock or stale data: try again \
                  in a minute. Or user `{user}` or its token `{token_id}` was disabled, deleted or has expired since then"
@@ -723,6 +737,7 @@ mod tests {
                 token_id: "mcp".into(),
                 has_no_ticket: false,
                 was_accepted: false,
+                next_step: None,
                 is_refused_change: false,
             },
             PveError::Unauthorized {
@@ -731,6 +746,7 @@ mod tests {
                 token_id: "mcp".into(),
                 has_no_ticket: true,
                 was_accepted: true,
+                next_step: None,
                 is_refused_change: true,
             },
             forbidden("Permission check failed (/vms/100, VM.Audit|VM.Config)"),
@@ -794,6 +810,7 @@ mod tests {
                 token_id: String::new(),
                 has_no_ticket: false,
                 was_accepted: false,
+                next_step: None,
                 is_refused_change: false,
             },
             PveError::ParametersRejected {

@@ -155,10 +155,12 @@ fn select_guest<'g>(
     }
     match named.as_slice() {
         [one] => Ok(one),
+        // One guest in two rows.
+        [first, others @ ..] if others.iter().all(|other| other.id() == first.id()) => Ok(first),
         [] => {
             let suggestions = match query.parse() {
                 Ok(number) => find_nearest_numbers(number, guests),
-                Err(_) => find_similar(query, sort_words(guests.iter().map(|g| g.name.as_str())).into_iter()),
+                Err(_) => find_similar_names(query, guests),
             };
             let query = to_one_line(query, 64);
             Err(FindGuestError::Unknown { query, suggestions, total: guests.len(), nameless: Vec::new() })
@@ -230,6 +232,18 @@ fn find_nearest_numbers(number: u32, guests: &[Guest]) -> Vec<String> {
     nearest.retain(|guest| guest.vmid.abs_diff(number) <= MAX_DISTANCE);
     nearest.sort_by_key(|guest| (guest.vmid.abs_diff(number), guest.vmid));
     nearest.iter().take(MAX_SUGGESTIONS).map(|guest| format!("{} ({})", guest.vmid, guest.name)).collect()
+}
+
+/// Returns the names that are nearest to a word, or else the first ones that contain it.
+fn find_similar_names(word: &str, guests: &[Guest]) -> Vec<String> {
+    let names = sort_words(guests.iter().map(|guest| guest.name.as_str()));
+    let similar = find_similar(word, names.iter().copied());
+    if !similar.is_empty() || word.len() < 2 {
+        return similar;
+    }
+    let folded = word.to_lowercase();
+    let containing = names.into_iter().filter(|name| name.to_lowercase().contains(&folded));
+    containing.take(MAX_SUGGESTIONS).map(str::to_owned).collect()
 }
 
 /// Returns the words in order, each once.
@@ -595,6 +609,13 @@ mod tests {
         let error = find_error(&guests, "twin");
         assert!(error.contains("202 on pve1; 203 on pve2"), "{error}");
         assert!(find_error(&guests, "WEB01").contains("100 on pve1; 101 on pve2"));
+    }
+
+    #[test]
+    fn a_guest_in_two_rows_is_one_guest() {
+        let mut guests = guests();
+        guests.push(guests[0].clone());
+        assert_eq!(find_guest(&guests, "web01").unwrap().vmid, 100);
     }
 
     #[test]

@@ -89,9 +89,15 @@ impl Inventory {
         guests.sort_by_key(|guest| guest.vmid);
         let mut inventory = Self { guests, ..Self::default() };
         let read = parse_list(answer.data(), |row| {
-            match row.text("type").as_str() {
+            // The id has what the members should have (PVE: `node/pve1`, `storage/pve1/local`).
+            let id = row.text("id");
+            let mut parts = id.splitn(3, '/');
+            let mut text =
+                |key| Some(row.text(key)).filter(|text| !text.is_empty()).or(parts.next().map(str::to_owned));
+            let [kind, node, storage] = ["type", "node", "storage"].map(|key| text(key).unwrap_or_default());
+            match kind.as_str() {
                 "node" => inventory.nodes.push(NodeSummary {
-                    name: row.text("node"),
+                    name: node,
                     status: row.text("status"),
                     cpu: row.number("cpu"),
                     maxcpu: row.count("maxcpu"),
@@ -102,8 +108,8 @@ impl Inventory {
                     uptime: row.count("uptime"),
                 }),
                 "storage" => inventory.storages.push(StorageSummary {
-                    name: row.text("storage"),
-                    node: row.text("node"),
+                    name: storage,
+                    node,
                     status: row.text("status"),
                     shared: row.flag("shared"),
                     content: row.text("content"),
@@ -137,5 +143,24 @@ impl Inventory {
 
     pub fn is_online(&self, node: &str) -> bool {
         self.nodes.iter().any(|entry| entry.name == node && entry.is_online())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::secret::Secret;
+    use crate::pve::client::secret_filter::SecretFilter;
+
+    #[test]
+    fn a_row_without_its_members_has_them_in_its_id() {
+        let body = r#"{"data":[{"id":"node/pve1","status":"online"},null,{"id":"storage/pve1/local","status":"available"},
+            {"id":"storage/pve2/nas","type":"storage","node":"pve1","storage":"backup"},{"type":"node","node":"pve2"}]}"#;
+        let answer = ApiResponse::parse(body.to_owned(), &SecretFilter::new(Secret::new(String::new())));
+        let inventory = Inventory::parse(&answer.unwrap()).unwrap();
+        let nodes: Vec<_> = inventory.nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(nodes, ["pve1", "pve2"]);
+        let storages: Vec<_> = inventory.storages.iter().map(|s| (s.name.as_str(), s.node.as_str())).collect();
+        assert_eq!(storages, [("backup", "pve1"), ("local", "pve1")]);
     }
 }

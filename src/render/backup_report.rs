@@ -5,7 +5,7 @@ use super::health::{
     BackupFacts, ExplainedTask, HealthFacts, PartAnswer, StorageBackups, describe_failed_tasks, describe_storage,
     limit_backups, sees_all_backups,
 };
-use super::labels::{count, format_bytes, format_duration, format_time, guest_label};
+use super::labels::{count, format_bytes, format_duration, format_local_time, guest_label};
 use crate::pve::backups::{BackupFile, BackupJob, JobSelection};
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub fn describe_backups(
     failed_tasks: &[PartAnswer<Vec<ExplainedTask>>],
 ) -> Vec<Section> {
     vec![
-        describe_jobs(backups),
+        describe_jobs(backups, facts.utc_offset),
         describe_guests(facts, backups),
         describe_failed_tasks("Failed backups of the last 7 days", failed_tasks, facts),
         describe_storages(backups),
@@ -27,16 +27,16 @@ pub fn describe_backups(
     ]
 }
 
-fn describe_jobs(backups: &BackupFacts) -> Section {
+fn describe_jobs(backups: &BackupFacts, utc_offset: i32) -> Section {
     let mut section = Section::new("Backup jobs");
     match &backups.jobs {
-        Ok(jobs) => jobs.iter().for_each(|job| section.push(&describe_job(job))),
+        Ok(jobs) => jobs.iter().for_each(|job| section.push(&describe_job(job, utc_offset))),
         Err(error) => section.limit(&format!("backup jobs: {error}")),
     }
     section
 }
 
-fn describe_job(job: &BackupJob) -> String {
+fn describe_job(job: &BackupJob, utc_offset: i32) -> String {
     let numbers = |vmids: &[u32]| {
         let named: Vec<String> = vmids.iter().take(MAX_JOB_GUESTS).map(u32::to_string).collect();
         let more = vmids.len().saturating_sub(MAX_JOB_GUESTS);
@@ -52,7 +52,7 @@ fn describe_job(job: &BackupJob) -> String {
     let node = if job.node.is_empty() { String::new() } else { format!(" on node {} only", job.node) };
     let mut row = format!("{} ({state}): {selection}{node} to {}, schedule {}", job.id, job.storage, job.schedule);
     if let Some(time) = job.next_run.filter(|_| job.enabled) {
-        row += &format!(", next {}", format_time(time));
+        row += &format!(", next {}", format_local_time(time, utc_offset));
     }
     if !job.comment.is_empty() {
         row += &format!("; {}", job.comment);
@@ -80,7 +80,7 @@ fn describe_guests(facts: &HealthFacts, backups: &BackupFacts) -> Section {
         let backup = match last {
             None if sees_all_backups(facts, backups, guest.vmid) => "no backup seen".to_owned(),
             None => "its backups can't be seen".to_owned(),
-            Some(file) => describe_file(file, found.len(), facts.now),
+            Some(file) => describe_file(file, found.len(), facts),
         };
         let row = format!("{}{template}: {backup}; {jobs}", guest_label(guest));
         rows.push((last.map_or(0, |file| file.created), guest.vmid, row));
@@ -100,10 +100,11 @@ fn describe_guest_jobs<'a>(jobs: impl Iterator<Item = &'a BackupJob>) -> String 
     }
 }
 
-fn describe_file(file: &BackupFile, number: usize, now: u64) -> String {
+fn describe_file(file: &BackupFile, number: usize, facts: &HealthFacts) -> String {
     let BackupFile { storage, created, size, protected, verification, .. } = file;
-    let age = format_duration(now.saturating_sub(*created));
-    let mut text = format!("{} ({age} ago), {} on {storage}", format_time(*created), format_bytes(*size));
+    let age = format_duration(facts.now.saturating_sub(*created));
+    let time = format_local_time(*created, facts.utc_offset);
+    let mut text = format!("{time} ({age} ago), {} on {storage}", format_bytes(*size));
     if *protected {
         text += ", protected";
     }
@@ -142,7 +143,11 @@ fn describe_orphans(facts: &HealthFacts, backups: &BackupFacts) -> Section {
     }
     for (vmid, (number, bytes, newest)) in orphans {
         let size = format_bytes(bytes);
-        section.push(&format!("{vmid}: {}, {size}, the newest of {}", count(number, "backup"), format_time(newest)));
+        section.push(&format!(
+            "{vmid}: {}, {size}, the newest of {}",
+            count(number, "backup"),
+            format_local_time(newest, facts.utc_offset)
+        ));
     }
     section
 }

@@ -1,6 +1,6 @@
 //! Objects as they are after a change, each in a line. Texts of the cluster are quoted, and secrets in them are hidden.
 
-use super::labels::format_time;
+use super::labels::format_local_time;
 use super::object_state::{
     describe_power, has_disk_name, kind_name, push_name, quote_word, show_cluster_value, snapshot_name, text_of,
     to_text,
@@ -91,8 +91,15 @@ impl GuestPlace<'_> {
         if !active.is_empty() {
             let _ = write!(text, " now has {}", join(&active));
         }
+        let is_other = |row: &&Value| {
+            let waits = row.get("pending").is_some() || row.get("delete").is_some_and(is_true);
+            waits && row.get("key").and_then(Value::as_str).is_some_and(|key| changed.names().all(|name| name != key))
+        };
+        let others: Vec<String> =
+            rows.iter().filter(is_other).filter_map(|row| Some(quote_word(row.get("key")?.as_str()?))).collect();
         match waiting.as_slice() {
-            [] => text.push_str("; nothing waits for a restart"),
+            [] if others.is_empty() => text.push_str("; nothing waits for a restart"),
+            [] => drop(write!(text, "; {} still wait for its next start", join(&others))),
             waiting => {
                 let separator = if active.is_empty() { "" } else { ";" };
                 let _ = write!(text, "{separator} waits for its next start with {}", join(waiting));
@@ -118,7 +125,7 @@ impl GuestPlace<'_> {
     }
 
     /// Describes the snapshots of the guest, and the one that a change made or deleted.
-    pub fn describe_snapshots(&self, guest_name: &str, rows: &[Value], snapshot: &str) -> String {
+    pub fn describe_snapshots(&self, guest_name: &str, rows: &[Value], snapshot: &str, utc_offset: i32) -> String {
         let mut text = self.label(guest_name);
         let names: Vec<String> =
             rows.iter().filter_map(snapshot_name).map(|name| quote(name, MAX_NAME_CHARS)).collect();
@@ -126,7 +133,7 @@ impl GuestPlace<'_> {
             Some(row) => {
                 let _ = write!(text, " has snapshot {}", quote(snapshot, MAX_NAME_CHARS));
                 if let Some(time) = row.get("snaptime").and_then(read_count) {
-                    let _ = write!(text, " of {}", format_time(time));
+                    let _ = write!(text, " of {}", format_local_time(time, utc_offset));
                 }
                 text.push_str(if row.get("vmstate").is_some_and(is_true) {
                     ", with the memory"
@@ -241,18 +248,26 @@ pub fn describe_pool(pool: &str, members: &[Value]) -> String {
     }
 }
 
-/// Describes the newest backup of a guest on a storage.
-pub fn describe_backup(rows: &[Value]) -> Option<String> {
-    let newest = rows.iter().max_by_key(|row| row.get("ctime").and_then(read_count))?;
-    let mut text = format!("backup {}", quote_word(newest.get("volid")?.as_str()?));
-    if let Some(size) = newest.get("size").and_then(read_count) {
+/// Describes a backup file.
+pub fn describe_backup(row: &Map<String, Value>, utc_offset: i32) -> String {
+    let mut text = format!("backup {}", quote_word(text_of(row, "volid")));
+    if let Some(size) = row.get("size").and_then(read_count) {
         text.push_str(" has ");
         push_byte_size(&mut text, size as f64);
     }
-    if let Some(time) = newest.get("ctime").and_then(read_count) {
-        let _ = write!(text, ", of {}", format_time(time));
+    if let Some(time) = row.get("ctime").and_then(read_count) {
+        let _ = write!(text, ", of {}", format_local_time(time, utc_offset));
     }
-    Some(text)
+    text
+}
+
+/// Says that a call made no backup of a guest. `elsewhere` is another node that the guest is on.
+pub fn describe_missing_backup(vmid: &str, storage: &str, node: &str, elsewhere: Option<&str>) -> String {
+    let reason = elsewhere.map(|other| {
+        let (node, other) = (quote_word(node), quote_word(other));
+        format!(": it is on {other}, and a backup on {node} skips guests of other nodes")
+    });
+    format!("no new backup of {} is on {}{}", quote_word(vmid), quote_word(storage), reason.unwrap_or_default())
 }
 
 /// Joins the first items with commas.

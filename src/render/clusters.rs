@@ -9,8 +9,8 @@ use crate::pve::error::PveError;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-const COLUMNS: [&str; 10] =
-    ["name", "nodes", "token", "tls", "default", "status", "version", "online", "addresses", "error"];
+const COLUMNS: [&str; 11] =
+    ["name", "nodes", "token", "tls", "default", "access", "status", "version", "online", "addresses", "error"];
 
 /// A cluster for the table. It has only what the table shows.
 pub struct ClusterEntry<'a> {
@@ -41,6 +41,8 @@ impl<'a> ClusterEntry<'a> {
 
 /// The result of a check.
 pub struct ClusterCheck {
+    /// What the caller may do, by the rules of this server.
+    pub access: String,
     /// Each address of a cluster with several, and whether it answers.
     pub addresses: Vec<String>,
     pub health: Result<ClusterHealth, ReadFailure>,
@@ -85,7 +87,8 @@ pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>, form
             Some(to_json_text(tls)),
             is_default.then_some(Cow::Borrowed("true")),
         ];
-        if let Some(ClusterCheck { addresses, health }) = check {
+        if let Some(ClusterCheck { access, addresses, health }) = check {
+            row.push(Some(to_json_text(&access)));
             let addresses = (!addresses.is_empty()).then(|| to_json_text(&addresses.join("; ")));
             row.extend(match health {
                 Ok(ClusterHealth { version, online_nodes, nodes, has_privileges }) => [

@@ -3,7 +3,7 @@
 use super::briefing::Section;
 use super::cluster_errors::ErrorText;
 use super::health::{ExplainedTask, HealthFacts, describe_storage, describe_task_row, limit_by_privilege};
-use super::labels::{format_bytes, format_cpu, format_duration, format_time, guest_label, single_line};
+use super::labels::{format_bytes, format_cpu, format_duration, format_local_time, guest_label, single_line};
 use crate::pve::guests::{Guest, GuestKind};
 use crate::pve::rows::ApiRow;
 use crate::sanitize;
@@ -198,11 +198,14 @@ fn describe_tasks(facts: &GuestFacts, history: &GuestHistory) -> Section {
         "tasks of other users",
     );
     match &history.tasks {
-        Ok(tasks) => tasks.iter().for_each(|found| section.push(&describe_task_row(found))),
+        Ok(tasks) => tasks.iter().for_each(|found| section.push(&describe_task_row(found, facts.cluster.utc_offset))),
         Err(error) => section.limit(&format!("its tasks: {error}")),
     }
     for found in &history.failed_backups {
-        section.push(&format!("failed in a backup of several guests: {}", describe_task_row(found)));
+        section.push(&format!(
+            "failed in a backup of several guests: {}",
+            describe_task_row(found, facts.cluster.utc_offset)
+        ));
     }
     section
 }
@@ -269,7 +272,9 @@ fn describe_snapshots(facts: &GuestFacts) -> Section {
         // (PVE: the list ends with the state now, called `current`.)
         Ok(snapshots) => {
             for snapshot in snapshots.iter().filter(|snapshot| snapshot.text("name") != "current") {
-                let time = snapshot.count("snaptime").map(|time| format!(" of {}", format_time(time)));
+                let time = snapshot
+                    .count("snaptime")
+                    .map(|time| format!(" of {}", format_local_time(time, facts.cluster.utc_offset)));
                 let memory = if snapshot.flag("vmstate") { ", with memory" } else { "" };
                 section.push(&format!("{}{}{memory}", snapshot.text("name"), time.unwrap_or_default()));
             }

@@ -3,7 +3,8 @@
 use super::briefing::{Limit, Section, Topic};
 use super::cluster_errors::ErrorText;
 use super::labels::{
-    count, format_bytes, format_cpu, format_duration, format_percent, format_time, guest_label, guest_name,
+    count, format_bytes, format_cpu, format_duration, format_local_time, format_percent, format_time, guest_label,
+    guest_name,
 };
 use crate::pve::backups::{BackupFile, BackupJob};
 use crate::pve::guests::Guest;
@@ -110,6 +111,8 @@ impl BackupFacts {
 /// The state of a cluster, as far as it could be read.
 pub struct HealthFacts {
     pub now: u64,
+    /// The zone of the nodes, in seconds east of UTC.
+    pub utc_offset: i32,
     pub inventory: Inventory,
     pub privileges: Result<TokenPrivileges, ErrorText>,
     pub membership: Result<Membership, ErrorText>,
@@ -268,7 +271,7 @@ fn describe_nodes(facts: &HealthFacts) -> Section {
         let path = format!("/nodes/{}", node.name);
         let figures = [node.cpu, node.memory_fraction(), node.disk_fraction()];
         if !node.is_online() {
-            section.push_problem(&row, NODES.path);
+            section.push_shared_problem(&node.name, &node.name, describe_status(&node.status), NODES.path);
         } else if figures.into_iter().flatten().any(|fraction| fraction >= BUSY_NODE) {
             section.push_problem(&row, format!("{path}/status"));
         } else {
@@ -338,23 +341,23 @@ pub(super) fn describe_failed_tasks(
     }
     tasks.sort_by_key(|found| std::cmp::Reverse(found.task.upid.started_at));
     for found in tasks {
-        section.push_problem(&describe_failure(found), found.task.upid.path_to("log").as_str());
+        section.push_problem(&describe_failure(found, facts.utc_offset), found.task.upid.path_to("log").as_str());
     }
     section
 }
 
 /// Describes a task on one line, with its UPID.
-pub(super) fn describe_task_row(found: &ExplainedTask) -> String {
-    format!("{} ({})", describe_failure(found), found.task.upid)
+pub(super) fn describe_task_row(found: &ExplainedTask, utc_offset: i32) -> String {
+    format!("{} ({})", describe_failure(found, utc_offset), found.task.upid)
 }
 
-fn describe_failure(found: &ExplainedTask) -> String {
+fn describe_failure(found: &ExplainedTask, utc_offset: i32) -> String {
     let ExplainedTask { task, cause } = found;
     let upid = &task.upid;
     let what = super::task::describe_task(upid);
     let state = task.state.exit_status().unwrap_or_else(|| "running".into());
     let cause = cause.as_ref().map(|line| format!("; log: {line}")).unwrap_or_default();
-    format!("{} {what} by {}: {state}{cause}", format_time(upid.started_at), upid.user)
+    format!("{} {what} by {}: {state}{cause}", format_local_time(upid.started_at, utc_offset), upid.user)
 }
 
 /// Adds the nodes without an answer: those that are not online, and those beyond the number that is asked.
@@ -431,7 +434,7 @@ fn describe_certificates(answers: &[PartAnswer<Vec<Certificate>>], facts: &Healt
             }
         };
         for Certificate { file, not_after } in certificates {
-            let end = format_time(*not_after);
+            let end = format_local_time(*not_after, facts.utc_offset);
             let row = match not_after.checked_sub(facts.now) {
                 None => format!("{file} of {part} expired on {end}"),
                 Some(left @ ..EXPIRY_SECONDS) => {
@@ -640,7 +643,6 @@ fn describe_guests_without_backup(facts: &HealthFacts, backups: &BackupFacts) ->
     for guest in facts.inventory.guests.iter().filter(|guest| !guest.template) {
         // A backup that the token can't see is a limit of the section, and no problem of the guest.
         let is_missing = has_no_backup(guest, backups) && sees_all_backups(facts, backups, guest.vmid);
-        let no_file = is_missing.then_some("no backup seen");
         let no_job = match &backups.jobs {
             Ok(jobs) => match jobs.iter().find(|job| job.selects(guest)) {
                 None => Some("in no backup job".to_owned()),
@@ -648,6 +650,11 @@ fn describe_guests_without_backup(facts: &HealthFacts, backups: &BackupFacts) ->
                 Some(disabled) => Some(format!("only in the disabled job {}", disabled.id)),
             },
             Err(_) => None,
+        };
+        let no_file = match (is_missing, &no_job, &backups.jobs) {
+            (false, ..) => None,
+            (true, None, Ok(_)) => Some("no backup seen, though in an enabled job"),
+            (true, ..) => Some("no backup seen"),
         };
         let problems: Vec<&str> = no_file.into_iter().chain(no_job.as_deref()).collect();
         if !problems.is_empty() {

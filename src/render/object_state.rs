@@ -1,6 +1,6 @@
 //! The object of a call as it is now, in sentences. Texts of the cluster are quoted, and secrets in them are hidden.
 
-use super::labels::count;
+use super::labels::{count, format_local_time};
 use super::quoted::{push_quoted, push_value, quote};
 use super::units::push_byte_size;
 use crate::pve::guests::{Guest, GuestKind};
@@ -25,7 +25,11 @@ const BY_LIST: &str = ", by the list of guests, which may be some seconds old";
 
 /// The reason why a fact is not known.
 #[derive(Clone, Debug)]
-pub struct NotKnown(pub String);
+pub struct NotKnown {
+    pub reason: String,
+    /// The cluster says that the object does not exist.
+    pub is_absent: bool,
+}
 
 /// The object of a call as it is now, as far as it was looked up.
 #[derive(Default)]
@@ -35,6 +39,12 @@ pub struct ObjectState<'a> {
     /// The options of the object, or of the guest.
     pub options: Option<Looked<Map<String, Value>>>,
     pub snapshots: Option<Looked<Vec<Value>>>,
+    /// The configuration of the guest, and that of the snapshot to which a rollback returns.
+    pub restored: Option<[Map<String, Value>; 2]>,
+    /// The option of the guest that names the volume.
+    pub volume_use: Option<String>,
+    /// The zone of the node, in seconds east of UTC.
+    pub utc_offset: i32,
     /// The backups of a storage, each with a mark: keep or remove.
     pub backups: Option<Looked<Vec<Value>>>,
     /// The changes of the network that are not applied yet, as the lines of a diff.
@@ -259,9 +269,17 @@ fn push_unchanged(text: &mut String, unchanged: usize) {
 }
 
 impl NotKnown {
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), is_absent: false }
+    }
+
     /// Appends a line with the reason in quotes, since a part of it may come from the cluster.
     pub fn push(&self, text: &mut String, what: &str) {
-        let _ = writeln!(text, "{what}: {}.", quote(&sanitize::redact_text(&self.0), 2 * MAX_TEXT_CHARS));
+        if self.is_absent {
+            text.push_str("It does not exist now.\n");
+            return;
+        }
+        let _ = writeln!(text, "{what}: {}.", quote(&sanitize::redact_text(&self.reason), 2 * MAX_TEXT_CHARS));
     }
 }
 
@@ -348,7 +366,13 @@ pub fn push_snapshots(text: &mut String, snapshots: &Looked<Vec<Value>>) {
 }
 
 /// Appends a line about one snapshot. `is_rollback` tells that the guest will be as it was then.
-pub fn push_snapshot(text: &mut String, name: &str, snapshots: &Looked<Vec<Value>>, is_rollback: bool) {
+pub fn push_snapshot(
+    text: &mut String,
+    name: &str,
+    snapshots: &Looked<Vec<Value>>,
+    is_rollback: bool,
+    utc_offset: i32,
+) {
     let rows = match snapshots {
         Ok(rows) => rows,
         Err(reason) => return reason.push(text, "The snapshot is not known"),
@@ -362,7 +386,7 @@ pub fn push_snapshot(text: &mut String, name: &str, snapshots: &Looked<Vec<Value
     };
     text.push_str("The snapshot");
     if let Some(seconds) = snapshot.get("snaptime").and_then(read_count) {
-        let _ = write!(text, " of {}", format_time(seconds));
+        let _ = write!(text, " of {}", format_local_time(seconds, utc_offset));
     }
     let has_memory = snapshot.get("vmstate").is_some_and(is_true);
     text.push_str(match (has_memory, is_rollback) {
@@ -375,6 +399,39 @@ pub fn push_snapshot(text: &mut String, name: &str, snapshots: &Looked<Vec<Value
         let _ = write!(text, ". Its description: {}", quote(&sanitize::redact_text(description), MAX_TEXT_CHARS));
     }
     text.push_str(".\n");
+}
+
+/// Appends the options that a rollback sets back, each with its value now and then.
+pub fn push_restored_options(text: &mut String, [now, then]: &[Map<String, Value>; 2]) {
+    /// Options that belong to the snapshot, or change by themselves.
+    const OF_THE_SNAPSHOT: [&str; 10] = [
+        "digest",
+        "parent",
+        "snaptime",
+        "vmstate",
+        "runningmachine",
+        "runningcpu",
+        "running-nets-host-mtu",
+        "description",
+        "snapstate",
+        "lock",
+    ];
+    let mut names: Vec<&String> =
+        now.keys().chain(then.keys()).filter(|name| now.get(*name) != then.get(*name)).collect();
+    names.retain(|name| !OF_THE_SNAPSHOT.contains(&name.as_str()));
+    names.sort();
+    names.dedup();
+    let show = |name: &str, config: &Map<String, Value>| {
+        config.get(name).map_or_else(|| "not set".to_owned(), |value| show_cluster_value(name, value))
+    };
+    for (at, name) in names.iter().take(MAX_ITEMS).enumerate() {
+        text.push_str(if at == 0 { "Its configuration goes back too: " } else { ", " });
+        let _ = write!(text, "{} {} → {}", quote_word(name), show(name, now), show(name, then));
+    }
+    if !names.is_empty() {
+        push_more(text, names.len(), " and {} more");
+        text.push_str(".\n");
+    }
 }
 
 /// Appends the backups that Proxmox would remove, and the number of those that it would keep.

@@ -13,8 +13,6 @@ pub enum ResponseNote {
     HaRequest,
     /// A command inside a guest, which was started only.
     CommandStarted,
-    /// The first page of a list.
-    FirstPage,
 }
 
 impl fmt::Display for ResponseNote {
@@ -39,7 +37,6 @@ impl fmt::Display for ResponseNote {
                 "the list is empty: nothing is there, or the token may see none of it (GET /access/permissions shows its \
                  privileges)"
             }
-            Self::FirstPage => "Proxmox sends such a list in pages: the parameters limit and start select another page",
         })
     }
 }

@@ -3,8 +3,8 @@
 use super::briefing::{Limit, Section, SectionRow, SharedProblem, Topic};
 use super::cluster_errors::ErrorText;
 use super::health::{HealthFacts, describe_guest_states, describe_membership};
-use super::labels::{count, format_percent, format_time};
-use std::collections::{BTreeMap, HashMap};
+use super::labels::{count, format_local_time, format_percent, format_time};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The most bytes of an overview. With the notice of a tool's answer it has at most 2,048.
 const MAX_OVERVIEW_BYTES: usize = 1_980;
@@ -13,7 +13,7 @@ const MAX_OVERVIEW_BYTES: usize = 1_980;
 const MAX_ROW_BYTES: usize = 220;
 
 /// The most bytes of a line about many objects with the same problem.
-const MAX_SHARED_ROW_BYTES: usize = 420;
+const MAX_SHARED_ROW_BYTES: usize = 260;
 
 /// The least objects with the same problem that have one line.
 const MIN_SHARED: usize = 4;
@@ -149,10 +149,16 @@ fn silent_first<'v, 'a>(clusters: &'v [ClusterView<'a>]) -> impl Iterator<Item =
 /// Describes problems. Many objects with the same one have one line.
 fn describe_problems(rows: &[&SectionRow], topic: Topic, label: Option<&str>) -> Vec<String> {
     let mut subjects_by_problem: HashMap<&str, Vec<&str>> = HashMap::new();
-    for SharedProblem { subject, problem } in rows.iter().filter_map(|row| row.shared.as_ref()) {
+    let mut brief: HashSet<&str> = HashSet::new();
+    for (row, SharedProblem { subject, problem }) in rows.iter().filter_map(|row| Some((row, row.shared.as_ref()?))) {
         subjects_by_problem.entry(problem).or_default().push(subject);
+        if row.text == format!("{subject}: {problem}") {
+            brief.insert(problem);
+        }
     }
-    subjects_by_problem.retain(|_, subjects| subjects.len() >= MIN_SHARED);
+    // A line of its own that says no more is not needed from the second object on.
+    let min = |problem: &&str| if brief.contains(problem) { 2 } else { MIN_SHARED };
+    subjects_by_problem.retain(|problem, subjects| subjects.len() >= min(problem));
     let is_alone = |row: &SectionRow| {
         row.shared.as_ref().is_none_or(|shared| !subjects_by_problem.contains_key(shared.problem.as_str()))
     };
@@ -210,9 +216,12 @@ fn divide_lines(topics: &[&TopicProblems], mut room: usize) -> Vec<usize> {
 
 /// Counts nodes and guests.
 fn describe_totals(clusters: &[ClusterView<'_>], now: u64) -> String {
-    let time = format_time(now);
     let answered: Vec<&HealthFacts> =
         clusters.iter().filter_map(|cluster| cluster.state.as_ref().ok()).map(|(facts, _)| facts).collect();
+    let time = match answered.as_slice() {
+        [facts] => format_local_time(now, facts.utc_offset),
+        _ => format_time(now),
+    };
     let (title, nodes) = match (clusters, answered.as_slice()) {
         ([cluster], [facts]) => {
             let nodes = facts.membership.as_ref().map(describe_membership);

@@ -1,9 +1,10 @@
 //! Dry runs, and questions for the user who confirms a call.
 
 use super::cell::push_single_line;
-use super::object_state::{self, GuestState, ObjectState, quote_word, show_cluster_value, to_text};
+use super::object_state::{self, GuestState, ObjectState, has_disk_name, quote_word, show_cluster_value, to_text};
 use super::quoted::{push_quoted, push_value, quote};
 use super::undo::UndoCall;
+use super::units::push_byte_size;
 use crate::base::encoded_text::decode_text;
 use crate::base::list_text::list_items;
 use crate::policy::{Risk, RiskReason};
@@ -299,12 +300,15 @@ fn push_limited_facts(text: &mut String, call: &CallDescription<'_>) {
 
 /// Appends the facts about the object, and the other guests that the call affects.
 fn push_facts(text: &mut String, call: &CallDescription<'_>) {
-    let ObjectState { guest, options, snapshots, backups, network_changes, affected, made_by, changed_by } = call.state;
+    let ObjectState { guest, options, snapshots, restored, volume_use, backups, network_changes, affected, .. } =
+        call.state;
+    let (made_by, changed_by) = (call.state.made_by, &call.state.changed_by);
     if let Some(guest) = guest {
         if !has_guest_path(call) && !is_in_headline(call, guest) {
             let _ = writeln!(text, "It concerns {}.", guest.describe());
         }
         guest.push_details(text);
+        push_obstacle(text, call, guest);
     }
     match (made_by, guest) {
         // The name of the guest says so already.
@@ -322,6 +326,7 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
             (Fact::OptionNamedBy(parameter), Some(options), ..) => {
                 if let Some((_, name)) = call.params.iter().find(|(given, _)| given == parameter) {
                     object_state::push_option(text, name, options);
+                    push_new_size(text, call, options.as_ref().ok().and_then(|options| options.get(name)));
                 }
             }
             (Fact::Object, Some(options), ..) if call.method == Method::Delete => {
@@ -331,7 +336,16 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
             (Fact::Snapshots, _, Some(snapshots), ..) => object_state::push_snapshots(text, snapshots),
             (Fact::Snapshot, _, Some(snapshots), ..) => {
                 let is_rollback = call.method == Method::Post;
-                object_state::push_snapshot(text, path_value(call, "snapname"), snapshots, is_rollback);
+                let name = path_value(call, "snapname");
+                object_state::push_snapshot(text, name, snapshots, is_rollback, call.state.utc_offset);
+            }
+            (Fact::RestoredOptions, ..) => {
+                restored.iter().for_each(|configs| object_state::push_restored_options(text, configs));
+            }
+            (Fact::VolumeUse, ..) => {
+                if let (Some(name), Some(guest)) = (volume_use, guest) {
+                    let _ = writeln!(text, "The volume is {} of {}.", quote_word(name), guest.describe());
+                }
             }
             (Fact::PrunedBackups, _, _, Some(backups), _) => object_state::push_pruned_backups(text, backups),
             (Fact::PendingNetwork, .., Some(changes)) => {
@@ -344,6 +358,54 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
         let _ = writeln!(text, "{remark}");
     }
     affected.push(text);
+}
+
+/// Appends the size that a disk will have, if the call gives the difference.
+fn push_new_size(text: &mut String, call: &CallDescription<'_>, disk: Option<&Value>) {
+    let added = call.params.iter().find(|(name, _)| *name == "size").and_then(|(_, size)| size.strip_prefix('+'));
+    let now = disk.and_then(Value::as_str).and_then(|disk| disk.split(',').find_map(|part| part.strip_prefix("size=")));
+    if let (Some(added), Some(now)) = (added.and_then(parse_disk_size), now.and_then(parse_disk_size)) {
+        text.push_str("It will have ");
+        push_byte_size(text, (now + added) as f64);
+        text.push_str(".\n");
+    }
+}
+
+/// Parses the size of a disk: `32G`, `528K`.
+fn parse_disk_size(size: &str) -> Option<u64> {
+    let (digits, unit) = size.split_at(size.find(|c: char| !c.is_ascii_digit()).unwrap_or(size.len()));
+    let shift = match unit {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+/// Appends the reason why Proxmox refuses the call while the guest runs.
+fn push_obstacle(text: &mut String, call: &CallDescription<'_>, guest: &GuestState<'_>) {
+    if !guest.is_running() || !has_guest_path(call) {
+        return;
+    }
+    let is_on = |name: &str| call.params.iter().any(|(given, value)| given == name && value != "0");
+    let rest = call.path.split(['/']).skip(5).collect::<Vec<_>>().join("/");
+    let is_container = call.path.split('/').nth(3) == Some("lxc");
+    text.push_str(match (call.method, rest.as_str()) {
+        (Method::Delete, "") if !(is_container && is_on("force")) => {
+            "It runs, so Proxmox refuses to delete it: it has to be stopped first.\n"
+        }
+        (Method::Post, "migrate") if is_container && !is_on("restart") && !is_on("online") => {
+            "It runs, so Proxmox refuses to move it without restart=1.\n"
+        }
+        (Method::Post, "migrate") if !is_container && !is_on("online") => {
+            "It runs, so Proxmox refuses to move it without online=1.\n"
+        }
+        (Method::Post, "template") => "It runs, so Proxmox refuses to make a template of it.\n",
+        _ => "",
+    });
 }
 
 /// Appends a line for each parameter: the value that is sent, and the present value where the call changes one.
@@ -429,8 +491,21 @@ fn push_change(text: &mut String, name: &str, old: Option<&Value>, new: &[Cow<'_
         if !lost.is_empty() {
             let _ = write!(text, " (without {})", show_cluster_value(name, &lost.join(",").into()));
         }
+        if is_other_volume(name, &plain, new) {
+            text.push_str(" (another volume: the old one is taken off the guest and kept as unused)");
+        }
     }
     text.push('\n');
+}
+
+/// Returns whether a disk of a guest gets another volume. (PVE: `unused0` keeps the old one, unless it is a medium.)
+fn is_other_volume(name: &str, old: &str, new: &str) -> bool {
+    let volume = |value: &str| value.split(',').next().unwrap_or_default().trim_start_matches("file=").to_owned();
+    has_disk_name(name)
+        && !name.starts_with("unused")
+        && volume(old).contains(':')
+        && !old.contains("media=cdrom")
+        && volume(old) != volume(new)
 }
 
 /// Returns the `key=value` parts of a property string whose key the new one lacks.

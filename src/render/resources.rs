@@ -121,6 +121,7 @@ fn render_list(
                 table.set(place, "avail", available);
             }
         }
+        merge_shared(&mut table, before);
         match read {
             Ok(RowsRead::All) => {}
             Ok(RowsRead::Capped) => capped.push(name),
@@ -185,6 +186,49 @@ fn render_list(
     Ok(RenderedList { text, notes, structured })
 }
 
+/// The most nodes that a merged row names.
+const MAX_NAMED_NODES: usize = 3;
+
+/// The rows of one storage or network, which say the same of several nodes.
+struct SharedRows {
+    first: usize,
+    id: String,
+    nodes: Vec<String>,
+}
+
+/// Merges the rows of each storage and network that several nodes share, from the row `first` on.
+fn merge_shared(table: &mut ListTable<'_>, first: usize) {
+    let mut groups: BTreeMap<(String, String), SharedRows> = BTreeMap::new();
+    let mut merged = Vec::new();
+    for place in first..table.len() {
+        let row = table.row(place);
+        let mut parts = row.text("id").splitn(3, '/');
+        let (Some(kind), Some(_), Some(name)) = (parts.next(), parts.next(), parts.next()) else { continue };
+        let is_shared = match kind {
+            "storage" => row.number("shared") == 1.0,
+            "network" | "sdn" => true,
+            _ => false,
+        };
+        if !is_shared {
+            continue;
+        }
+        let (id, node) = (format!("{kind}/{name}"), row.text("node").to_owned());
+        let group = groups.entry((id.clone(), row.text("status").to_owned()));
+        let group = group.or_insert_with(|| SharedRows { first: place, id, nodes: Vec::new() });
+        if group.first != place {
+            merged.push(place);
+        }
+        group.nodes.push(node);
+    }
+    for SharedRows { first, id, nodes } in groups.into_values().filter(|group| group.nodes.len() > 1) {
+        let nodes = if nodes.len() > MAX_NAMED_NODES { format!("{} nodes", nodes.len()) } else { nodes.join(",") };
+        // They keep the escapes of JSON.
+        table.set(first, "id", Some(format!("\"{id}\"").into()));
+        table.set(first, "node", Some(format!("\"{nodes}\"").into()));
+    }
+    table.remove(&merged);
+}
+
 /// The clusters with rows left out that are named with their numbers of rows.
 const MAX_COUNTED_CLUSTERS: usize = 50;
 
@@ -243,6 +287,7 @@ fn resource_sort_key<'r>(row: &'r TableRow<'_>) -> SortKey<'r> {
         Some(("qemu" | "lxc", vmid)) => (0, vmid.parse().unwrap_or(u64::MAX)),
         Some(("node", _)) => (1, 0),
         Some(("storage", _)) => (2, 0),
+        Some(("network" | "sdn", _)) => (4, 0),
         _ => (3, 0),
     };
     SortKey { group, rank, number, name }

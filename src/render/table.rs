@@ -62,7 +62,11 @@ impl<'a> ListTable<'a> {
                 return Some(RowsRead::Capped);
             }
             if !scan.consume(b'{') {
-                return None;
+                // No row.
+                if scan.next_value()? != "null" {
+                    return None;
+                }
+                continue;
             }
             let start = self.cells.len();
             self.cells.extend(lead.iter().cloned().map(Some));
@@ -105,6 +109,20 @@ impl<'a> ListTable<'a> {
         self.cells.resize(start + self.columns.len(), None);
     }
 
+    /// Removes the rows at these places, which are in order.
+    pub fn remove(&mut self, places: &[usize]) {
+        if places.is_empty() {
+            return;
+        }
+        let (columns, mut cell, mut next) = (self.columns.len(), 0, 0);
+        self.cells.retain(|_| {
+            let row = cell / columns;
+            cell += 1;
+            next += usize::from(places.get(next).is_some_and(|place| *place < row));
+            places.get(next) != Some(&row)
+        });
+    }
+
     /// Removes all but the first `rows` rows.
     pub fn truncate(&mut self, rows: usize) {
         self.cells.truncate(rows * self.columns.len());
@@ -130,18 +148,22 @@ impl<'a> ListTable<'a> {
         let sort_keys: Vec<SortKey<'_>> = rows.iter().map(sort_key).collect();
         let mut sorted: Vec<usize> = (0..rows.len()).collect();
         sorted.sort_by_key(|&row| &sort_keys[row]);
-        let is_told = |format: KeyFormat, cell: &Option<Cow<'_, str>>| match format {
-            KeyFormat::Flag => !matches!(cell.as_deref().map(strip_quotes), None | Some("0" | "false")),
-            _ => cell.is_some(),
-        };
         let columns = self.columns.iter().enumerate().map(|(place, key)| {
             let format = KeyFormat::for_key(key);
             LayoutColumn { place, key, format }
         });
-        let columns = columns.filter(|column| rows.iter().any(|row| is_told(column.format, &row.cells[column.place])));
+        let (mut columns, mut without_value) = (Vec::new(), columns.collect::<Vec<_>>());
+        for row in &rows {
+            columns.extend(without_value.extract_if(.., |column| column.is_told(row.cells)));
+            if without_value.is_empty() {
+                break;
+            }
+        }
+        columns.sort_by_key(|column| column.place);
         TableLayout {
-            columns: columns.collect(),
+            columns,
             total: self.len(),
+            ranks: sorted.iter().map(|&row| sort_keys[row].rank).collect(),
             rows: sorted.into_iter().map(|row| rows[row].cells).collect(),
         }
     }
@@ -152,6 +174,8 @@ pub struct TableLayout<'t> {
     columns: Vec<LayoutColumn>,
     /// The rows that are written.
     rows: Vec<&'t [Option<Cow<'t, str>>]>,
+    /// The ranks of all rows. Rows of one rank have a table of their own in the text.
+    ranks: Vec<u8>,
     /// The number of rows of the table.
     total: usize,
 }
@@ -162,6 +186,17 @@ struct LayoutColumn {
     place: usize,
     key: &'static str,
     format: KeyFormat,
+}
+
+impl LayoutColumn {
+    /// Returns whether a row has a value here, other than `no`.
+    fn is_told(&self, row: &[Option<Cow<'_, str>>]) -> bool {
+        let cell = row[self.place].as_deref();
+        match self.format {
+            KeyFormat::Flag => !matches!(cell.map(strip_quotes), None | Some("0" | "false")),
+            _ => cell.is_some(),
+        }
+    }
 }
 
 impl TableLayout<'_> {
@@ -187,20 +222,37 @@ impl TableLayout<'_> {
         self.rows.iter().map(|row| row.first().and_then(Option::as_deref).map_or("", strip_quotes))
     }
 
-    /// Appends the header and the rows. Keeps only the first rows that have room in `max_bytes`.
+    /// Appends the rows of each rank under a header of their own. Keeps only the first rows that have room in
+    /// `max_bytes`.
     pub fn write_text(&mut self, text: &mut String, max_bytes: usize) {
         text.reserve((64 + self.rows.len() * 96).min(max_bytes));
-        push_row(text, self.columns.iter().map(|column| Cow::Borrowed(column.key)));
-        let start = text.len();
-        for (written, row) in self.rows.iter().enumerate() {
-            let end = text.len();
-            let cells = self.columns.iter();
-            let cells = cells.map(|column| format_cell(column.format, column.key, row[column.place].as_deref(), 0));
-            push_row(text, cells);
-            if text.len() - start > max_bytes {
-                text.truncate(end);
-                self.rows.truncate(written);
-                break;
+        let (mut written, mut bytes) = (0, 0);
+        loop {
+            let ranks = &self.ranks[written..self.rows.len()];
+            let same = ranks.iter().take_while(|rank| **rank == ranks[0]).count();
+            let rows = &self.rows[written..written + same];
+            let mut columns: Vec<&LayoutColumn> = self.columns.iter().collect();
+            if same < self.total && same > 0 {
+                columns.retain(|column| rows.iter().any(|row| column.is_told(row)));
+            }
+            let before_header = text.len();
+            text.push_str(if written == 0 { "" } else { "\n" });
+            push_row(text, columns.iter().map(|column| Cow::Borrowed(column.key)));
+            let first = written;
+            for row in rows {
+                let end = text.len();
+                let cells = columns.iter();
+                let cells = cells.map(|column| format_cell(column.format, column.key, row[column.place].as_deref(), 0));
+                push_row(text, cells);
+                bytes += text.len() - end;
+                if bytes > max_bytes {
+                    text.truncate(if written > 0 && written == first { before_header } else { end });
+                    return self.rows.truncate(written);
+                }
+                written += 1;
+            }
+            if written == self.rows.len() {
+                return;
             }
         }
     }
@@ -279,9 +331,9 @@ impl ColumnIndex {
 /// The place of a row in a table. Rows are compared field by field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SortKey<'r> {
+    pub rank: u8,
     /// `None` is compared without a look at a text, as in the list of one cluster.
     pub group: Option<&'r str>,
-    pub rank: u8,
     pub number: u64,
     pub name: &'r str,
 }
@@ -352,9 +404,16 @@ mod tests {
 
     #[test]
     fn anything_but_a_list_of_objects_is_an_error() {
-        for json in ["{}", "[1]", "null", "[{\"name\":}]", "[] x", "[[]]"] {
+        for json in ["{}", "[1]", "[{},1]", "null", "[{\"name\":}]", "[] x", "[[]]"] {
             assert!(ListTable::new(&COLUMNS).read(json, &[]).is_err(), "{json}");
         }
+    }
+
+    #[test]
+    fn a_row_that_is_null_is_skipped() {
+        let mut table = ListTable::new(&COLUMNS);
+        assert_eq!(table.read(r#"[null, {"name":"a"},null]"#, &[]), Ok(RowsRead::All));
+        assert_eq!(table.len(), 1);
     }
 
     #[test]
@@ -375,6 +434,21 @@ mod tests {
         assert_eq!(table.read(&json, &[]).unwrap(), RowsRead::Capped);
         assert_eq!(table.read("[{}]", &[]).unwrap(), RowsRead::All, "another cluster has its own limit");
         assert_eq!(table.len(), MAX_ROWS + 1);
+    }
+
+    #[test]
+    fn rows_of_each_rank_have_the_columns_that_they_use() {
+        let mut table = ListTable::new(&COLUMNS);
+        let json = r#"[{"name":"a","cpu":0.5},{"name":"b","mem":7},{"name":"c","cpu":0.1},{"name":"d","uptime":9}]"#;
+        table.read(json, &[]).unwrap();
+        table.remove(&[3]);
+        let mut layout = table.layout(|row| SortKey { rank: u8::from(row.raw("cpu").is_none()), ..SortKey::default() });
+        let mut text = String::new();
+        layout.write_text(&mut text, usize::MAX);
+        assert_eq!(text, "name\tcpu\na\t50.0%\nc\t10.0%\n\nname\tmem\nb\t7\n");
+        let mut short = String::new();
+        layout.write_text(&mut short, 16);
+        assert_eq!((short.as_str(), layout.left_out()), ("name\tcpu\na\t50.0%\nc\t10.0%\n", 1));
     }
 
     #[test]

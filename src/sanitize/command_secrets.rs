@@ -38,15 +38,16 @@ const fn option(
     PasswordOption { programs, subcommand: None, options, form }
 }
 
-const PASSWORD_OPTIONS: [PasswordOption; 19] = [
+const PASSWORD_OPTIONS: [PasswordOption; 20] = [
     option(&["curl"], &["-u", "-U", "--user", "--proxy-user"], ValueForm::After(b':')),
+    option(&["curl"], &["--oauth2-bearer"], ValueForm::Whole),
     option(&["http", "https", "xh"], &["-a", "--auth"], ValueForm::After(b':')),
     option(&["mysql", "mariadb", "mytop", "xtrabackup"], &["-p"], ValueForm::Attached),
     option(&["sshpass"], &["-p"], ValueForm::Whole),
     option(&["redis-cli", "valkey-cli", "keydb-cli"], &["-a"], ValueForm::Whole),
     option(&["ldap"], &["-w"], ValueForm::Whole),
     option(
-        &["smbclient", "smbget", "rpcclient", "net", "mount.cifs", "winexe"],
+        &["smbclient", "smbget", "rpcclient", "net", "mount.cifs", "winexe", "realm", "samba-tool"],
         &["-U", "--user"],
         ValueForm::After(b'%'),
     ),
@@ -199,13 +200,14 @@ pub(super) fn match_chpasswd(text: &str, at: usize) -> Option<Range<usize>> {
 }
 
 /// Returns whether a byte is between the words of a command, also in a list in JSON.
-fn is_separator(b: u8) -> bool {
+pub(super) fn is_separator(b: u8) -> bool {
     matches!(b, b' ' | b'\t' | b'\n' | b'"' | b'\'' | b'`' | b',' | b'\\' | b'[' | b']')
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::secret_patterns::{redact_plain_words, redact_text};
+    use super::super::redact_command::redact_plain_words;
+    use super::super::secret_patterns::redact_text;
 
     #[test]
     fn passwords_of_commands_are_hidden() {
@@ -232,6 +234,9 @@ mod tests {
             "wget --http-password=hunter2 https://example.org",
             "git clone https://user:hunter2@example.org/x.git",
             "curl -H 'X-Api-Key: hunter2' https://example.org",
+            "curl -H 'X-Auth-Token: hunter2' https://example.org",
+            "curl --oauth2-bearer hunter2 https://example.org",
+            "realm join -U me%hunter2 example.org",
             "mysqladmin -u root -p'hunter2' ping",
             r#"["x","--password","hunter2"]"#,
             "plink -pw hunter2 host",
@@ -239,6 +244,10 @@ mod tests {
             "echo hunter2 | passwd --stdin root",
             "echo -n 'hunter2' | sudo -S id",
             "printf hunter2 | docker login -u me --password-stdin",
+            "FOO_TOKEN=hunter2 deploy",
+            "env APP_TOKEN='hunter2' deploy",
+            "smbclient -U me%hunter2 //host/share",
+            "ldapsearch -x -w hunter2",
         ] {
             assert!(!redact_text(command).contains("hunter2"), "{command}: {}", redact_text(command));
             let plain = redact_plain_words(command);

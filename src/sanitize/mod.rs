@@ -8,6 +8,7 @@ mod command_secrets;
 pub mod escape_invisible;
 mod misplaced_content;
 mod placeholder;
+mod redact_command;
 mod redact_json;
 mod redact_log;
 mod redact_parameter;
@@ -18,8 +19,9 @@ mod tests;
 
 pub use misplaced_content::{hide_uuids, looks_like_content, printable_path};
 pub use placeholder::{HIDDEN, NOT_SHOWN};
+pub use redact_command::redact_plain_words;
 pub use redact_json::{decode_json_escapes, redact_json};
 pub use redact_log::LogRedactor;
 pub use redact_parameter::redact_parameter;
 pub use secret_names::{is_secret_field, is_secret_parameter};
-pub use secret_patterns::{TOKEN_PREFIX, find_uuid, is_uuid, redact_plain_words, redact_text};
+pub use secret_patterns::{TOKEN_PREFIX, find_uuid, is_uuid, redact_text};

@@ -41,7 +41,7 @@ const fn parameter(text: &'static str, in_text: WordClass) -> SecretName {
     SecretName { in_fields: false, ..name(text, in_text) }
 }
 
-const SECRET_NAMES: [SecretName; 43] = [
+const SECRET_NAMES: [SecretName; 45] = [
     // Logins, `cipassword` (cloud-init), `confirmation-password`, SMTP, CIFS and PBS storages, the console password of
     // a SPICE response.
     suffix("password", Always),
@@ -49,6 +49,8 @@ const SECRET_NAMES: [SecretName; 43] = [
     suffix("passphrase", Always),
     // Of a webhook, of an OpenID client, of an API token.
     suffix("secret", Always),
+    // The header of a request.
+    suffix("auth-token", Always),
     // `CSRFPreventionToken`, gotify, InfluxDB, IPAM. The name of an API token is `tokenid`.
     suffix("token", IfAssigned),
     // A login, `vncticket`. The cookie PVEAuthCookie holds a ticket.
@@ -87,6 +89,7 @@ const SECRET_NAMES: [SecretName; 43] = [
     SecretName { in_parameters: false, ..name("lxc.environment", NotSecret) },
     // The command of a container, which may have secrets among its arguments.
     SecretName { in_parameters: false, ..name("entrypoint", NotSecret) },
+    SecretName { in_parameters: false, ..name("lxc.init.cmd", NotSecret) },
     // Of a wireless network, of a tunnel.
     suffix("psk", Always),
     // The process of a VM may have secrets among its arguments. As a parameter they are shown, because a person who

@@ -18,29 +18,15 @@ pub const UUID_LEN: usize = 36;
 pub(super) const MIN_SECRET_TEXT_LEN: usize = 5;
 /// Bytes of a login in an address, or of a ticket, that are searched.
 const MAX_SECRET_LEN: usize = 512;
-/// Bytes of a secret that is a single word.
-const MAX_PLAIN_WORD_LEN: usize = 256;
 
 /// Returns plain text (a task log, an error) with its secrets replaced by [`HIDDEN`].
 pub fn redact_text(text: &str) -> Cow<'_, str> {
     replace_secrets(text, |_| Some(0))
 }
 
-/// Returns the text of a command with those secrets replaced that are single words. A longer one may be a command, or
-/// hide one, and the reader of the record has to see it.
-pub fn redact_plain_words(text: &str) -> Cow<'_, str> {
-    const SCHEMES: [&str; 4] = ["Bearer ", "Basic ", "Token ", "Digest "];
-    replace_secrets(text, |found| {
-        let scheme = SCHEMES.iter().find(|scheme| found.starts_with(**scheme)).map_or(0, |scheme| scheme.len());
-        let is_word = |b: u8| b.is_ascii_alphanumeric() || b"._~+/=@%!#:^*?-".contains(&b);
-        let is_plain = found.len() - scheme <= MAX_PLAIN_WORD_LEN && found.bytes().skip(scheme).all(is_word);
-        is_plain.then_some(scheme)
-    })
-}
-
 /// Replaces the secrets of a text by [`HIDDEN`], each from the place in it that `find_start` returns. One without a place
 /// stays.
-fn replace_secrets(text: &str, find_start: impl Fn(&str) -> Option<usize>) -> Cow<'_, str> {
+pub(super) fn replace_secrets(text: &str, find_start: impl Fn(&str) -> Option<usize>) -> Cow<'_, str> {
     let (mut out, mut copied, mut from) = (String::new(), 0, 0);
     while let Some(secret) = find_secret(text, from) {
         from = secret.end;

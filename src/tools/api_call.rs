@@ -22,7 +22,6 @@ use crate::pve::path::ApiPath;
 use crate::pve::task::Upid;
 use crate::render::cluster_errors::prefix_cluster;
 use crate::render::command::{render_command, render_running_command, render_unknown_command};
-use crate::render::outcome::ResponseNote;
 use crate::render::output::OutputOptions;
 use crate::render::question::{describe_approval, describe_confirmation};
 use crate::render::task::describe_task;
@@ -179,7 +178,14 @@ fn make_calls(call: &ToolCall<'_>, start: Instant) -> Result<ToolOutput, CallSto
         Some(upid) if args.flag("wait") => follow_started_task(call, &cluster, outcome, &upid, start),
         Some(upid) => {
             let label = cluster.label().map(|name| format!(" and cluster {name}")).unwrap_or_default();
-            let mut notes: Vec<String> = outcome.location.into_iter().chain(outcome.notes).collect();
+            let later = outcome.later.map(|later| later.to_string());
+            let mut notes: Vec<String> = outcome.location.into_iter().chain(outcome.notes).chain(later).collect();
+            if outcome.follow_up == Some(FollowUpKind::GuestStart) {
+                notes.push(format!(
+                    "the guest starts by a later task of its own, which may fail: wait_for_task with `{} running` waits for it",
+                    upid.id
+                ));
+            }
             let task = describe_task(&upid);
             notes.push(format!("{task} continues as a task: wait_for_task with this upid{label} waits for its end"));
             Ok(with_notes(json_output(outcome.response.into_payload(), wants_structured), &notes))
@@ -310,10 +316,7 @@ fn follow_started_task(
     upid: &Upid,
     start: Instant,
 ) -> Result<ToolOutput, ToolError> {
-    let mut notes = outcome.notes;
-    // The call follows it.
-    notes.retain(|note| *note != ResponseNote::HaRequest.to_string());
-    let location = outcome.location;
+    let (mut notes, location) = (outcome.notes, outcome.location);
     let watch = match cluster.watch_task(upid) {
         Ok(watch) => watch,
         // The task was started, even if it must not be watched.
@@ -341,8 +344,7 @@ fn follow_started_command(
     pid: &str,
     start: Instant,
 ) -> Result<ToolOutput, ToolError> {
-    let mut notes: Vec<String> = outcome.location.into_iter().chain(outcome.notes).collect();
-    notes.retain(|note| *note != ResponseNote::CommandStarted.to_string());
+    let notes: Vec<String> = outcome.location.into_iter().chain(outcome.notes).collect();
     let text = match cluster.follow_command(status, pid, start + DEFAULT_WAIT) {
         CommandEnd::Ended(answer) => render_command(&answer),
         CommandEnd::Running => render_running_command(status.as_str(), pid),
@@ -361,12 +363,12 @@ fn render_outcome(
     options: &OutputOptions,
     outcome: Outcome,
 ) -> Result<ToolOutput, ToolError> {
-    let Outcome { response, mut notes, operation, path, is_change, changed, location, .. } = outcome;
+    let Outcome { response, mut notes, later, operation, path, is_change, changed, location, .. } = outcome;
     let ha_end = changed.as_ref().filter(|_| call.args.flag("wait"));
     let ha_end = ha_end.and_then(|changed| cluster.follow_ha_change(changed, Instant::now() + DEFAULT_WAIT));
     let mut lines = changed.map(|changed| cluster.describe_changed(&changed)).unwrap_or_default();
+    notes.extend(later.filter(|_| ha_end.is_none()).map(|later| later.to_string()));
     if let Some(end) = ha_end {
-        notes.retain(|note| *note != ResponseNote::HaRequest.to_string());
         lines.splice(0..0, end.describe_ha_request().map(str::to_owned));
         if end == GuestWaitEnd::HaError {
             let text = format!("{}\n\n{UNTRUSTED_NOTICE}", lines.join("\n"));

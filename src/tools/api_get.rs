@@ -76,20 +76,37 @@ fn read_paths(reader: &PathReader<'_>, paths: &[&str], max_bytes: usize) -> Resu
     reader.cluster.schema();
     // Each path has an equal share of the limit.
     let share = if max_bytes == 0 { 0 } else { (max_bytes / paths.len()).max(1) };
-    let answers = fan_out(paths, MAX_CONCURRENT, |path| reader.read(path, share));
+    let mut answers = fan_out(paths, MAX_CONCURRENT, |path| reader.read(path, share));
     if answers.iter().all(Result::is_err) {
         let failures = paths.iter().zip(answers.into_iter().filter_map(Result::err));
         let lines = failures.map(|(path, error)| format!("{path}: {}", reader.render_error(error)));
         return Err(ToolError::Failed(lines.collect::<Vec<_>>().join("\n")));
     }
+    let common = take_common_notes(&mut answers);
     let texts = paths.iter().zip(answers).map(|(path, answer)| match answer {
         Ok(PathAnswer { answer, notes, .. }) => {
             format!("{path}:\n{}{}", answer.text.trim_end(), format_notes('\n', &notes))
         }
         Err(error) => format!("{path}: failed: {}", reader.render_error(error)),
     });
+    let mut text = texts.collect::<Vec<_>>().join("\n\n");
+    if !common.is_empty() {
+        text.push_str(&format!("\n\n(each: {})", common.join("; ")));
+    }
     // One content: some clients show the model only the first one.
-    Ok(ToolOutput::text(texts.collect::<Vec<_>>().join("\n\n")))
+    Ok(ToolOutput::text(text))
+}
+
+/// Removes the notes that all of several answers have, and returns them.
+fn take_common_notes(answers: &mut [Result<PathAnswer, ReadError>]) -> Vec<String> {
+    let mut read: Vec<&mut PathAnswer> = answers.iter_mut().flatten().collect();
+    let Some((first, others)) = read.split_first_mut().filter(|(_, others)| !others.is_empty()) else {
+        return Vec::new();
+    };
+    let is_common = |note: &String| others.iter().all(|answer| answer.notes.contains(note));
+    let common: Vec<String> = first.notes.iter().filter(|note| is_common(note)).cloned().collect();
+    read.iter_mut().for_each(|answer| answer.notes.retain(|note| !common.contains(note)));
+    common
 }
 
 /// The reader of the paths of one call.

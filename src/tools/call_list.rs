@@ -18,7 +18,6 @@ use crate::pve::path::ApiPath;
 use crate::pve::task::{TaskState, Upid, WaitLimits};
 use crate::render::cluster_errors::prefix_cluster;
 use crate::render::command::{has_succeeded, render_command, render_running_command, render_unknown_command};
-use crate::render::outcome::ResponseNote;
 use crate::render::output::{OutputArguments, OutputOptions};
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -222,7 +221,7 @@ impl ListRun<'_> {
     }
 
     /// Follows what a call has started, if the list waits, and returns its end.
-    fn follow_outcome(&self, cluster: &ClusterHandle<'_>, outcome: Outcome, max_bytes: usize) -> CallEnd {
+    fn follow_outcome(&self, cluster: &ClusterHandle<'_>, mut outcome: Outcome, max_bytes: usize) -> CallEnd {
         let upid = serde_json::from_str::<String>(outcome.response.data()).ok();
         let upid = upid.and_then(|text| Upid::parse(&text).ok());
         match (&outcome.follow_up, upid) {
@@ -233,13 +232,12 @@ impl ListRun<'_> {
             }
             (_, Some(upid)) if self.waits => self.follow_task(cluster, outcome, &upid),
             _ => {
-                let mut outcome = outcome;
                 let changed = outcome.changed.as_ref().filter(|_| self.waits);
                 let deadline = self.deadline.max(Instant::now() + MIN_WAIT);
                 let Some(end) = changed.and_then(|changed| cluster.follow_ha_change(changed, deadline)) else {
                     return render_answer(cluster, outcome, max_bytes);
                 };
-                outcome.notes.retain(|note| *note != ResponseNote::HaRequest.to_string());
+                outcome.later = None;
                 outcome.notes.extend(end.describe_ha_request().map(str::to_owned));
                 match (end, render_answer(cluster, outcome, max_bytes)) {
                     (GuestWaitEnd::HaError, CallEnd::Done(text)) => CallEnd::Failed(text),
@@ -251,8 +249,6 @@ impl ListRun<'_> {
     }
 
     fn follow_task(&self, cluster: &ClusterHandle<'_>, outcome: Outcome, upid: &Upid) -> CallEnd {
-        let mut notes = outcome.notes;
-        notes.retain(|note| *note != ResponseNote::HaRequest.to_string());
         let watch = match cluster.watch_task(upid) {
             Ok(watch) => watch,
             Err(denied) => {
@@ -260,7 +256,7 @@ impl ListRun<'_> {
                 return CallEnd::Running(format!("{upid}\nthe task was begun and can't be waited for: {reason}"));
             }
         };
-        let mut task = FollowedTask::own(upid, notes);
+        let mut task = FollowedTask::own(upid, outcome.notes);
         (task.location, task.changed) = (outcome.location, outcome.changed);
         task.starts_guest = outcome.follow_up == Some(FollowUpKind::GuestStart);
         let deadline = self.deadline.max(Instant::now() + MIN_WAIT);
@@ -279,8 +275,6 @@ impl ListRun<'_> {
     }
 
     fn follow_command(&self, cluster: &ClusterHandle<'_>, notes: Vec<String>, status: &ApiPath, pid: &str) -> CallEnd {
-        let notes: Vec<_> =
-            notes.into_iter().filter(|note| *note != ResponseNote::CommandStarted.to_string()).collect();
         match cluster.follow_command(status, pid, self.deadline.max(Instant::now() + MIN_WAIT)) {
             CommandEnd::Ended(answer) => {
                 let text = render_command(&answer) + &format_notes('\n', &notes);
@@ -327,7 +321,8 @@ impl ListRun<'_> {
 
 /// Returns the answer of a call that is not followed. After a change, the object is read again and described.
 fn render_answer(cluster: &ClusterHandle<'_>, outcome: Outcome, max_bytes: usize) -> CallEnd {
-    let Outcome { response, mut notes, is_change, changed, location, .. } = outcome;
+    let Outcome { response, mut notes, later, is_change, changed, location, .. } = outcome;
+    notes.extend(later.map(|later| later.to_string()));
     let lines = changed.map(|changed| cluster.describe_changed(&changed)).unwrap_or_default();
     if lines.is_empty() {
         notes.splice(0..0, location);

@@ -56,7 +56,7 @@ fn check_cluster(cluster: &ClusterHandle<'_>) -> ClusterCheck {
             ReadFailure { error: ErrorText(error.to_string()), kind: error.to_string() }
         }
     });
-    ClusterCheck { addresses: describe_addresses(cluster), health }
+    ClusterCheck { access: cluster.describe_rights(), addresses: describe_addresses(cluster), health }
 }
 
 /// Describes each address of a cluster with several, and each node that it named and that does not answer.
@@ -84,6 +84,9 @@ fn fetch_health(cluster: &ClusterHandle<'_>) -> Result<ClusterHealth, HealthErro
     let (mut online_nodes, mut nodes) = (0, 0);
     let answer = cluster.read("/nodes")?;
     let is_list_of_objects = walk(answer.data(), &mut |_, row| {
+        if row == "null" {
+            return true;
+        }
         nodes += 1;
         online_nodes += usize::from(find_string(row, "status").is_some_and(|status| status == "online"));
         row.starts_with('{')

@@ -166,7 +166,8 @@ impl FactReader<'_> {
         let privileges = permissions.and_then(|answer| {
             TokenPrivileges::parse(answer.data()).ok_or_else(|| ErrorText("the answer is not an object".into()))
         });
-        HealthFacts { now: now_seconds(), inventory, privileges, membership, ha_problems, ceph_problems }
+        let utc_offset = self.cluster.find_utc_offset(&ApiPath::from_static("/cluster/status"));
+        HealthFacts { now: now_seconds(), utc_offset, inventory, privileges, membership, ha_problems, ceph_problems }
     }
 
     /// Reads the problems of Ceph. Returns `None` if the cluster has no Ceph.

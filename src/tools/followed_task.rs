@@ -136,9 +136,15 @@ impl FollowedTask {
     /// Describes the object of the task as it is now. Returns no lines if it can't be read.
     fn describe_object(&self, cluster: &ClusterHandle<'_>) -> Vec<String> {
         match &self.changed {
-            Some(changed) => cluster.describe_changed(changed),
+            Some(changed) => cluster.describe_changed(&changed.begun_at(self.upid.started_at)),
             None => ChangedObject::from_task(&self.upid).map(|c| cluster.describe_changed(&c)).unwrap_or_default(),
         }
+    }
+
+    /// Describes the object of a task that failed, which may have done a part. An undo of it is not known.
+    fn describe_after_failure(&self, cluster: &ClusterHandle<'_>) -> Vec<String> {
+        let changed = self.changed.as_ref().map(|changed| changed.begun_at(self.upid.started_at));
+        changed.map(|changed| cluster.describe_state(&changed)).unwrap_or_default()
     }
 
     /// Returns the description of the task with this end.
@@ -178,7 +184,19 @@ impl FollowedTask {
         let mut is_failure = matches!(result.state, TaskState::Failed(_) | TaskState::Unknown(_));
         let is_pending = matches!(follow_up, Some(TaskFollowUp::Pending { .. }));
         let has_ended = matches!(result.state, TaskState::Ok | TaskState::Warnings(_));
-        let object = if has_ended { self.describe_object(cluster) } else { Vec::new() };
+        let is_undone = match &follow_up {
+            Some(TaskFollowUp::Task { result, .. }) => {
+                matches!(result.state, TaskState::Failed(_) | TaskState::Unknown(_))
+            }
+            Some(TaskFollowUp::HaError) => true,
+            _ => false,
+        };
+        let object = match result.state {
+            TaskState::Ok | TaskState::Warnings(_) if is_undone => self.describe_after_failure(cluster),
+            TaskState::Ok | TaskState::Warnings(_) => self.describe_object(cluster),
+            TaskState::Failed(_) => self.describe_after_failure(cluster),
+            TaskState::Running | TaskState::Unknown(_) => Vec::new(),
+        };
         let is_told_by_object = matches!(follow_up, Some(TaskFollowUp::Reached { .. })) && !object.is_empty();
         // What the HA manager did says that it was asked for it.
         let has_acted = self.upid.is_ha_request()
@@ -206,7 +224,10 @@ impl FollowedTask {
         }
         let later_log = follow_up.map_or_else(String::new, |event| event.log);
         if is_failure {
-            return FollowedEnd::Failed(text.join(&format_notes(' ', &self.all_notes())) + &later_log);
+            let mut notes = if object.is_empty() { self.all_notes() } else { self.notes.clone() };
+            // The line of a task that went well does not have its UPID.
+            notes.extend(has_ended.then(|| format!("task {}", self.upid)));
+            return FollowedEnd::Failed(text.join(&format_notes(' ', &notes)) + &later_log);
         }
         let mut structured = structure_task(&self.upid, result, &text, cluster.label());
         if !later_log.is_empty() {

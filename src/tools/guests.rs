@@ -43,8 +43,8 @@ fn find_guest(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let answers = fan_out(&clusters, clusters.len(), |cluster: &ClusterHandle<'_>| -> Result<_, ReadFailure> {
         let guests = cluster.read_guests().map_err(|error| read_failed(cluster, &error))?;
         // The list has some names late.
-        let is_found = has_match(&guests, &query, cluster.needs_redaction());
-        let names = if is_found { HashMap::new() } else { cluster.read_missing_names(&guests) };
+        let is_open = cluster.has_late_names(&guests) && !has_match(&guests, &query, cluster.needs_redaction());
+        let names = if is_open { cluster.read_missing_names(&guests) } else { HashMap::new() };
         Ok((guests, names))
     });
     let mut failures = ClusterErrors::new();

@@ -44,7 +44,7 @@ pub(super) fn render_answer(
 ) -> Result<RenderedAnswer, OutputError> {
     let is_envelope = response.has_extra_fields();
     let options = options.for_answer(cluster.find_answer_facts(path, options, response.data()));
-    let mut notes = cluster.find_remarks(path, response.data());
+    let mut notes = cluster.find_remarks(path, &options, response.data());
     let payload = response.into_payload();
     let json = match wants_structured && options.is_readable() {
         true => Some(options.as_json().render(payload.clone(), is_envelope, max_bytes)?.text),

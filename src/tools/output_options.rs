@@ -8,7 +8,7 @@ pub const PARAMS: [ToolParameter; 6] = [
     optional_param("fields", ParameterKind::CommaList, "keys: name,ha.state"),
     optional_param("filter", ParameterKind::CommaList, "status=running,mem>8G,name~web"),
     optional_param("sort", ParameterKind::CommaList, "-mem,name"),
-    optional_param("limit", ParameterKind::Count, "rows"),
+    optional_param("limit", ParameterKind::Count, "0: all"),
     optional_param("offset", ParameterKind::Count, "rows to skip"),
     optional_param("format", ParameterKind::Choice(&["json", "table"]), "json: raw"),
 ];

@@ -30,7 +30,7 @@ pub(super) const SEARCH_API: ToolDefinition = ToolDefinition {
 
 fn search_api(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let schema = call.scope.select_any(call.args.text("cluster"))?.schema();
-    let limit = call.args.count("limit").unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
+    let limit = call.args.count("limit").filter(|limit| *limit > 0).unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
     let query = call.args.text("query").expect("a required parameter");
     let note = Schema::find_search_note(query);
     let found = schema.search_groups(query, limit as usize);

@@ -23,7 +23,7 @@ pub fn document() -> Document {
         (r"\b\d+d ?\d+h\b|\b\d+[dhm] ?\d+[hms]\b", "AGE"),
         (r"\d{4}[-_]\d\d[-_]\d\d[-_ T]\d\d[:_]\d\d[:_]\d\dZ?", "DATE"),
         (r"\b\d\d?\.\d%", "PERCENT"),
-        (r"(/pool/\w+\t-\t-\t-\tPERCENT\t\d+\t)[\d.]+[GM]iB", "${1}SIZE"),
+        (r"(/pool/\w+\tPERCENT\t\d+\t)[\d.]+[GM]iB", "${1}SIZE"),
         (r"(PERCENT\t\d+\t)[\d.]+[GM]iB(\t[\d.]+[GM]iB\t)(?:([\d.]+[GM]iB|0)|(-\t))", "${1}SIZE${2}SIZE${4}"),
         (r"CPU [\d.]+ of", "CPU N of"),
         (r"memory [\d.]+GiB of", "memory N of"),
@@ -140,6 +140,41 @@ fn reads(document: &mut Document, server: &McpServer) {
         json!({"path": "/nodes/pve1/storage", "limit": 1, "fields": "storage"}),
         json!({"path": "/nodes/pve1/storage", "offset": 100}),
         json!({"path": "/nodes/pve1/storage", "sort": "nope", "fields": "storage"}),
+    ] {
+        document.call(server, "proxmox_api_get", arguments);
+    }
+    document.section("proxmox_api_get: values as tables show them");
+    for filter in [
+        "template=yes",
+        "template=no and status=stopped",
+        "tags=web",
+        "tags!=infra, pool=-",
+        "maxmem>=16GiB",
+        "maxmem<=500MB",
+        "status=runing",
+        "name=web",
+        "name=web*",
+        "mem>abc",
+        "vmid=web01",
+        "cpu>150",
+        "name>5",
+        "status=running type=lxc",
+    ] {
+        let arguments = json!({"path": "/cluster/resources?type=vm", "filter": filter, "fields": "vmid,name"});
+        document.call(server, "proxmox_api_get", arguments);
+    }
+    for arguments in [
+        json!({"path": "/cluster/resources?type=storage", "filter": "disk>90%", "fields": "id"}),
+        json!({"path": "/nodes/pve1/qemu", "filter": "maxmem>90%"}),
+        json!({"path": "/nodes/pve1/storage/nas/content", "filter": "ctime<2020-01-01", "fields": "vmid"}),
+        json!({"path": "/nodes/pve1/storage/nas/content", "filter": "ctime>=1999-01", "fields": "vmid", "limit": 1}),
+        json!({"path": "/cluster/tasks", "filter": "starttime>24h"}),
+        json!({"paths": ["/version", "/nodes", "/cluster/backup"], "filter": "node=pve1", "fields": "node,vmid"}),
+        json!({"path": "/qemu/web02/migrate"}),
+        json!({"path": "/pools/stage"}),
+        json!({"path": "/nodes/pve1/network"}),
+        json!({"path": "/access/permissions"}),
+        json!({"path": "/qemu/web/config"}),
     ] {
         document.call(server, "proxmox_api_get", arguments);
     }

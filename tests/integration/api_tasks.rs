@@ -45,7 +45,7 @@ fn failed_task_is_an_error_with_its_log() {
     assert!(result.failed && result.text.starts_with("FAILED: qmstart of guest 100 on pve1"), "{result:?}");
     assert!(
         result.text.contains(": \"VM 100 already running\". hint: the guest runs already")
-            && result.text.contains("(web01 is qemu/100 on pve1)\n"),
+            && result.text.contains("\nVM 100 \"web01\" is running on pve1\n"),
         "{result:?}"
     );
     assert!(result.text.ends_with("TASK ERROR: VM 100 already running"), "{result:?}");

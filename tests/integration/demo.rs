@@ -500,6 +500,51 @@ fn snapshot_rollback_restores_the_options() {
 }
 
 #[test]
+fn snapshot_rollback_restores_the_size_of_a_disk() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let vm = "/nodes/pve2/qemu/106";
+    let size = || {
+        let volumes = get(&cluster, "/nodes/pve2/storage/local-lvm/content?vmid=106");
+        volumes.as_array().unwrap().iter().map(|volume| volume["size"].as_u64().unwrap()).sum::<u64>()
+    };
+    let before = size();
+    run_task(&cluster, "POST", &format!("{vm}/snapshot"), "snapname=now");
+    run_task(&cluster, "PUT", &format!("{vm}/resize"), "disk=scsi0&size=%2B5G");
+    assert_eq!(size(), before + (5 << 30));
+    run_task(&cluster, "POST", &format!("{vm}/snapshot/now/rollback"), "");
+    assert_eq!(size(), before);
+}
+
+#[test]
+fn a_cloud_init_drive_is_made_and_describes_its_options() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let vm = "/nodes/pve2/qemu/106";
+    let options = "ide2=local-lvm:cloudinit&ciuser=ada&ipconfig0=ip%3D192.0.2.9/24&sshkeys=ssh-ed25519%2520AAAA";
+    call(&cluster, "PUT", &format!("{vm}/config"), options).data();
+    assert_eq!(get(&cluster, &format!("{vm}/config"))["ide2"], "local-lvm:vm-106-cloudinit,media=cdrom,size=4M");
+    let keys = get(&cluster, &format!("{vm}/cloudinit"));
+    let keys: Vec<_> = keys.as_array().unwrap().iter().map(|row| row["key"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["ciuser", "ipconfig0", "sshkeys"]);
+    let user = get(&cluster, &format!("{vm}/cloudinit/dump?type=user")).to_string();
+    assert!(user.contains("user: ada") && user.contains("ssh-ed25519 AAAA"), "{user}");
+    let network = get(&cluster, &format!("{vm}/cloudinit/dump?type=network")).to_string();
+    assert!(network.contains("192.0.2.9/24"), "{network}");
+}
+
+#[test]
+fn a_drive_of_a_running_vm_waits_for_its_next_start() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let vm = "/nodes/pve1/qemu/100";
+    call(&cluster, "PUT", &format!("{vm}/config"), "ide2=nas:iso/virtio-win-0.1.271.iso,media%3Dcdrom").data();
+    let pending = get(&cluster, &format!("{vm}/pending"));
+    let drive = pending.as_array().unwrap().iter().find(|row| row["key"] == "ide2").unwrap();
+    assert!(drive["pending"].is_string() && drive["value"].is_null(), "{drive}");
+}
+
+#[test]
 fn task_locks_its_guest_until_it_ends_or_is_interrupted() {
     let demo = demo_with(|o| o.task_step = Duration::from_secs(600));
     let cluster = demo.cluster();
@@ -761,6 +806,24 @@ fn permissions_come_from_users_groups_and_pools() {
     assert_eq!(get(&cluster, "/access/users/bob@pve")["groups"], json!(["operators"]));
     assert_eq!(get(&cluster, "/access/users/root@pam/token").as_array().unwrap().len(), 2);
     assert_eq!(get(&cluster, "/access/roles/PVEPoolUser"), json!({"Pool.Audit": 1}));
+}
+
+#[test]
+fn a_new_guest_has_no_firewall_options_and_a_rule_is_checked() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    run_task(&cluster, "POST", "/nodes/pve1/qemu", "vmid=900");
+    let at = "/nodes/pve1/qemu/900/firewall";
+    assert_eq!(get(&cluster, &format!("{at}/options")), json!({"digest": "da39a3ee5e6b4b0d3255bfef95601890afd80709"}));
+    for (rule, parameter) in [("dport=22", "proto"), ("macro=SSHH", "macro"), ("sport=1&macro=SSH", "proto")] {
+        let answer = call(&cluster, "POST", &format!("{at}/rules"), &format!("type=in&action=ACCEPT&{rule}"));
+        assert!(answer.line.starts_with("HTTP/1.1 400") && answer.json()["errors"][parameter].is_string(), "{rule}");
+    }
+    call(&cluster, "POST", &format!("{at}/rules"), "type=in&action=ACCEPT&macro=Ceph").data();
+    let digest = get(&cluster, &format!("{at}/options"))["digest"].clone();
+    call(&cluster, "PUT", &format!("{at}/options"), &format!("enable=1&digest={}", digest.as_str().unwrap())).data();
+    let stale = call(&cluster, "DELETE", &format!("{at}/rules/0?digest={}", digest.as_str().unwrap()), "");
+    assert!(stale.line.contains("detected modified configuration"), "{}", stale.line);
 }
 
 #[test]

@@ -524,12 +524,13 @@ fn a_read_continues_at_the_next_address_after_a_proxy_error_and_a_write_does_not
 #[test]
 fn a_read_continues_at_the_next_address_after_a_server_that_is_not_proxmox() {
     let healthy = start_node();
-    let refusal = "authentication failed - no authentication credentials provided.";
     let json = r#"{"status":"ok"}"#;
     for (reply, write_kind) in [
         (ScriptedReply::raw("SSH-2.0-OpenSSH_9.6p1 Debian-3\r\n".to_owned()), "outcome_unknown"),
         (ScriptedReply::body(json), "outcome_unknown"),
-        (ScriptedReply::answer(401, "Unauthorized", &[("Content-Type", "application/json")], refusal), "failed"),
+        (ScriptedReply::body(""), "outcome_unknown"),
+        (ScriptedReply::answer(204, "No Content", &[], ""), "outcome_unknown"),
+        (ScriptedReply::answer(200, "OK", &[("Content-Encoding", "br")], "x"), "outcome_unknown"),
     ] {
         let other = Node::start(move |_| reply.clone());
         let cluster = || Time::default().of(vec![other.endpoint(), healthy.endpoint()], &healthy);
@@ -539,6 +540,33 @@ fn a_read_continues_at_the_next_address_after_a_server_that_is_not_proxmox() {
         assert_eq!(error.kind(), write_kind, "{error}");
         assert_eq!(healthy.requests().len(), requests);
     }
+}
+
+#[test]
+fn a_backup_server_is_passed_over_by_every_method_since_it_rejects_the_request() {
+    let refusal = "authentication failed - no authentication credentials provided.";
+    let backup_server =
+        Node::start(move |_| ScriptedReply::answer(401, "Unauthorized", &[("Content-Type", "text/plain")], refusal));
+    let healthy = start_node();
+    for method in Method::ALL {
+        let cluster = Time::default().of(vec![backup_server.endpoint(), healthy.endpoint()], &healthy);
+        assert_eq!(ask(&cluster, method).unwrap().data(), "1", "{method}");
+        let cluster = Time::default().of(vec![backup_server.endpoint()], &healthy);
+        let error = ask(&cluster, method).unwrap_err().to_string();
+        assert!(error.contains("it seems to be a Proxmox Backup Server"), "{error}");
+    }
+}
+
+#[test]
+fn a_change_has_a_connection_of_its_own() {
+    let node = start_node();
+    let cluster = Time::default().of(vec![node.endpoint()], &node);
+    for method in [Method::Get, Method::Post, Method::Get, Method::Delete] {
+        ask(&cluster, method).unwrap();
+    }
+    // A read may use the connection of a change before.
+    let places: Vec<_> = node.requests().iter().map(|request| (request.connection, request.nth)).collect();
+    assert_eq!(places, [(0, 0), (1, 0), (1, 1), (2, 0)]);
 }
 
 #[test]

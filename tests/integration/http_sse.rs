@@ -154,6 +154,18 @@ fn endpoint_reference_leads_to_the_posts_of_a_prefix_with_and_without_a_slash() 
 }
 
 #[test]
+fn client_that_resolves_no_references_can_post() {
+    let server = TestServer::start(limits());
+    let mut sse = server.sse();
+    let reference = sse.path.strip_prefix('/').expect("a path").to_owned();
+    assert_eq!(server.connect().post(&reference, PING).status, 202);
+    assert_eq!(sse.message(), PONG);
+    for target in ["messages", "mcp", "messages/?sessionId=1", "./messages?sessionId=1"] {
+        assert_eq!(server.connect().post(target, PING).status, 400, "{target}");
+    }
+}
+
+#[test]
 fn routes_with_a_final_slash_are_served() {
     let server = TestServer::start(limits());
     assert_eq!(server.connect().post("/mcp/", PING).body, PONG);

@@ -166,7 +166,7 @@ fn overview_has_one_line_for_many_guests_with_the_same_problem() {
 fn overview_shows_no_figures_of_a_node_that_is_offline() {
     let node = start_odd_cluster(|_| None);
     let text = overview(vec![node.cluster("odd", open_policy())]).all_text();
-    assert!(text.contains("- pve3 offline\n"), "{text}");
+    assert!(text.contains("- pve3: offline\n"), "{text}");
     assert!(text.contains("load, highest first: pve1 CPU 50% memory 50%, pve2 CPU 50% memory 50% /nodes\n"), "{text}");
 }
 

@@ -327,7 +327,9 @@ fn get_only_reads_for_any_path() {
             record_call(&server, &node, "proxmox_api_get", json!({"path": format!("{front}{path}")}));
         prop_assert!(requests.iter().all(|r| r.method == "GET" && r.body.is_empty()), "{requests:?}");
         if !front.trim().is_empty() && front != "GET " {
-            prop_assert!(result.failed && requests.is_empty(), "{result:?}");
+            // An unknown path may be one of a newer release.
+            let is_silent = requests.iter().all(|request| request.target == "/api2/json/version");
+            prop_assert!(result.failed && is_silent, "{result:?}");
         }
         Ok(())
     });

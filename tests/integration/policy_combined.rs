@@ -3,6 +3,7 @@
 use crate::support::policy::{
     ALL, RecordingNode, client, confirmation_code_in, open_policy, patterns, protected, rights,
 };
+use crate::support::proxmox::{gzipped_facts, server_error};
 use crate::support::tool::{ToolResult, ToolServer};
 use proxmox_mcp::config::Client;
 use proxmox_mcp::policy::{AccessLevel, ClientRules, ClusterPolicy, ConfirmationPolicy};
@@ -203,6 +204,23 @@ fn name_of_a_host_in_place_of_a_node_reaches_no_name_server() {
         assert!(told.is_none(), "{tool} {arguments}: {told:?}");
     }
     assert!(!server.call_as(ADA, "proxmox_api_get", json!({"path": "/nodes/pve1/status"})).failed);
+}
+
+#[test]
+fn name_of_a_node_that_can_t_be_checked_is_not_sent() {
+    let node = RecordingNode::with(gzipped_facts(), |request| {
+        (request.path() == "/api2/json/nodes").then(|| server_error("internal error"))
+    });
+    let clusters = vec![node.cluster("prod", open_policy())];
+    let server = ToolServer::new(node, clusters);
+    for path in ["/nodes/words/status", "/cluster/sdn/dry-run?node=words"] {
+        let result = server.call("proxmox_api_get", json!({"path": path}));
+        assert!(result.failed && result.text.contains("`words` can't be checked"), "{result:?}");
+        let requests = server.node.requests();
+        assert!(!requests.iter().any(|request| request.target.contains("words")), "{requests:?}");
+    }
+    // The list of guests has it.
+    assert!(!server.call("proxmox_api_get", json!({"path": "/nodes/pve1/status"})).failed);
 }
 
 #[test]

@@ -48,7 +48,8 @@ fn answer_config(rows: &Value, request: &Request) -> Option<ScriptedReply> {
         |row: &&Value| format!("{}/{}", row["node"].as_str().unwrap_or_default(), row["id"].as_str().unwrap()) == place;
     let row = rows.as_array()?.iter().find(is_at).filter(|_| request.method == "GET")?;
     let image = format!("local:iso/of-{}.iso,media=cdrom", row["vmid"]);
-    let config = json!({"name": row["name"], "tags": row["tags"], "ide2": image, "digest": "d"});
+    let lun = format!("san:0.0.{}.scsi-3600,size=8G", row["vmid"]);
+    let config = json!({"name": row["name"], "tags": row["tags"], "ide2": image, "scsi3": lun, "digest": "d"});
     Some(ScriptedReply::data(&config.to_string()))
 }
 
@@ -115,6 +116,8 @@ fn calls_on_guest_100() -> Vec<(&'static str, Value)> {
         ("POST /nodes/pve2/qemu/101/config", json!({"scsi1": "local:100/any.qcow2"})),
         ("PUT /nodes/pve2/lxc/200/config", json!({"mp0": "zfs:subvol-100-disk-1,mp=/x"})),
         ("PUT /nodes/pve2/qemu/101/config", json!({"unused3": "nfs:9000/base-9000-disk-0.qcow2/100/x.qcow2"})),
+        ("PUT /nodes/pve2/qemu/101/config", json!({"scsi1": "file=san:0.0.100.scsi-3600"})),
+        ("POST /nodes/pve2/qemu", json!({"vmid": 900, "scsi0": "san:0.0.100.scsi-3600,iothread=1"})),
         ("POST /nodes/pve2/qemu/101/move_disk", json!({"disk": "scsi1", "target-vmid": "web01"})),
         ("POST /nodes/pve2/lxc/200/move_volume", json!({"volume": "mp0", "target-vmid": 100})),
         ("DELETE /nodes/pve1/storage/local-lvm/content/local-lvm:vm-100-disk-0", none()),
@@ -130,6 +133,9 @@ fn calls_on_guest_100() -> Vec<(&'static str, Value)> {
         ("DELETE /nodes/pve2/storage/local/prunebackups", json!({"prune-backups": "keep-last=1"})),
         ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:qmmigrate:100:root@pam:", none()),
         ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:vzdump::root@pam:", none()),
+        ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:imgdel:100@local-lvm:root@pam:", none()),
+        ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:srvrestart:networking:root@pam:", none()),
+        ("DELETE /nodes/pve2/tasks/UPID:pve2:000001C1:00022AEA:6B0293BE:cephdestroypool:rbd:root@pam:", none()),
         ("DELETE /nodes/pve2/storage/local/content/local:iso/of-100.iso", none()),
         ("DELETE /nodes/pve2/storage/local/content/iso%2Fof-100.iso", none()),
         // Through its pool.
@@ -203,6 +209,8 @@ fn calls_on_guest_100() -> Vec<(&'static str, Value)> {
         ("PUT /storage/local-lvm", json!({"content": "iso"})),
         ("DELETE /cluster/config/nodes/pve1", none()),
         ("PUT /cluster/sdn", none()),
+        ("POST /nodes/pve2/services/corosync/stop", none()),
+        ("POST /nodes/pve2/services/pve-ha-crm/restart", none()),
     ]
 }
 
@@ -227,6 +235,7 @@ fn calls_that_reach_other_guests_are_sent() {
                 "PUT /nodes/pve2/qemu/101/config",
                 json!({"scsi1": "local-lvm:vm-101-disk-7", "description": "10.0.0.0/24"}),
             ),
+            ("PUT /nodes/pve2/qemu/101/config", json!({"scsi1": "san:0.0.101.scsi-3600", "scsi2": "san:8"})),
             ("DELETE /nodes/pve1/qemu/110", json!({})),
             ("POST /nodes/pve1/qemu", json!({"vmid": 900})),
             ("POST /nodes/pve2/qemu/101/clone", json!({"newid": 1000})),
@@ -241,6 +250,7 @@ fn calls_that_reach_other_guests_are_sent() {
             ("PUT /nodes/pve1/config", json!({"description": "rack 4"})),
             ("DELETE /nodes/pve2/storage/local/prunebackups", json!({"vmid": 101, "prune-backups": "keep-last=1"})),
             ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:qmmigrate:101:root@pam:", json!({})),
+            ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:download:a.iso:root@pam:", json!({})),
             ("POST /cluster/ha/resources", json!({"sid": "vm:101"})),
             ("POST /cluster/replication", json!({"id": "101-0", "target": "pve1", "type": "local"})),
             ("PUT /pools", json!({"poolid": "lab", "vms": "110"})),

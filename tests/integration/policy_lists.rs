@@ -123,6 +123,17 @@ fn denied_operation_is_denied_by_each_call_that_does_the_same() {
         ("POST /nodes/*/qemu/*/status/shutdown", call("POST", "/qemu/web01/agent", json!({"command": "shutdown"}))),
         ("PUT /pools/*", call("PUT", "/pools", json!({"comment": "x", "poolid": "lab"}))),
         (stop, call("POST", "/qemu/100/status/shutdown", json!({"forceStop": 1}))),
+        (stop, call("POST", "/qemu/100/status/reset", json!({}))),
+        ("POST /nodes/*/vzdump", call("PUT", "/cluster/backup/b1", json!({"enabled": 1}))),
+        (
+            "POST /nodes/*/qemu/*/clone",
+            call("POST", "/nodes/pve1/qemu", json!({"vmid": 900, "scsi0": "local:0,import-from=local:vm-100-disk-0"})),
+        ),
+        (
+            "POST /cluster/firewall/rules",
+            call("POST", "/cluster/firewall/groups/web", json!({"action": "ACCEPT", "type": "in"})),
+        ),
+        (prune, call("DELETE", "/qemu/100", json!({}))),
         (stop, call("POST", "/nodes/pve1/stopall", json!({}))),
         (stop, call("POST", "/nodes/pve1/stopall", json!({"vms": "100"}))),
         (stop, call("POST", "/cluster/bulk-action/guest/shutdown", json!({"vms": "100"}))),
@@ -233,6 +244,11 @@ fn allow_list_has_what_a_parameter_brings_about() {
     let more = ["POST /nodes/*/qemu/*/status/*", "PUT /cluster/ha/resources/*", "GET /**"];
     let stop = call("PUT", "/cluster/ha/resources/vm:100", json!({"state": "stopped"}));
     assert_passes(&start_with_allow_list(&more), "proxmox_api_call", stop);
+    // Several patterns together have all that the call may be.
+    let either = call("PUT", "/cluster/ha/resources/100", json!({"state": "stopped"}));
+    assert_refused(&start_with_allow_list(&more), "proxmox_api_call", either.clone(), "allow");
+    let both = [&more[..], &["POST /nodes/*/lxc/*/status/stop", "POST /nodes/*/lxc/*/status/shutdown"]].concat();
+    assert_passes(&start_with_allow_list(&both), "proxmox_api_call", either);
 }
 
 #[test]

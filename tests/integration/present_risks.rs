@@ -103,6 +103,8 @@ fn denied_stop_is_denied_where_the_ha_manager_stops_the_guest() {
     let server = start(ClusterPolicy { deny, ..open_policy() }, ha_states);
     for (path, data, sent) in [
         ("/nodes/pve1/qemu/100/status/shutdown", json!({}), false),
+        // One that is asked for another reason too.
+        ("/nodes/pve1/qemu/100/status/shutdown", json!({"skiplock": 1}), false),
         ("/nodes/pve1/qemu/110/status/shutdown", json!({}), false),
         ("/nodes/pve2/qemu/101/status/shutdown", json!({}), true),
         ("/nodes/pve2/lxc/200/migrate", json!({"target": "pve1"}), false),
@@ -130,7 +132,7 @@ fn member_of_an_ip_set_that_loses_nomatch_is_asked() {
 fn config_that_the_plan_read_is_not_read_again_before_the_change() {
     for policy in [confirming_policy(), ClusterPolicy { protect: protected(&["tag:x"]), ..open_policy() }] {
         let server = start(policy, present);
-        let data = json!({"net0": "virtio,bridge=vmbr1,firewall=1", "description": "x"});
+        let data = json!({"net0": "virtio,bridge=vmbr0,firewall=1,rate=5", "description": "x"});
         let call = json!({"path": "/nodes/pve1/qemu/100/config", "method": "PUT", "data": data});
         let result = server.call("proxmox_api_call", call);
         assert!(!result.failed, "{result:?}");

@@ -101,6 +101,7 @@ fn search_finds_95_percent_of_once_held_out_words_of_users_within_five() {
         "users-seventh",
         "users-eighth",
         "users-ninth",
+        "users-thirteenth",
     ];
     let counts = files.map(|file| count_answered(&format!("{file}.tsv")));
     for (file, ([.., five], all, missed)) in files.iter().zip(counts) {

@@ -1,7 +1,7 @@
 //! The audit log of a running server: the lines of each kind of call and transport, and the loss of the file or the
 //! server.
 
-use crate::support::node::{Node, ScriptedReply};
+use crate::support::node::{Node, SECRET, ScriptedReply};
 use crate::support::process::{ServerProcess, path};
 use crate::support::program::{ADMIN, OPERATOR, ProgramServer, READER, code, configuration, lab, texts};
 use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox_with, server_error};
@@ -167,7 +167,7 @@ fn change_is_recorded_before_and_after() {
     let lines = lines_of_one_call(&server, 6, 2);
     assert_eq!(events(&lines), ["begin", "end"]);
     for line in &lines {
-        let description = format!("password=(hidden) (16 bytes, SHA-256 {})", sha256("password=hunter2"));
+        let description = format!("password=(hidden) (16 bytes, HMAC-SHA-256 {})", hmac("password=hunter2"));
         let shown =
             json!({"vmid": "900", "cipassword": "(password, 7 characters)", "description": description, "cores": "2"});
         assert_eq!(line["arguments"], shown);
@@ -179,6 +179,12 @@ fn change_is_recorded_before_and_after() {
 fn sha256(text: &str) -> String {
     let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns the HMAC of a text with a secret, under the secret of the cluster's token, as hex digits.
+fn hmac(text: &str) -> String {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
+    ring::hmac::sign(&key, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]
@@ -197,14 +203,20 @@ fn what_was_sent_can_be_proved() {
             format!("{agent}/exec"),
             json!({"command": ["sh", "-c", script], "input-data": "--password=x"}),
             json!({"command": json!(["sh", "-c", script]).to_string(),
-                "input-data": format!("--password=(hidden) (12 bytes, SHA-256 {})", sha256("--password=x"))}),
+                "input-data": format!("--password=(hidden) (12 bytes, HMAC-SHA-256 {})", hmac("--password=x"))}),
         ),
         // A password in one is hidden if it is a word. A text that may be a command is not.
         (
             format!("{agent}/exec"),
             json!({"command": ["curl", "-u", "me:hunter2", "https://x/"]}),
-            json!({"command": format!("[\"curl\",\"-u\",\"me:(hidden)\",\"https://x/\"] (39 bytes, SHA-256 {})",
-                sha256(r#"["curl","-u","me:hunter2","https://x/"]"#))}),
+            json!({"command": format!("[\"curl\",\"-u\",\"me:(hidden)\",\"https://x/\"] (39 bytes, HMAC-SHA-256 {})",
+                hmac(r#"["curl","-u","me:hunter2","https://x/"]"#))}),
+        ),
+        (
+            format!("{agent}/exec"),
+            json!({"command": ["vault", "login", "hunter2"]}),
+            json!({"command": format!("[\"vault\",\"login\",\"(hidden)\"] (27 bytes, HMAC-SHA-256 {})",
+                hmac(r#"["vault","login","hunter2"]"#))}),
         ),
         (
             format!("{agent}/exec"),
@@ -232,7 +244,7 @@ fn what_was_sent_can_be_proved() {
             "/cluster/notifications/endpoints/webhook".into(),
             json!({"name": "w", "url": "https://x/", "method": "post", "header": [header]}),
             json!({"name": "w", "url": "https://x/", "method": "post",
-                "header": format!("(hidden) (14 bytes, SHA-256 {})", sha256(header))}),
+                "header": format!("(hidden) (14 bytes, HMAC-SHA-256 {})", hmac(header))}),
         ),
         (format!("{agent}/exec"), json!({"command": many}), json!({"command": many_text})),
     ] {

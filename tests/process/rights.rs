@@ -147,6 +147,35 @@ fn call_in_preparation_is_judged_by_the_present_rights_before_it_is_sent() {
 }
 
 #[test]
+fn call_that_the_state_makes_another_one_is_judged_again_as_that() {
+    let hold = Hold::default();
+    let held = hold.clone();
+    let node = Node::start(move |request| match request.path() {
+        path if path.ends_with("/status/current") => ScriptedReply::data(r#"{"status":"running","ha":{"managed":1}}"#),
+        path => {
+            if path.ends_with("/cluster/resources") {
+                held.wait();
+            }
+            reply(path, &request.method)
+        }
+    });
+    let config = |rules: Value| {
+        let clients = json!({"ada": client(ADA, "full", json!({}))});
+        json!({"clusters": {"one": cluster(&node, rules)}, "clients": clients})
+    };
+    let server = ProgramServer::builder(&config(json!({"confirm": "never"}))).start();
+    let mut post = server.connect();
+    let shutdown = json!({"path": "/nodes/pve1/qemu/100/status/shutdown", "method": "POST"});
+    post.send_post_with("/mcp", &bearer(ADA), &call(1, "proxmox_api_call", shutdown));
+    node.wait_for_path("/cluster/resources", 1);
+    reload(&server, &config(json!({"confirm": "never", "deny": ["POST /nodes/*/qemu/*/status/stop"]})));
+    hold.release();
+    let answer = post.reply().expect("an answer").json();
+    assert!(full_text(&answer).contains("\"deny\" list"), "{answer}");
+    assert_eq!(count_changes(&node), 0);
+}
+
+#[test]
 fn request_whose_client_is_removed_while_its_body_arrives_is_refused() {
     let node = start_node(&Hold::default());
     let config = |clients: Value| json!({"clusters": {"one": cluster(&node, json!({}))}, "clients": clients});

@@ -283,6 +283,7 @@ impl Node {
             tls: TlsVerification::Ca(vec![ca().der.clone()]),
             timeout: Duration::from_secs(5),
             discover_nodes: false,
+            is_simulated: false,
             // The policy has its own tests. All other tests need every permission.
             policy: ClusterPolicy {
                 permissions: Permissions { access: AccessLevel::Full, exec: true },

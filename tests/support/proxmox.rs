@@ -190,6 +190,8 @@ pub fn required(operation: &Operation<'_>) -> Map<String, Value> {
         // Guests under HA.
         _ if matches!(p.name(), "resources" | "sid") => json!("vm:101"),
         _ if p.name() == "node" => json!("pve1"),
+        // The first command of the guest agent stops what the guest writes.
+        _ if p.allowed_values().any(|word| word == "ping") => json!("ping"),
         "integer" | "number" if p.minimum().is_empty() => json!(1),
         "integer" | "number" => json!(p.minimum().parse::<f64>().unwrap()),
         "array" => json!([p.allowed_values().next().unwrap_or("x")]),

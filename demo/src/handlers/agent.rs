@@ -110,8 +110,38 @@ pub(crate) fn execute(state: &mut ClusterState, call: &Invocation<'_>) -> ApiRes
     let Some((program, arguments)) = words.split_first() else { return fail("command is empty") };
     let output = match program.rsplit_once('/').map_or(*program, |(_, name)| name) {
         "hostname" => format!("{}\n", guest.name()),
+        "uname" if arguments.contains(&"-a") => {
+            format!(
+                "Linux {} 6.12.48+deb13-amd64 #1 SMP PREEMPT_DYNAMIC Debian 6.12.48-1 x86_64 GNU/Linux\n",
+                guest.name()
+            )
+        }
+        "uname" if arguments.contains(&"-r") => "6.12.48+deb13-amd64\n".into(),
         "uname" => "Linux\n".into(),
         "whoami" => "root\n".into(),
+        "id" => "uid=0(root) gid=0(root) groups=0(root)\n".into(),
+        "true" | "sync" => String::new(),
+        "pwd" => "/\n".into(),
+        "date" => "Sat Nov 28 12:00:00 UTC 2026\n".into(),
+        "ls" => "bin\nboot\ndev\netc\nhome\nlib\nproc\nroot\nrun\nsbin\nsrv\nsys\ntmp\nusr\nvar\n".into(),
+        "df" => {
+            let total = guest.disk_size() / 1024;
+            let (used, free) = (total / 3, total - total / 3);
+            format!(
+                "Filesystem     1K-blocks     Used Available Use% Mounted on\n/dev/sda1      {total} {used} {free}  34% /\n"
+            )
+        }
+        "free" => {
+            let total = guest.memory() / 1024;
+            format!(
+                "               total        used        free\nMem:        {total}     {}     {}\n",
+                total / 3,
+                total - total / 3
+            )
+        }
+        "cat" if arguments.len() == 1 && file_content(state, guest, arguments[0]).is_some() => {
+            file_content(state, guest, arguments[0]).unwrap_or_default()
+        }
         "echo" => format!("{}\n", arguments.join(" ")),
         "uptime" => {
             let hours = (state.now - guest.started.expect("an agent answers in a running guest")) / 3600.0;

@@ -4,6 +4,7 @@ use super::directory::directory_rows;
 use crate::error::{ApiResult, fail, parameter_error};
 use crate::invocation::Invocation;
 use crate::state::ClusterState;
+use ring::digest;
 use serde_json::{Map, Value, json};
 
 /// Members of a rule that a caller can set.
@@ -14,13 +15,42 @@ const RULE_MEMBERS: &[&str] = &[
 ];
 /// The digest of the data centre's firewall configuration.
 pub(crate) const CLUSTER_DIGEST: &str = "4e1f6ac8b9e3ab0d5fd5e2bb5b5ab27c1cc35a0f";
-/// The digest of every rule of a guest.
-const DIGEST: &str = "0f1c9a5f3a1e7b4d6c2b8e9fa7d3c5b1e2f4a6d8";
+/// The macros of a node.
+#[rustfmt::skip]
+const MACROS: &[&str] = &[
+    "Amanda", "Auth", "BGP", "BitTorrent", "BitTorrent32", "CVS", "Ceph", "Citrix", "DAAP", "DCC", "DHCPfwd",
+    "DHCPv6", "DNS", "Distcc", "FTP", "Finger", "GNUnet", "GRE", "Git", "HKP", "HTTP", "HTTPS", "ICPV2", "ICQ",
+    "IMAP", "IMAPS", "IPIP", "IPsec", "IPsecah", "IPsecnat", "IRC", "Jetdirect", "L2TP", "LDAP", "LDAPS", "MDNS",
+    "MSNP", "MSSQL", "Mail", "Munin", "MySQL", "NNTP", "NNTPS", "NTP", "NeighborDiscovery", "OSPF", "OpenVPN", "PCA",
+    "PMG", "POP3", "POP3S", "PPtP", "Ping", "PostgreSQL", "Printer", "RDP", "RIP", "RNDC", "Razor", "Rdate", "Rsync",
+    "SANE", "SMB", "SMBswat", "SMTP", "SMTPS", "SNMP", "SPAMD", "SPICEproxy", "SSH", "SVN", "SixXS", "Squid",
+    "Submission", "Syslog", "TFTP", "Telnet", "Telnets", "Time", "Trcrt", "VNC", "VNCL", "Web", "Webcache", "Webmin",
+    "Whois",
+];
 
-fn rule_row(position: usize, rule: &Value) -> Value {
+/// Returns the digest of the firewall configuration of the guest in the path.
+fn guest_digest(state: &ClusterState, call: &Invocation<'_>) -> String {
+    let (options, rules) = (state.firewall_options.get(&call.vmid()), state.firewall_rules.get(&call.vmid()));
+    let text: String = options.into_iter().flatten().map(|(key, value)| format!("{key}: {value}\n")).collect();
+    let rules: String = rules.into_iter().flatten().map(|rule| format!("{rule}\n")).collect();
+    let sum = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, (text + &rules).as_bytes());
+    sum.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Fails if the call has the digest of another state of the firewall configuration.
+fn check_guest_digest(state: &ClusterState, call: &Invocation<'_>) -> ApiResult<()> {
+    match call.optional_text("digest") {
+        Some(digest) if digest != guest_digest(state, call) => {
+            fail("detected modified configuration - file changed by other user? Try again.")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn rule_row(position: usize, rule: &Value, digest: &str) -> Value {
     let mut row = rule.clone();
     row["pos"] = position.into();
-    row["digest"] = DIGEST.into();
+    row["digest"] = digest.into();
     let address = |key: &str| rule[key].as_str().filter(|text| text.contains(['.', ':']));
     if let Some(address) = address("source").or_else(|| address("dest")) {
         row["ipversion"] = if address.contains(':') { 6 } else { 4 }.into();
@@ -61,8 +91,17 @@ fn set_members(rule: &mut Value, call: &Invocation<'_>) {
     }
 }
 
-/// Fails if the action of a rule is not one of the firewall's. A rule of a group has the name of the group instead.
-fn check_action(call: &Invocation<'_>) -> ApiResult<()> {
+/// Fails if the action of a rule is not one of the firewall's, if it has an unknown macro, or ports without a protocol. A
+/// rule of a group has the name of the group as its action.
+fn check_rule(call: &Invocation<'_>) -> ApiResult<()> {
+    if let Some(port) = ["dport", "sport"].into_iter().find(|port| call.params.contains_key(*port))
+        && !call.params.contains_key("proto")
+    {
+        return parameter_error("proto", format!("missing property - '{port}' requires this property"));
+    }
+    if let Some(name) = call.optional_text("macro").filter(|name| !MACROS.contains(name)) {
+        return parameter_error("macro", format!("unknown macro '{name}'"));
+    }
     match call.optional_text("action") {
         Some(action) if call.optional_text("type") == Some("group") && action != "webserver" => {
             parameter_error("action", format!("security group '{action}' does not exist"))
@@ -97,21 +136,20 @@ pub(crate) fn read_log(state: &mut ClusterState, call: &Invocation<'_>) -> ApiRe
 /// GET …/firewall/options
 pub(crate) fn read_options(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
     call.guest(state)?;
-    Ok(options(state, call).into())
+    let mut options = Value::Object(options(state, call));
+    options["digest"] = guest_digest(state, call).into();
+    Ok(options)
 }
 
 /// Returns the firewall options of the guest in the path.
 fn options(state: &ClusterState, call: &Invocation<'_>) -> Map<String, Value> {
-    state.firewall_options.get(&call.vmid()).cloned().unwrap_or_else(|| {
-        let options = json!({"enable": 1, "dhcp": 1, "macfilter": 1, "policy_in": "DROP", "policy_out": "ACCEPT",
-            "digest": DIGEST});
-        options.as_object().expect("an object of options").clone()
-    })
+    state.firewall_options.get(&call.vmid()).cloned().unwrap_or_default()
 }
 
 /// PUT …/firewall/options
 pub(crate) fn update_options(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
     call.guest(state)?;
+    check_guest_digest(state, call)?;
     let mut options = options(state, call);
     options.retain(|key, _| call.list("delete").all(|deleted| deleted != key));
     let is_option = |key: &str| !matches!(key, "node" | "vmid" | "delete" | "digest");
@@ -123,18 +161,21 @@ pub(crate) fn update_options(state: &mut ClusterState, call: &Invocation<'_>) ->
 
 /// GET …/firewall/rules
 pub(crate) fn list_rules(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    Ok(guest_rules(state, call)?.iter().enumerate().map(|(position, rule)| rule_row(position, rule)).collect())
+    call.guest(state)?;
+    let digest = guest_digest(state, call);
+    let rows = guest_rules(state, call)?.iter().enumerate();
+    Ok(rows.map(|(position, rule)| rule_row(position, rule, &digest)).collect())
 }
 
 /// GET …/firewall/rules/{pos}
 pub(crate) fn read_rule(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    let rows = guest_rules(state, call)?.iter().enumerate().map(|(position, rule)| rule_row(position, rule));
-    row_at_position(rows.collect(), call)
+    let rows = list_rules(state, call)?;
+    row_at_position(rows.as_array().cloned().unwrap_or_default(), call)
 }
 
 /// POST …/firewall/rules: by default, a new rule is the first one and disabled.
 pub(crate) fn create_rule(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    check_action(call)?;
+    check_rule(call)?;
     let mut rule = json!({"enable": 0});
     set_members(&mut rule, call);
     let rules = guest_rules(state, call)?;
@@ -145,9 +186,11 @@ pub(crate) fn create_rule(state: &mut ClusterState, call: &Invocation<'_>) -> Ap
 
 /// PUT …/firewall/rules/{pos}
 pub(crate) fn update_rule(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    call.guest(state)?;
+    check_guest_digest(state, call)?;
     let rules = guest_rules(state, call)?;
     let position = existing_position(rules, call)?;
-    check_action(call)?;
+    check_rule(call)?;
     if let Some(target) = call.count("moveto") {
         let rule = rules.remove(position);
         rules.insert(target.min(rules.len()), rule);
@@ -161,6 +204,8 @@ pub(crate) fn update_rule(state: &mut ClusterState, call: &Invocation<'_>) -> Ap
 
 /// DELETE …/firewall/rules/{pos}
 pub(crate) fn delete_rule(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    call.guest(state)?;
+    check_guest_digest(state, call)?;
     let rules = guest_rules(state, call)?;
     let position = existing_position(rules, call)?;
     rules.remove(position);

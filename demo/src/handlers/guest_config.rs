@@ -2,6 +2,7 @@
 
 use crate::error::{ApiError, ApiResult, fail, parameter_error};
 use crate::guest_options::{LXC, QEMU};
+use crate::http::decode_path;
 use crate::invocation::Invocation;
 use crate::model::guest::{Guest, GuestConfig, GuestKind, StaleName, find_mac_address, is_disk, volume_id};
 use crate::parameters::{MISSING_PARAMETER, RequestParams, UNKNOWN_PARAMETER, value_text};
@@ -13,7 +14,8 @@ use std::collections::BTreeSet;
 /// Options of a VM that change only at its next start.
 #[rustfmt::skip]
 const COLD_OPTIONS: &[&str] = &[
-    "agent", "bios", "cores", "cpu", "kvm", "machine", "memory", "numa", "ostype", "scsihw", "sockets", "vga",
+    "agent", "bios", "boot", "bootdisk", "cores", "cpu", "kvm", "machine", "memory", "numa", "ostype", "scsihw",
+    "sockets", "vga",
 ];
 /// Models of the network cards of a VM.
 #[rustfmt::skip]
@@ -57,10 +59,19 @@ pub(crate) fn read_config(state: &mut ClusterState, call: &Invocation<'_>) -> Ap
     Ok(config)
 }
 
+/// The options of cloud-init, without those of its network cards.
+const CLOUDINIT_OPTIONS: &[&str] =
+    &["cicustom", "cipassword", "citype", "ciupgrade", "ciuser", "nameserver", "searchdomain", "sshkeys"];
+
 /// GET /nodes/{node}/qemu/{vmid}/cloudinit
 pub(crate) fn list_cloudinit(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    call.guest(state)?;
-    Ok(json!([]))
+    let guest = call.guest(state)?;
+    let is_given = |option: &str| CLOUDINIT_OPTIONS.contains(&option) || option.starts_with("ipconfig");
+    let row = |(option, value): (&String, &Value)| {
+        let value = if option == "cipassword" { json!("**********") } else { value.clone() };
+        json!({"key": option, "value": value})
+    };
+    Ok(guest.config.iter().filter(|(option, _)| is_given(option)).map(row).collect())
 }
 
 /// GET …/pending: every option with its current and its next value.
@@ -159,7 +170,15 @@ fn change_config(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult<(
     guest.config.extend(changes);
     guest.drop_reused_volumes();
     if let Some(running_config) = &mut guest.running_config {
-        let is_cold = |option: &str| guest.kind == GuestKind::Qemu && COLD_OPTIONS.contains(&option);
+        let former_config = running_config.clone();
+        // A drive of these buses can't be added to a running VM, but its medium can change.
+        let is_fixed_drive = |option: &str| {
+            let is_cdrom = |value: Option<&Value>| value.is_some_and(|value| value_text(value).contains("media=cdrom"));
+            (option.starts_with("ide") || option.starts_with("sata"))
+                && !(is_cdrom(former_config.get(option)) && is_cdrom(guest.config.get(option)))
+        };
+        let is_cold =
+            |option: &str| guest.kind == GuestKind::Qemu && (COLD_OPTIONS.contains(&option) || is_fixed_drive(option));
         running_config.retain(|option, _| is_cold(option) || guest.config.contains_key(option));
         let hot_options = guest.config.iter().filter(|(option, _)| !is_cold(option));
         running_config.extend(hot_options.map(|(option, value)| (option.clone(), value.clone())));
@@ -343,6 +362,10 @@ fn prepare_disk(
             return parameter_error(option, format!("invalid format - format error\n{option}.file: {complaint}\n"));
         }
     };
+    if guest.kind == GuestKind::Qemu && name == "cloudinit" {
+        let volid = state.allocate_cloudinit(&guest.node, storage, guest.vmid)?;
+        return Ok(format!("{volid},media=cdrom,size=4M"));
+    }
     let (volid, size) = if name.parse::<f64>().is_ok() {
         let Some(size) = parse_size(&format!("{name}G")).filter(|size| *size > 0) else {
             return parameter_error(option, format!("invalid size '{name}'"));
@@ -365,9 +388,19 @@ fn prepare_disk(
 pub(crate) fn dump_cloudinit(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
     let guest = call.guest(state)?;
     let name = guest.name();
+    let user = guest.option("ciuser").map(|user| format!("user: {user}\n")).unwrap_or_default();
+    let keys = guest.option("sshkeys").map(|keys| decode_path(&keys)).unwrap_or_default();
+    let keys: String = keys.lines().map(|key| format!("  - {key}\n")).collect();
+    let keys = if keys.is_empty() { keys } else { format!("ssh_authorized_keys:\n{keys}") };
+    let address = guest.option("ipconfig0").unwrap_or_default();
+    let address = address.split(',').find_map(|part| part.strip_prefix("ip=")).filter(|address| *address != "dhcp");
     Ok(match call.text("type") {
         "user" => format!(
-            "#cloud-config\nhostname: {name}\nmanage_etc_hosts: true\nfqdn: {name}\nchpasswd:\n  expire: False\nusers:\n  - default\npackage_upgrade: true\n"
+            "#cloud-config\nhostname: {name}\nmanage_etc_hosts: true\nfqdn: {name}\n{user}{keys}chpasswd:\n  expire: False\nusers:\n  - default\npackage_upgrade: true\n"
+        ),
+        "network" if address.is_some() => format!(
+            "version: 1\nconfig:\n    - type: physical\n      name: eth0\n      subnets:\n      - type: static\n        address: '{}'\n",
+            address.unwrap_or_default()
         ),
         "network" => "version: 1\nconfig:\n    - type: nameserver\n      address:\n      - '192.0.2.53'\n".into(),
         _ => format!("instance-id: {}\n", &guest.digest()[..32]),

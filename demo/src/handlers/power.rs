@@ -4,7 +4,7 @@ use super::ha;
 use crate::error::{ApiResult, fail};
 use crate::invocation::Invocation;
 use crate::model::guest::{Guest, GuestKind};
-use crate::state::{ClusterState, TaskBuilder};
+use crate::state::{ClusterState, Task, TaskBuilder};
 
 /// A power action: a task and a change of the guest.
 struct PowerAction {
@@ -134,7 +134,11 @@ pub(super) fn start_by_ha(state: &mut ClusterState, vmid: u32) {
 
 /// Shuts a guest down as the HA manager does.
 pub(super) fn stop_by_ha(state: &mut ClusterState, vmid: u32) {
-    let _ = start_task(state, HA_USER, vmid, &SHUTDOWN);
+    let id = vmid.to_string();
+    let is_running = |task: &Task| task.end.is_none() && task.id == id && task.kind.ends_with("shutdown");
+    if !state.tasks.iter().any(is_running) {
+        let _ = start_task(state, HA_USER, vmid, &SHUTDOWN);
+    }
 }
 
 /// Moves a guest as the HA manager does.

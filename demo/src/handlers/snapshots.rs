@@ -106,6 +106,14 @@ pub(crate) fn roll_back(state: &mut ClusterState, call: &Invocation<'_>) -> ApiR
             if vmstate || start {
                 guest.start(now);
             }
+            // The volumes are as large as then.
+            let disks: Vec<(String, u64)> =
+                guest.disks().iter().map(|disk| (disk.volume_id().to_owned(), disk.size())).collect();
+            for (volid, size) in disks {
+                if let Some(volume) = state.volume_mut(&volid) {
+                    volume.size = size;
+                }
+            }
             Ok(())
         })
 }

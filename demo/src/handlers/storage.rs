@@ -163,10 +163,20 @@ fn require_on_storage(state: &ClusterState, call: &Invocation<'_>, privilege: &s
 pub(crate) fn read_volume(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
     require_on_storage(state, call, "Datastore.Audit")?;
     let volume = &state.volumes[find_volume(state, call)?];
-    let path = match volume.id_parts() {
-        ("local-lvm", name) => format!("/dev/pve/{name}"),
-        ("local", name) => format!("/var/lib/vz/{name}"),
-        (storage, name) => format!("/mnt/pve/{storage}/{name}"),
+    let (storage, name) = volume.id_parts();
+    let file = name.rsplit_once('/').map_or(name, |(_, file)| file);
+    // Each kind of content has its folder.
+    let place = match volume.content {
+        "iso" => format!("template/iso/{file}"),
+        "vztmpl" => format!("template/cache/{file}"),
+        "backup" => format!("dump/{file}"),
+        "images" | "rootdir" => format!("images/{name}"),
+        _ => name.to_owned(),
+    };
+    let path = match storage {
+        "local-lvm" => format!("/dev/pve/{name}"),
+        "local" => format!("/var/lib/vz/{place}"),
+        storage => format!("/mnt/pve/{storage}/{place}"),
     };
     Ok(json!({"path": path, "size": volume.size, "used": volume.used, "format": volume.format, "notes": volume.notes,
         "protected": u8::from(volume.protected)}))

@@ -129,6 +129,10 @@ fn add_details(state: &mut ClusterState) {
     for vmid in [100, 101, 106] {
         state.firewall_rules.insert(vmid, web_server_rules());
     }
+    let firewall = json!({"enable": 1, "dhcp": 1, "macfilter": 1, "policy_in": "DROP", "policy_out": "ACCEPT"});
+    for vmid in state.guests.keys() {
+        state.firewall_options.insert(*vmid, firewall.as_object().expect("an object of options").clone());
+    }
     for (vmid, option, value) in [
         (100, "agent", json!("1,fstrim_cloned_disks=1")),
         (100, "description", json!("Front end of the shop. Owner: **Alice**")),

@@ -239,6 +239,7 @@ fn client(endpoint: &Endpoint, tls: TlsVerification) -> Result<Cluster, Failure>
         tls,
         timeout: TIMEOUT,
         discover_nodes: false,
+        is_simulated: false,
         policy: ClusterPolicy::default(),
     };
     let cluster = Cluster::new(settings, &Limits::default());

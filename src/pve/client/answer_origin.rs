@@ -3,7 +3,9 @@
 use crate::base::json_scan::{unquote, walk};
 use crate::pve::client::retry::AttemptEnd;
 use crate::pve::knowledge::messages::{Meaning, classify};
+use crate::pve::knowledge::other_servers::recognize_refusal;
 use crate::pve::knowledge::text::to_one_line;
+use memchr::memmem;
 use std::borrow::Cow;
 use ureq::http::StatusCode;
 
@@ -20,6 +22,8 @@ pub(in crate::pve) enum AnswerOrigin {
     Proxmox,
     /// A node that says that it can't act at all. Nothing was done.
     DisabledNode,
+    /// A server other than Proxmox VE, which rejected the request.
+    OtherServer,
     /// A node that does not accept the token.
     TokenCheck,
     /// A proxy or load balancer between this server and the node. The node may have got the request.
@@ -34,6 +38,7 @@ impl AnswerOrigin {
         match self {
             Self::Proxmox => AttemptEnd::Answered,
             Self::DisabledNode => AttemptEnd::NodeDisabled,
+            Self::OtherServer => AttemptEnd::OtherServer,
             Self::TokenCheck => AttemptEnd::TokenRejected,
             Self::Proxy | Self::ProxyRejection => AttemptEnd::ProxyAnswered,
         }
@@ -44,7 +49,7 @@ impl AnswerOrigin {
 pub(in crate::pve) fn determine(status: u16, reason: &str, content_type: &str, body: &[u8]) -> AnswerOrigin {
     match status {
         0..=299 if is_web_page(body) && !content_type.starts_with("text/plain") => return AnswerOrigin::Proxy,
-        0..=299 if is_foreign_object(content_type, body) => return AnswerOrigin::Proxy,
+        0..=299 if is_foreign_success(content_type, body) => return AnswerOrigin::Proxy,
         0..=299 => return AnswerOrigin::Proxmox,
         300..=399 => return AnswerOrigin::ProxyRejection,
         _ => {}
@@ -53,6 +58,11 @@ pub(in crate::pve) fn determine(status: u16, reason: &str, content_type: &str, b
     // (PVE: a proxy daemon that can't start its check of the token answers 401 or 500, with the cause.)
     let reason = to_one_line(reason, 1_000);
     let message = envelope.message().map_or_else(|| reason.clone(), |text| to_one_line(&text, 1_000));
+    // (PBS: its refusals are plain text.)
+    let plain = || to_one_line(str::from_utf8(body).unwrap_or_default(), 1_000);
+    if !envelope.is_json && recognize_refusal(status, &plain()).is_some() {
+        return AnswerOrigin::OtherServer;
+    }
     // (PVE: each of its JSON answers has `data`.)
     let is_proxmox_json = envelope.is_json && envelope.has_data;
     let has_no_words = envelope.message().is_none() && is_generic_phrase(status, &reason);
@@ -65,8 +75,11 @@ pub(in crate::pve) fn determine(status: u16, reason: &str, content_type: &str, b
         _ if status == 401 => AnswerOrigin::TokenCheck,
         _ if is_gateway_status(status) && (has_no_words || !is_proxmox_json) => AnswerOrigin::Proxy,
         _ if status >= 500 && !envelope.is_json && is_web_page(body) => AnswerOrigin::Proxy,
-        // (PVE: it always says which privilege or object is missing, and has no limit of requests.)
-        _ if matches!(status, 402..=499) && !envelope.is_json && has_no_words => AnswerOrigin::ProxyRejection,
+        // (PVE: it always says which privilege or object is missing.)
+        _ if matches!(status, 403 | 404) && !envelope.is_json && has_no_words => AnswerOrigin::ProxyRejection,
+        _ if matches!(status, 402..=499) && !matches!(status, 403 | 404 | 424) && !is_proxmox_json => {
+            AnswerOrigin::ProxyRejection
+        }
         _ => AnswerOrigin::Proxmox,
     }
 }
@@ -88,12 +101,28 @@ fn is_gateway_status(status: u16) -> bool {
 /// The longest success of another program that is searched for the member `data`. Lists of Proxmox are longer.
 const MAX_FOREIGN_BYTES: usize = 4 << 10;
 
-/// Returns whether a success is JSON, and none of Proxmox: each of its answers is an object with `data`.
-fn is_foreign_object(content_type: &str, body: &[u8]) -> bool {
+/// Returns whether a success is none of Proxmox: each of its answers that is no file is a JSON object with `data`.
+fn is_foreign_success(content_type: &str, body: &[u8]) -> bool {
     let is_json = content_type.is_empty() || content_type.starts_with("application/json");
-    is_json && !body.is_empty() && body.len() <= MAX_FOREIGN_BYTES && {
+    is_json && body.len() <= MAX_FOREIGN_BYTES && {
         let envelope = ErrorEnvelope::parse(body);
-        envelope.is_json && !envelope.has_data
+        !body.trim_ascii_start().starts_with(b"{") || (envelope.is_json && !envelope.has_data)
+    }
+}
+
+/// Returns the status that an answer of Proxmox with this success had before a proxy changed it. (PVE: only an error has
+/// `message` or `errors`, and no data.)
+pub(in crate::pve) fn find_replaced_status(body: &[u8]) -> Option<u16> {
+    // The message of an error is short, and most answers are a list or an object.
+    if body.len() > MAX_FOREIGN_BYTES || memmem::find(body, b"null").is_none() {
+        return None;
+    }
+    let envelope = ErrorEnvelope::parse(body);
+    let is_error = envelope.has_data && envelope.is_data_null;
+    match (envelope.errors, envelope.message()) {
+        (Some(errors), _) if is_error && errors.starts_with('{') => Some(400),
+        (_, Some(_)) if is_error => Some(500),
+        _ => None,
     }
 }
 
@@ -120,6 +149,8 @@ pub(in crate::pve) struct ErrorEnvelope<'a> {
     pub(in crate::pve) is_json: bool,
     /// The object has the member `data`.
     has_data: bool,
+    /// `data` is null.
+    is_data_null: bool,
     message: Option<&'a str>,
     /// The JSON text of `errors`.
     pub(in crate::pve) errors: Option<&'a str>,
@@ -127,7 +158,7 @@ pub(in crate::pve) struct ErrorEnvelope<'a> {
 
 impl<'a> ErrorEnvelope<'a> {
     pub(in crate::pve) fn parse(body: &'a [u8]) -> Self {
-        let (mut message, mut errors, mut has_data) = (None, None, false);
+        let (mut message, mut errors, mut data) = (None, None, None);
         let text = str::from_utf8(body).unwrap_or_default();
         let is_object = text.trim_ascii_start().starts_with('{');
         let is_json = is_object
@@ -135,12 +166,19 @@ impl<'a> ErrorEnvelope<'a> {
                 match unquote(key).as_ref() {
                     "message" => message = Some(value),
                     "errors" => errors = Some(value),
-                    "data" => has_data = true,
+                    "data" => data = Some(value),
                     _ => {}
                 }
                 true
             });
-        Self { is_json, has_data, message: message.filter(|_| is_json), errors: errors.filter(|_| is_json) }
+        let (has_data, is_data_null) = (data.is_some(), data == Some("null"));
+        Self {
+            is_json,
+            has_data,
+            is_data_null,
+            message: message.filter(|_| is_json),
+            errors: errors.filter(|_| is_json),
+        }
     }
 
     /// Returns Proxmox's message, if it is a text that is not empty.
@@ -185,6 +223,14 @@ mod tests {
             (404, "Not Found", "text/plain; charset=utf-8", "404 page not found\n", AnswerOrigin::ProxyRejection),
             (404, "endpoint 'x1' not found", "application/json", r#"{"data":null}"#, AnswerOrigin::Proxmox),
             (429, "Too Many Requests", "", "", AnswerOrigin::ProxyRejection),
+            (499, "Client Closed Request", "", "", AnswerOrigin::ProxyRejection),
+            (401, "Unauthorized", "text/plain", "authentication failed - no user", AnswerOrigin::OtherServer),
+            (404, "Not Found", "text/plain", "Path '/api2/json/nodes' not found.", AnswerOrigin::OtherServer),
+            (424, "node is not in a cluster, no join info available!", "", "", AnswerOrigin::Proxmox),
+            (200, "OK", "", "", AnswerOrigin::Proxy),
+            (200, "OK", "application/json", "[1]", AnswerOrigin::Proxy),
+            (200, "OK", "application/json", r#"{"data":["#, AnswerOrigin::Proxmox),
+            (200, "OK", "text/plain", "", AnswerOrigin::Proxmox),
             (499, "", "", "", AnswerOrigin::ProxyRejection),
             (403, "Permission check failed", "", "", AnswerOrigin::Proxmox),
             (400, "Bad Request", "", "", AnswerOrigin::Proxmox),

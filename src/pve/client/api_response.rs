@@ -11,7 +11,7 @@ use crate::pve::error::{EnvelopeError, PveError, UnknownOutcome};
 use crate::pve::guests::{Guest, GuestList, parse_guests};
 use crate::pve::knowledge::messages::{self, Diagnosis, Meaning, MissingPrivilege, classify};
 use crate::pve::knowledge::other_servers;
-use crate::pve::knowledge::text::{decode_bytes, to_one_line};
+use crate::pve::knowledge::text::{decode_bytes, escape_controls, to_one_line};
 use crate::pve::method::Method;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -160,17 +160,18 @@ impl ApiResponse {
         }
     }
 
-    /// Parses the bytes of a body. Bytes that are not UTF-8, as in a line of the journal, are Latin-1.
+    /// Parses the bytes of a body. Bytes that are not UTF-8, as in a line of the journal, are Latin-1, and control
+    /// characters are read as if they were escaped.
     pub(in crate::pve) fn parse_bytes(
         body: Vec<u8>,
         filter: &SecretFilter,
         parse: fn(String, &SecretFilter) -> Result<Self, EnvelopeError>,
     ) -> Result<Self, EnvelopeError> {
+        let parse = |body| parse(filter.redact_body(escape_controls(body)), filter);
         match String::from_utf8(body) {
-            Ok(body) => parse(filter.redact_body(body), filter),
+            Ok(body) => parse(body),
             Err(error) => {
-                let body = decode_bytes(error.as_bytes());
-                parse(filter.redact_body(body), filter).map_err(|_| Self::describe_non_utf8(error.as_bytes(), filter))
+                parse(decode_bytes(error.as_bytes())).map_err(|_| Self::describe_non_utf8(error.as_bytes(), filter))
             }
         }
     }
@@ -367,6 +368,7 @@ pub(in crate::pve) fn parse_error_response(
         401 if !matches!(diagnosis.meaning, Meaning::SickNode | Meaning::ProxyRejected) => PveError::Unauthorized {
             has_no_ticket: diagnosis.meaning == Meaning::HeaderLost,
             was_accepted: sent.was_accepted,
+            next_step: diagnosis.hint.filter(|_| diagnosis.meaning == Meaning::TokenInvalid),
             is_refused_change: is_change,
             message,
             user: sent.user.to_owned(),

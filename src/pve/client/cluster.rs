@@ -784,7 +784,8 @@ impl ClusterCore {
                         AttemptEnd::LostBeforeAnswer => NetworkError::LostBeforeAnswer,
                         AttemptEnd::LostInAnswer => NetworkError::LostInAnswer,
                         AttemptEnd::NodeDisabled => NetworkError::Disabled,
-                        AttemptEnd::NotHttp => NetworkError::NotHttp,
+                        AttemptEnd::OtherServer => NetworkError::OtherServer,
+                        AttemptEnd::Unintelligible => NetworkError::NotHttp,
                         AttemptEnd::ProxyAnswered => NetworkError::ProxyAnswered,
                         AttemptEnd::TokenRejected => NetworkError::TokenRejected,
                         _ => NetworkError::NoAnswer,
@@ -951,6 +952,9 @@ impl ClusterCore {
         parse: fn(String, &SecretFilter) -> Result<ApiResponse, EnvelopeError>,
     ) -> Result<ApiResponse, PveError> {
         let filter = self.transport.secret_filter();
+        if let Some(status) = response.find_replaced_status() {
+            response.status = status;
+        }
         if !response.is_success() {
             // The status suffices, even if the body is cut short.
             let call = SentCall {

@@ -151,6 +151,7 @@ mod tests {
                 tls: TlsVerification::Unverified,
                 timeout: Duration::from_secs(1),
                 discover_nodes: false,
+                is_simulated: false,
                 policy: ClusterPolicy::default(),
             })
             .collect();

@@ -2,7 +2,8 @@
 //!
 //! A node that no connection can be made to got nothing, so every request moves on to the next node. A request that
 //! changes nothing may be sent a second time after it was lost. A request that changes something is never sent again
-//! once it was sent: its outcome is unknown. The exception is an answer by which the node says that it can't act.
+//! once it was sent: its outcome is unknown. The exception is an answer by which the node says that it can't act, or another
+//! server that it takes no such request.
 
 use crate::pve::method::Method;
 
@@ -21,12 +22,14 @@ pub(in crate::pve) enum AttemptEnd {
     TimedOut,
     /// The answer is unreadable.
     Malformed,
-    /// The server does not speak HTTP.
-    NotHttp,
+    /// The server does not speak HTTP, or not as Proxmox does.
+    Unintelligible,
     /// The node passed the request on and lost the connection to the other node (596 to 599).
     PeerLost,
     /// The node said that it can't act at all: its cluster file system is down, or it is cut off. Nothing was done.
     NodeDisabled,
+    /// The server is another one than Proxmox VE, and rejected the request. Nothing was done.
+    OtherServer,
     /// A proxy before the node answered in its place.
     ProxyAnswered,
     /// The node did not accept the token, which the cluster accepted before. Nothing was done.
@@ -94,11 +97,13 @@ impl RetryPolicy {
             AttemptEnd::ConnectFailed if has_time => {
                 return self.fallback.take().map_or(Decision::Fail, Decision::RetryNode);
             }
-            AttemptEnd::NodeDisabled if has_time && has_other_node => return Decision::TryNextNode,
+            AttemptEnd::NodeDisabled | AttemptEnd::OtherServer if has_time && has_other_node => {
+                return Decision::TryNextNode;
+            }
             AttemptEnd::LostBeforeAnswer => true,
             AttemptEnd::ProxyAnswered | AttemptEnd::TokenRejected => self.can_discard_answer && has_other_node,
             // The same node would cut its answer again.
-            AttemptEnd::LostInAnswer | AttemptEnd::NotHttp => self.can_discard_answer && has_other_node,
+            AttemptEnd::LostInAnswer | AttemptEnd::Unintelligible => self.can_discard_answer && has_other_node,
             // Only a probe leaves time for another attempt.
             AttemptEnd::TimedOut => self.can_discard_answer && is_probe,
             _ => false,
@@ -119,9 +124,11 @@ impl RetryPolicy {
 /// Returns the step that ends a call after its last attempt.
 pub(in crate::pve) fn settle(method: Method, end: AttemptEnd) -> Decision {
     match end {
-        AttemptEnd::Answered | AttemptEnd::NodeDisabled | AttemptEnd::ProxyAnswered | AttemptEnd::TokenRejected => {
-            Decision::Return
-        }
+        AttemptEnd::Answered
+        | AttemptEnd::NodeDisabled
+        | AttemptEnd::OtherServer
+        | AttemptEnd::ProxyAnswered
+        | AttemptEnd::TokenRejected => Decision::Return,
         AttemptEnd::ConnectFailed | AttemptEnd::CancelledBeforeSending => Decision::Fail,
         _ if method == Method::Get => Decision::Fail,
         _ => Decision::ReportUnknownOutcome,
@@ -138,16 +145,17 @@ mod tests {
 
     /// Each end of a first attempt, and the decision: with another node left, and without.
     #[rustfmt::skip]
-    const READ: [(AttemptEnd, Decision, Decision); 13] = [
+    const READ: [(AttemptEnd, Decision, Decision); 14] = [
         (Answered, Return, Return),
         (ConnectFailed, TryNextNode, Fail),
         (LostBeforeAnswer, TryNextNode, RetryNode(NODE)),
         (LostInAnswer, TryNextNode, Fail),
         (TimedOut, Fail, Fail),
         (Malformed, Fail, Fail),
-        (NotHttp, TryNextNode, Fail),
+        (Unintelligible, TryNextNode, Fail),
         (PeerLost, Fail, Fail),
         (NodeDisabled, TryNextNode, Return),
+        (OtherServer, TryNextNode, Return),
         (ProxyAnswered, TryNextNode, Return),
         (TokenRejected, TryNextNode, Return),
         (CancelledBeforeSending, Fail, Fail),
@@ -155,16 +163,17 @@ mod tests {
     ];
 
     #[rustfmt::skip]
-    const WRITE: [(AttemptEnd, Decision, Decision); 13] = [
+    const WRITE: [(AttemptEnd, Decision, Decision); 14] = [
         (Answered, Return, Return),
         (ConnectFailed, TryNextNode, Fail),
         (LostBeforeAnswer, ReportUnknownOutcome, ReportUnknownOutcome),
         (LostInAnswer, ReportUnknownOutcome, ReportUnknownOutcome),
         (TimedOut, ReportUnknownOutcome, ReportUnknownOutcome),
         (Malformed, ReportUnknownOutcome, ReportUnknownOutcome),
-        (NotHttp, ReportUnknownOutcome, ReportUnknownOutcome),
+        (Unintelligible, ReportUnknownOutcome, ReportUnknownOutcome),
         (PeerLost, ReportUnknownOutcome, ReportUnknownOutcome),
         (NodeDisabled, TryNextNode, Return),
+        (OtherServer, TryNextNode, Return),
         (ProxyAnswered, Return, Return),
         (TokenRejected, Return, Return),
         (CancelledBeforeSending, Fail, Fail),
@@ -205,7 +214,7 @@ mod tests {
             for (end, ..) in WRITE {
                 for (is_probe, has_other_node) in [(false, false), (false, true), (true, false), (true, true)] {
                     let decision = decide(method, end, Attempt { is_probe, ..attempt(has_other_node) });
-                    let is_sent = !matches!(end, ConnectFailed | CancelledBeforeSending | NodeDisabled);
+                    let is_sent = !matches!(end, ConnectFailed | CancelledBeforeSending | NodeDisabled | OtherServer);
                     let is_repeated = matches!(decision, TryNextNode | RetryNode(_));
                     assert!(!(is_sent && is_repeated), "{method} {end:?}: {decision:?}");
                 }

@@ -1,7 +1,7 @@
 //! A list of rows that is larger than an answer may be: the rows received so far are reduced to the members that their
 //! reader needs. So the list of 50,000 guests is read within the limit.
 
-use crate::base::json_scan::{JsonScanner, skip_whitespace, unquote, walk};
+use crate::base::json_scan::{JsonScanner, skip_whitespace, unquote};
 use crate::base::word_scan::append;
 
 /// Returns whether the reader of a list needs a member, by its key and its raw value.
@@ -44,18 +44,20 @@ impl RowCompactor {
         loop {
             // The first row of the list has no comma before it.
             let has_comma = scan.consume(b',');
-            let row = scan.next_value().filter(|row| row.starts_with('{'));
-            let Some(row) = row.filter(|_| has_comma != (self.done + read == first)) else { break };
+            let start = reduced.len();
             append(&mut reduced, if has_comma { b",{" } else { b"{" });
             let mut is_first = true;
-            walk(row, &mut |key, value| {
+            let row = scan.next_object(&mut |key, value| {
                 if (self.keep)(&unquote(key), value) {
                     append(&mut reduced, if is_first { b"" } else { b"," });
                     [key, ":", value].iter().for_each(|part| append(&mut reduced, part.as_bytes()));
                     is_first = false;
                 }
-                true
             });
+            if row.is_none_or(|row| !row.starts_with('{') || has_comma == (self.done + read == first)) {
+                reduced.truncate(start);
+                break;
+            }
             reduced.push(b'}');
             read = text.len() - scan.remaining_bytes();
         }

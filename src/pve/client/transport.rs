@@ -161,11 +161,16 @@ pub(in crate::pve) struct NodeResponse {
     pub(in crate::pve) elapsed: Duration,
 }
 
+/// The most characters that an error shows of the name of a compression.
+const MAX_ENCODING_CHARS: usize = 20;
+
 /// Headers of an answer that say what the body is. Empty if the answer has none.
 #[derive(Debug, Default)]
 pub(in crate::pve) struct AnswerHeaders {
     pub(in crate::pve) content_type: String,
     pub(in crate::pve) location: String,
+    /// The compression of the body, if this client can't read it.
+    pub(in crate::pve) unknown_encoding: Option<String>,
     /// The body of a success is a file for the caller, as the node or the request says.
     pub(in crate::pve) is_attachment: bool,
 }
@@ -176,6 +181,9 @@ impl AnswerHeaders {
         Self {
             content_type: text(header::CONTENT_TYPE).unwrap_or_default(),
             location: text(header::LOCATION).unwrap_or_default(),
+            unknown_encoding: text(header::CONTENT_ENCODING)
+                .filter(|encoding| !["", "gzip", "identity"].contains(&encoding.to_ascii_lowercase().as_str()))
+                .map(|encoding| to_one_line(&encoding, MAX_ENCODING_CHARS)),
             is_attachment: text(header::CONTENT_DISPOSITION).is_some_and(|kind| kind.starts_with("attachment")),
         }
     }
@@ -184,6 +192,12 @@ impl AnswerHeaders {
 impl NodeResponse {
     pub(in crate::pve) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
+    }
+
+    /// Returns the status of an error that a proxy made a success.
+    pub(in crate::pve) fn find_replaced_status(&self) -> Option<u16> {
+        let is_answer = self.is_success() && self.body_error.is_none() && !self.headers.is_attachment;
+        is_answer.then(|| answer_origin::find_replaced_status(&self.body)).flatten()
     }
 
     /// Returns the failure of the body, if the caller depends on the body. Of an error response the status suffices.
@@ -235,7 +249,12 @@ impl TransportError {
             TransportError::ConnectionLost(_) => AttemptEnd::LostBeforeAnswer,
             TransportError::Truncated(_) => AttemptEnd::LostInAnswer,
             TransportError::TimedOut => AttemptEnd::TimedOut,
-            TransportError::Malformed(MalformedCause::NotHttp { .. }) => AttemptEnd::NotHttp,
+            TransportError::Malformed(
+                MalformedCause::NotHttp { .. }
+                | MalformedCause::UnknownEncoding { .. }
+                | MalformedCause::BrokenGzip { .. }
+                | MalformedCause::HeadTooLarge,
+            ) => AttemptEnd::Unintelligible,
             TransportError::Malformed(_) => AttemptEnd::Malformed,
             TransportError::Cancelled { sent: false } | TransportError::NotPermitted => {
                 AttemptEnd::CancelledBeforeSending
@@ -445,7 +464,14 @@ impl NodeTransport {
             BodyError::NoMemory(error) => TransportError::Malformed(MalformedCause::NoMemory(error)),
         });
         let (reason, elapsed) = (info.reason, start.elapsed());
-        Ok(NodeResponse { status, reason, body: bytes, memory, body_error, headers, elapsed })
+        let (body, body_error) = match &headers.unknown_encoding {
+            Some(encoding) => {
+                let cause = MalformedCause::UnknownEncoding { encoding: encoding.clone() };
+                (Vec::new(), body_error.or(Some(TransportError::Malformed(cause))))
+            }
+            None => (without_byte_order_mark(bytes), body_error),
+        };
+        Ok(NodeResponse { status, reason, body, memory, body_error, headers, elapsed })
     }
 
     fn send_request(
@@ -476,11 +502,20 @@ impl NodeTransport {
             builder = builder.header("traceparent", trace.as_str());
         }
         let mut http_request = builder.body(body)?;
-        if let Some(timeout) = timeout {
-            // This copies the whole configuration, so a call with the cluster's time limit goes without.
-            let mut config = agent.configure_request(http_request).timeout_global(Some(timeout.total));
-            if let Some(connect) = timeout.connect {
+        // This copies the whole configuration, so a usual read goes without.
+        let is_change = request.method != Method::Get;
+        if is_change || timeout.is_some() {
+            let mut config = agent.configure_request(http_request);
+            if let Some(timeout) = timeout {
+                config = config.timeout_global(Some(timeout.total));
+            }
+            if let Some(connect) = timeout.and_then(|timeout| timeout.connect) {
                 config = config.timeout_connect(Some(connect));
+            }
+            // The other end may close a kept connection at the same moment. A read is sent once more then, but the outcome
+            // of a change would be unknown, so that a change has a connection of its own.
+            if is_change {
+                config = config.max_idle_age(Duration::ZERO);
             }
             http_request = config.build();
         }
@@ -491,6 +526,14 @@ impl NodeTransport {
         headers.is_attachment |= !is_json && is_download(&request.target);
         Ok((head.status.as_u16(), headers, body))
     }
+}
+
+/// Removes the mark that some proxies put before a text in UTF-8.
+fn without_byte_order_mark(mut body: Vec<u8>) -> Vec<u8> {
+    if body.starts_with("\u{feff}".as_bytes()) {
+        body.drain(.."\u{feff}".len());
+    }
+    body
 }
 
 /// Returns whether a request is for a file. (PVE: from a backup, without a header that says so, or a task log.)
@@ -688,6 +731,7 @@ mod tests {
             tls: TlsVerification::Unverified,
             timeout: Duration::from_secs(20),
             discover_nodes: false,
+            is_simulated: false,
             policy: ClusterPolicy::default(),
         };
         NodeTransport::new(&settings, &Limits::default(), 64).unwrap()

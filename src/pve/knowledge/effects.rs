@@ -91,6 +91,10 @@ pub enum Fact {
     Snapshots,
     /// The snapshot of the path.
     Snapshot,
+    /// The options of the guest that the snapshot of the path has with other values.
+    RestoredOptions,
+    /// The option of a guest that names the volume of the path.
+    VolumeUse,
     /// The backups that would be removed.
     PrunedBackups,
     /// The changes of the network that are not applied yet.
@@ -118,7 +122,9 @@ impl OperationEffect {
 }
 
 use Condition::{Item, Other, Value};
-use Fact::{Disks, Object, OptionNamedBy, PendingNetwork, PrunedBackups, Snapshot, Snapshots};
+use Fact::{
+    Disks, Object, OptionNamedBy, PendingNetwork, PrunedBackups, RestoredOptions, Snapshot, Snapshots, VolumeUse,
+};
 use Method::{Delete, Get, Post, Put};
 use Undo::{By, Partly};
 
@@ -153,7 +159,7 @@ static TABLE: &[OperationEffect] = &[
         .facts(&[Snapshot]),
     row(Post, "{guest}/snapshot/{snapname}/rollback", "Roll {guest} back to snapshot {snapname}", NEVER)
         .remark("All that the guest has written since then is lost.")
-        .facts(&[Snapshot]),
+        .facts(&[Snapshot, RestoredOptions]),
     row(Put, "{guest}/resize", "Grow disk {=disk} of {guest} (size {=size})", NEVER)
         .remark("Proxmox can't make a disk smaller.")
         .facts(&[OptionNamedBy("disk")]),
@@ -374,7 +380,7 @@ static TABLE: &[OperationEffect] = &[
         "Delete volume {volume} of storage {storage}",
         NEVER,
     )
-    .facts(&[Object]),
+    .facts(&[Object, VolumeUse]),
     row(Delete, "/nodes/{node}/storage/{storage}/prunebackups", "Delete old backups on storage {storage}", NEVER)
         .facts(&[PrunedBackups]),
     row(Delete, "/storage/{storage}", "Remove storage {storage} from the configuration", LOSES_STORAGE_CREDENTIALS)

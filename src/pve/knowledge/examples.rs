@@ -3,8 +3,8 @@
 /// Data of the smallest useful call of an operation, where its required parameters are not enough.
 #[rustfmt::skip]
 const CALLS: &[(&str, &str)] = &[
-    ("POST /nodes/{node}/qemu", r#"{"vmid": 101, "name": "web01", "memory": 2048, "cores": 2, "scsi0": "local-lvm:32", "net0": "virtio,bridge=vmbr0"}"#),
-    ("POST /nodes/{node}/lxc", r#"{"vmid": 201, "hostname": "dns01", "ostemplate": "local:vztmpl/debian-13-standard_amd64.tar.zst", "memory": 512, "rootfs": "local-lvm:8", "net0": "name=eth0,bridge=vmbr0,ip=dhcp"}"#),
+    ("POST /nodes/{node}/qemu", r#"{"vmid": 8001, "name": "new-vm", "memory": 2048, "cores": 2, "scsi0": "local-lvm:32", "net0": "virtio,bridge=vmbr0"}"#),
+    ("POST /nodes/{node}/lxc", r#"{"vmid": 8002, "hostname": "new-ct", "ostemplate": "local:vztmpl/debian-13-standard_amd64.tar.zst", "memory": 512, "rootfs": "local-lvm:8", "net0": "name=eth0,bridge=vmbr0,ip=dhcp"}"#),
     ("PUT /nodes/{node}/qemu/{vmid}/config", r#"{"memory": 4096, "cores": 2}"#),
     ("POST /nodes/{node}/qemu/{vmid}/config", r#"{"scsi1": "local-lvm:32"}"#),
     ("PUT /nodes/{node}/lxc/{vmid}/config", r#"{"memory": 1024, "cores": 2}"#),
@@ -60,7 +60,7 @@ const CALLS: &[(&str, &str)] = &[
 /// Values of parameters by their names.
 #[rustfmt::skip]
 const VALUES: &[(&str, &str)] = &[
-    ("node", "pve1"), ("vmid", "100"), ("newid", "101"), ("storage", "local"), ("snapname", "before"), ("target", "pve2"),
+    ("node", "pve1"), ("vmid", "100"), ("newid", "8001"), ("storage", "local"), ("snapname", "before"), ("target", "pve2"),
     ("userid", "jane@pve"), ("username", "jane@pve"), ("tokenid", "mcp"), ("roleid", "Operator"), ("groupid", "admins"),
     ("realm", "pve"), ("poolid", "prod"), ("service", "pveproxy"), ("sid", "vm:100"), ("resources", "vm:100,vm:101"), ("pos", "0"), ("iface", "vmbr0"),
     ("cidr", "10.0.0.0/24"), ("ip", "10.0.0.5"), ("vnet", "vnet1"), ("zone", "lab"), ("subnet", "lab-10.0.0.0-24"),

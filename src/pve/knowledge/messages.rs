@@ -36,6 +36,8 @@ pub enum Meaning {
     HiddenWords,
     /// The request reached Proxmox without its header `Authorization`.
     HeaderLost,
+    /// The user or the token is deleted, disabled or expired.
+    TokenInvalid,
     /// The node has no configuration of this guest.
     MissingGuestConfig,
     /// The object does not exist.
@@ -82,7 +84,9 @@ impl Meaning {
         match self {
             UnknownNode | NodeUnreachable | SickNode | NoQuorum | MissingGuestConfig | Absent | AlreadyExists
             | Locked | Conflict | DigestMismatch | TicketRequired | RootRequired | MissingPrivilege | NotInstalled
-            | AgentUnavailable | UnknownOperation | InvalidParameters | Redirected | ProxyRejected => true,
+            | AgentUnavailable | UnknownOperation | InvalidParameters | Redirected | ProxyRejected | TokenInvalid => {
+                true
+            }
             NodeLostOrUnknown | NodeTimedOut | NodeLost | ProxyAnswered | HiddenError | HiddenWords | HeaderLost
             | UnknownTask | StorageUnavailable | Unavailable | Unclassified => false,
         }
@@ -147,6 +151,10 @@ static TABLE: &[Row] = &[
     // Tokens and rights.
     row(401..=401, StartsWith("No ticket"), Meaning::HeaderLost, ""),
     row(401..=401, StartsWith("no ticket"), Meaning::HeaderLost, ""),
+    row(401..=401, Contains("expired"), Meaning::TokenInvalid, "the user or the token has reached its date `expire`: an administrator of Proxmox moves it (Datacenter, Permissions), or makes a new token"),
+    row(401..=401, Contains("disabled"), Meaning::TokenInvalid, "an administrator of Proxmox disabled the user: Datacenter, Permissions, Users enables it again"),
+    row(401..=401, Contains("no such user"), Meaning::TokenInvalid, "the user was deleted, or is misspelled in clusters.json: it is written with its realm (name@pve)"),
+    row(401..=401, Contains("no such token"), Meaning::TokenInvalid, "the token was deleted, or its `token_id` is misspelled in clusters.json: an administrator of Proxmox makes a new one (Datacenter, Permissions, API Tokens)"),
     row(ANY, Contains("need proper ticket"), Meaning::TicketRequired, TICKET_WAY),
     row(403..=403, Contains("not available with API token"), Meaning::TicketRequired, TICKET_WAY),
     row(ANY, Contains("user != root@pam"), Meaning::RootRequired, ROOT_WAY),
@@ -166,7 +174,7 @@ static TABLE: &[Row] = &[
     row(ANY, Contains("privilege required"), Meaning::MissingPrivilege, "GET /access/permissions shows the privileges of the API token"),
 
     // Nodes.
-    row(ANY, StartsWith("hostname lookup"), Meaning::UnknownNode, "no node of that name exists: GET /nodes lists the nodes"),
+    row(ANY, StartsWith("hostname lookup"), Meaning::UnknownNode, "no node of that name exists (GET /nodes lists them), or the node asked can't resolve its name: its operator adds it to /etc/hosts there"),
     row(ANY, Contains("no such cluster node"), Meaning::UnknownNode, "no node of that name exists: GET /nodes lists the nodes"),
     row(ANY, InOrder("target node '", "is not online"), Meaning::Conflict, "the target node is off: GET /nodes lists the nodes with their state"),
     row(ANY, InOrder("target node '", "not in available nodes"), Meaning::Conflict, "the guest can't run on that node: GET …/migrate shows the nodes that are allowed, and what ties it to its own"),
@@ -210,6 +218,8 @@ static TABLE: &[Row] = &[
     row(ANY, Contains("snapshot feature is not available"), Meaning::Conflict, NO_SNAPSHOTS),
     row(ANY, Contains("does not support taking new snapshots"), Meaning::Conflict, NO_SNAPSHOTS),
     row(ANY, InOrder("snapshot '", "does not exist"), Meaning::Absent, "GET …/snapshot lists the snapshots of the guest"),
+    row(ANY, Contains("no snapshot name given"), Meaning::Conflict, "take a snapshot first (POST …/snapshot) and give its name as snapname, or shut the container down"),
+    row(ANY, Contains("uses local storage"), Meaning::Conflict, "its disks are on a storage of its own node: clone it there, then migrate the copy (with-local-disks=1 for a running VM), or use a shared storage"),
     row(ANY, Contains("snapshot name"), Meaning::AlreadyExists, "choose another name: GET …/snapshot lists those in use, and `current` is reserved"),
     row(ANY, Contains("no such snapshot"), Meaning::Absent, "GET …/snapshot lists the snapshots of the guest"),
     row(ANY, Contains("is not most recent snapshot"), Meaning::Conflict, "ZFS only goes back to the newest snapshot: delete the newer ones first (GET …/snapshot lists them), or clone the older one"),
@@ -304,6 +314,9 @@ static TABLE: &[Row] = &[
     row(ANY, Contains("ould not resolve host"), Meaning::Unavailable, "the name server of the node does not know that host: check the name, and GET /nodes/{node}/dns"),
     row(ANY, Contains("download failed"), Meaning::Unavailable, "the node could not fetch the address: GET /nodes/{node}/query-url-metadata tests it from there"),
     row(ANY, InOrder("no such volume", "'"), Meaning::Absent, VOLUMES),
+    row(ANY, Contains("unable to find volume"), Meaning::Absent, VOLUMES),
+    row(ANY, Contains("vcpus allowed per VM"), Meaning::Conflict, "the VM has more processors than the node: lower cores or sockets (PUT …/config), or migrate it to a larger node"),
+    row(ANY, Contains("got no worker upid"), Meaning::Unavailable, "the node could not start the task: it may have no memory or disk left (GET /nodes/{node}/status). Look at the latest tasks before you repeat the call"),
     row(ANY, InOrder("volume '", "does not exist"), Meaning::Absent, VOLUMES),
     row(ANY, Contains("no such logical volume"), Meaning::Absent, VOLUMES),
     row(ANY, InOrder("zfs error", "does not exist"), Meaning::Absent, VOLUMES),
@@ -400,6 +413,7 @@ static TABLE: &[Row] = &[
     row(400..=400, Contains("valid CIDR"), Meaning::InvalidParameters, "a network is written as 10.0.0.0/24"),
     // (PVE: of an unknown path it says 501.)
     row(404..=404, Contains(" "), Meaning::Absent, ABSENT),
+    row(501..=501, Contains("(the demo "), Meaning::UnknownOperation, "a real node does it"),
     row(501..=501, Contains("/lxc/"), Meaning::UnknownOperation, "the node has no such operation for containers. Containers have no exec in the API: `pct exec` on the node's shell works, or SSH into the container. search_api finds other operations"),
     row(400..=599, Contains("already exists"), Meaning::AlreadyExists, "choose another name, or change the one that exists"),
     row(400..=599, Contains("already defined"), Meaning::AlreadyExists, "choose another name, or change the one that exists"),
@@ -596,7 +610,7 @@ pub(crate) fn find_next_step(message: &str) -> Option<&'static str> {
 
 /// Returns whether this exit status says that the node does not know the end of the task.
 pub(in crate::pve) fn is_unknown_end(exit_status: &str) -> bool {
-    exit_status == "unexpected status" || exit_status.starts_with("unable to read tail")
+    matches!(exit_status, "unexpected status" | "unknown") || exit_status.starts_with("unable to read tail")
 }
 
 /// Returns whether this exit status is that of a task that was asked to stop (PVE: its worker dies of SIGTERM).
@@ -618,6 +632,17 @@ mod tests {
         (424, "node is not in a cluster, no join info available!", Meaning::Conflict, "a state"),
         (401, "No ticket", Meaning::HeaderLost, ""),
         (401, "no ticket", Meaning::HeaderLost, ""),
+        (500, "unable to find volume 'local:iso/x.iso'", Meaning::Absent, "/content"),
+        (500, "cannot clone a running container: no snapshot name given", Meaning::Conflict, "snapname"),
+        (500, "can't clone VM to node 'pve3' (VM uses local storage)", Meaning::Conflict, "clone it there"),
+        (501, "Method 'POST /cluster/sdn/zones' not implemented (the demo simulates only a part of the API)", Meaning::UnknownOperation, "a real node"),
+        (500, "MAX 4 vcpus allowed per VM on this node", Meaning::Conflict, "lower cores"),
+        (500, "got no worker upid - start worker failed", Meaning::Unavailable, "latest tasks"),
+        (401, "token 'mcp' access expired", Meaning::TokenInvalid, "expire"),
+        (401, "user 'mcp@pve' is disabled", Meaning::TokenInvalid, "enables it again"),
+        (401, "no such user ('mcp@pve')", Meaning::TokenInvalid, "realm"),
+        (401, "no such token 'mcp' for user 'mcp@pve'", Meaning::TokenInvalid, "token_id"),
+        (401, "invalid token value!", Meaning::Unclassified, ""),
         (403, "Permission check failed (URI '/access/ticket' not available with API token, need proper ticket. )", Meaning::TicketRequired, "web interface"),
         (500, "proxmox-file-restore failed: Error: VM refused connection", Meaning::Unavailable, "try again in some seconds"),
         (500, "HA group 'west' does not exist", Meaning::Absent, "/cluster/ha/groups"),
@@ -793,7 +818,7 @@ mod tests {
         (500, "x 'y' already defined", Meaning::AlreadyExists, "another name"),
         (500, "fabric 'nightly' does not exist in configuration", Meaning::Absent, "one step above"),
         (500, "no such service 'x'", Meaning::Absent, "one step above"),
-        (500, "unable to find volume", Meaning::Absent, "one step above"),
+        (500, "unable to find device", Meaning::Absent, "one step above"),
         (500, "Connection timed out", Meaning::Unavailable, "in time"),
         (500, "got timeout", Meaning::Unavailable, "storage"),
         (500, "Configuration file 'x' is broken", Meaning::Unclassified, ""),

@@ -1,6 +1,7 @@
 //! Untrusted text, made fit for display.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 /// Returns `text` on one line: joins lines with `; `, makes control characters visible, cuts after `max` characters.
 pub(in crate::pve) fn to_one_line(text: &str, max: usize) -> String {
@@ -104,6 +105,32 @@ pub(crate) fn decode_json_strings(json: &str) -> Cow<'_, str> {
     out.into()
 }
 
+/// Escapes the control characters in the strings of a JSON text, which JSON does not allow there.
+pub(in crate::pve) fn escape_controls(json: String) -> String {
+    // Usual JSON of a node has none, not even between its tokens.
+    if !json.bytes().any(|byte| byte < b' ') {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len());
+    let (mut is_in_string, mut is_escaped) = (false, false);
+    for c in json.chars() {
+        match c {
+            '\0'..='\x1f' if is_in_string => {
+                // Writing into a String cannot fail.
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+        // A body that grows so much is no answer of a node.
+        if out.len() > 2 * json.len() + 1_024 {
+            return json;
+        }
+        is_in_string ^= c == '"' && !is_escaped;
+        is_escaped = is_in_string && c == '\\' && !is_escaped;
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +157,17 @@ mod tests {
         let json = r#"{"n":1,"t":"GrÃ¼n \"x\" \u00c3\u00a4","u":["ü",2]}"#;
         assert_eq!(decode_json_strings(json), r#"{"n":1,"t":"Grün \"x\" ä","u":["ü",2]}"#);
         assert_eq!(decode_json_strings(r#""ü"#), r#""ü"#);
+    }
+
+    #[test]
+    fn control_characters_are_escaped_in_strings_only() {
+        for (json, escaped) in [
+            ("{\n\t\"a\": 1}", "{\n\t\"a\": 1}"),
+            ("[\"a\0\tb\",\n\"\x1b[0m\"]", "[\"a\\u0000\\u0009b\",\n\"\\u001b[0m\"]"),
+            ("[\"\\\"\x01\\\\\",\r\"ü\"]", "[\"\\\"\\u0001\\\\\",\r\"ü\"]"),
+        ] {
+            assert_eq!(escape_controls(json.to_owned()), escaped);
+        }
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use crate::render::cell::strip_quotes;
 use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{describe_kind, find, parse_index, pick, unquote, walk};
-use crate::render::output::names::push_name;
+use crate::render::output::names::{push_name, push_names};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter};
+use crate::render::output::rows::describe_sent_part;
 use crate::render::output::unknown_key::UnknownKey;
 use crate::render::output::{object_writer, series, table_writer, truncate};
 use std::fmt::Write;
@@ -25,7 +26,8 @@ impl OutputOptions {
     /// memory.
     pub fn render(&self, verbatim: String, enveloped: bool, cap: usize) -> Result<RenderedResult, OutputError> {
         if self.is_plain() && (cap == 0 || verbatim.len() <= cap) {
-            return Ok(RenderedResult { text: verbatim, note: None });
+            let note = if enveloped { describe_page(&verbatim) } else { None };
+            return Ok(RenderedResult { text: verbatim, note });
         }
         if self.is_one_of_many
             && verbatim.starts_with('{')
@@ -33,7 +35,10 @@ impl OutputOptions {
             && !(self.filter.is_empty() && self.sort.is_empty())
         {
             let whole = Self { filter: Vec::new(), sort: Vec::new(), ..self.clone() };
-            return whole.render(verbatim, enveloped, cap);
+            let mut rendered = whole.render(verbatim, enveloped, cap)?;
+            let note = rendered.note.map_or_else(String::new, |note| format!("; {note}"));
+            rendered.note = Some(format!("filter and sort are for lists, and this is an object{note}"));
+            return Ok(rendered);
         }
         match enveloped.then(|| find(&verbatim, "data", 1)).flatten() {
             Some((data, _)) => {
@@ -56,12 +61,21 @@ impl OutputOptions {
         // than the answer.
         let cap = if cap == 0 { data.len().saturating_mul(2).saturating_add(1 << 20) } else { cap };
         let mut page = PageWriter::new(cap);
-        if self.is_series
-            && self.has_default_form
-            && !self.selects()
-            && let Some(summary) = series::summarize(data, self.utc_offset).filter(|summary| summary.text.len() <= cap)
-        {
-            return Ok(RenderedResult { text: summary.text, note: Some(summary.note) });
+        let has_time =
+            self.fields().iter().any(|field| field == "time" || field.starts_with(|c: char| c.is_ascii_digit()));
+        if self.is_series && !has_time {
+            if self.has_default_form
+                && !self.selects_rows()
+                && let Some(summary) = series::summarize(data, self.fields.as_deref(), self.utc_offset)
+                && summary.text.len() <= cap
+            {
+                return Ok(RenderedResult { text: summary.text, note: Some(summary.note) });
+            }
+            // A value without its time says nothing.
+            if let Some(fields) = self.fields.as_ref().filter(|_| data.starts_with('[')) {
+                let fields = std::iter::once("time".to_owned()).chain(fields.iter().cloned()).collect();
+                return Self { fields: Some(fields), ..self.clone() }.render_data(data, envelope, cap);
+            }
         }
         if let Err(error) = self.write_answer(&mut page, data) {
             // The other members of the envelope can be requested by name.
@@ -82,6 +96,16 @@ impl OutputOptions {
     /// Writes an answer, or the value at the one path that was requested.
     fn write_answer(&self, page: &mut PageWriter, raw: &str) -> Result<(), OutputError> {
         let mut answer_path = AnswerPath::default();
+        if let Some((name, list)) = self.find_meant_list(raw) {
+            let others = if object_writer::find_only_list(raw).is_some() { "" } else { ", without the other members" };
+            note_rows(page, &name, others);
+            answer_path.descend(&name);
+            if self.table {
+                return table_writer::write_list(self, page, list, &answer_path);
+            }
+            page.open(&format!("{{{}:", serde_json::Value::from(name)), '}');
+            return truncate::write_value(self, page, list, &mut answer_path);
+        }
         let leads_inside = |path: &str| {
             let first = path.split('.').next().expect("a split has a first part");
             raw.starts_with('{') || parse_index(first).is_some()
@@ -98,7 +122,7 @@ impl OutputOptions {
                     false => OutputError::UnknownKey(UnknownKey::new(path, raw)),
                 })?;
                 if self.table && !inner.starts_with(['{', '[']) {
-                    object_writer::write_object(self, page, raw, &answer_path);
+                    object_writer::write_object(self, page, raw, &[], &answer_path);
                     return Ok(());
                 }
                 answer_path = AnswerPath { path: path.clone(), depth };
@@ -131,6 +155,30 @@ impl OutputOptions {
             Some(_) if !raw.starts_with('[') => Err(OutputError::NoFields(describe_kind(raw))),
             _ => self.write_value(page, raw, &mut answer_path),
         }
+    }
+
+    /// Finds the only list of objects in an object, if the caller means its rows: by a filter or an order, or by keys that
+    /// the object itself does not have.
+    fn find_meant_list<'a>(&self, raw: &'a str) -> Option<(String, &'a str)> {
+        let selects_rows = !self.filter.is_empty() || !self.sort.is_empty();
+        if !raw.starts_with('{') || self.is_one_of_many || !(selects_rows || self.fields.is_some()) {
+            return None;
+        }
+        let has_field = |object: &str| {
+            let mut found = Vec::new();
+            pick(object, self.fields.as_deref().unwrap_or_default(), &mut found);
+            found.iter().any(Option::is_some)
+        };
+        let mut lists = object_writer::find_lists(raw);
+        let (name, list) = lists.pop().filter(|_| lists.is_empty() && !has_field(raw))?;
+        let mut row_has_field = false;
+        if !selects_rows {
+            walk(list, &mut |_, row| {
+                row_has_field = has_field(row);
+                !row_has_field
+            });
+        }
+        (selects_rows || row_has_field).then_some((name, list))
     }
 
     /// Returns the words for an option that is not set.
@@ -173,16 +221,38 @@ impl OutputOptions {
             Some(b'[') => truncate::write_value(self, page, raw, answer_path),
             Some(b'{')
                 if self.table
-                    && let Some((name, list)) = object_writer::find_only_list(raw) =>
+                    && let Some((name, list, empty)) = object_writer::find_only_list(raw) =>
             {
-                let shown = if name.bytes().all(|b| b.is_ascii_graphic()) { name.as_str() } else { "the list" };
-                page.add_note(&format!("the rows of {shown}"));
+                note_rows(page, &name, "");
+                if !empty.is_empty() {
+                    let mut note = String::from("empty: ");
+                    push_names(&mut note, empty.iter().map(String::as_str), 10);
+                    page.add_note(&note);
+                }
                 answer_path.descend(&name);
                 table_writer::write_list(self, page, list, answer_path)
             }
-            _ if !self.filter.is_empty() || !self.sort.is_empty() => Err(OutputError::NotAList(describe_kind(raw))),
+            _ if !self.filter.is_empty() || !self.sort.is_empty() => {
+                let lists = object_writer::find_lists(raw).into_iter().map(|(name, _)| name).collect();
+                Err(OutputError::NotAList { kind: describe_kind(raw), lists })
+            }
             Some(b'{') if self.table => {
-                object_writer::write_object(self, page, raw, answer_path);
+                let is_whole = self.fields.is_none() && self.limit == usize::MAX && self.offset == 0;
+                let tables = if is_whole { object_writer::find_flat_lists(raw) } else { Vec::new() };
+                let beside: Vec<&str> = tables.iter().map(|(name, _)| name.as_str()).collect();
+                object_writer::write_object(self, page, raw, &beside, answer_path);
+                for (name, list) in &tables {
+                    page.text.push('\n');
+                    push_name(&mut page.text, name);
+                    page.text.push_str(":\n");
+                    let mut list_path = answer_path.clone();
+                    list_path.descend(name);
+                    table_writer::write_list(self, page, list, &list_path)?;
+                }
+                Ok(())
+            }
+            Some(b'n') if self.table => {
+                page.text.push_str("no value: the answer of Proxmox is null");
                 Ok(())
             }
             Some(b'"') if self.table && !raw.contains('\\') && raw.len() < page.remaining() => {
@@ -196,6 +266,25 @@ impl OutputOptions {
             _ => truncate::write_value(self, page, raw, answer_path),
         }
     }
+}
+
+/// Notes that the rows are those of a member.
+fn note_rows(page: &mut PageWriter, name: &str, others: &str) {
+    let shown = if name.bytes().all(|b| b.is_ascii_graphic()) { name } else { "the list" };
+    page.add_note(&format!("the rows of {shown}{others}"));
+}
+
+/// Describes the part of a list that an envelope has, if it is not the whole list.
+fn describe_page(envelope: &str) -> Option<String> {
+    let all = parse_index(find(envelope, "total", 1)?.0)?;
+    let (data, _) = find(envelope, "data", 1)?;
+    let mut sent = 0;
+    let is_list = data.starts_with('[')
+        && walk(data, &mut |_, _| {
+            sent += 1;
+            true
+        });
+    (is_list && sent < all).then(|| describe_sent_part(sent, all))
 }
 
 /// Describes the members of an envelope besides `data`: short values in full, others by size.

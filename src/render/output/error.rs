@@ -2,6 +2,7 @@
 
 use crate::base::hint::Hint;
 use crate::render::list::MAX_ROWS;
+use crate::render::output::names::push_name;
 use crate::render::output::unknown_key::UnknownKey;
 use std::borrow::Cow;
 use thiserror::Error;
@@ -24,10 +25,16 @@ pub enum OutputError {
     NothingAtPath(String),
     #[error("fields needs an object or a list of objects, but the answer is {0}")]
     NoFields(&'static str),
-    #[error("filter and sort need a list of objects, but this is {0}")]
-    NotAList(&'static str),
+    #[error("filter and sort need a list of objects, but this is {kind}")]
+    NotAList {
+        kind: &'static str,
+        /// The members that are lists of objects.
+        lists: Vec<String>,
+    },
     #[error("fields, filter and sort need a list of objects, but row {row} is {kind}")]
     NotAnObject { row: usize, kind: &'static str },
+    #[error("filter: {key} has {kind}, which can't be compared with {value}")]
+    Incomparable { key: String, kind: &'static str, value: String, example: &'static str },
     #[error("sort takes at most {MAX_ROWS} rows")]
     TooManyRowsToSort,
 }
@@ -61,6 +68,15 @@ impl Hint for OutputError {
             Self::Argument { cause: ArgumentError::NotACondition(_) | ArgumentError::UnsupportedOr(_), .. } => {
                 Some(FILTER_SYNTAX.into())
             }
+            Self::NotAList { lists, .. } if !lists.is_empty() => {
+                let mut text = String::from("name one of its lists: ");
+                for (n, name) in lists.iter().enumerate() {
+                    text.push_str(if n == 0 { "fields=" } else { " or fields=" });
+                    push_name(&mut text, name);
+                }
+                Some(text.into())
+            }
+            Self::Incomparable { example, .. } => Some(format!("write {example}").into()),
             Self::TooManyRowsToSort => Some("leave fewer rows with filter".into()),
             _ => None,
         }

@@ -106,6 +106,18 @@ pub fn describe_kind(raw: &str) -> &'static str {
     }
 }
 
+/// Returns whether a value is a list whose first row that is not null is an object.
+pub fn holds_objects(raw: &str) -> bool {
+    let mut is_object = false;
+    if raw.starts_with('[') {
+        walk(raw, &mut |_, row| {
+            is_object = row.starts_with('{');
+            row == "null"
+        });
+    }
+    is_object
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,6 +26,8 @@ pub enum KeyFormat {
     Flag,
     /// A limit, 0 for none.
     Limit,
+    /// The percentage of its life that a disk has left.
+    LifeLeft,
 }
 
 /// The first time that a number of seconds is read as: 1998. A smaller number is something else.
@@ -34,6 +36,9 @@ const FIRST_TIME: f64 = 9.0e8;
 const LAST_TIME: f64 = 1.0e10;
 /// The least number that is read as bytes. A smaller one may be a count, or have another unit.
 const MIN_BYTES: f64 = 1024.0;
+/// Keys that have bytes, however small the number is.
+const EXACT_BYTES: &[&str] =
+    &["netin", "netout", "diskread", "diskwrite", "mem", "maxmem", "memhost", "maxdisk", "maxswap"];
 /// The least number of bytes for a key that has MiB in the options of a guest.
 const MIN_MEMORY_BYTES: f64 = 1_048_576.0;
 
@@ -109,60 +114,52 @@ const BYTES: &[&str] = &[
     "mem_swapped_in",
     "mem_swapped_out",
     "free_mem",
+    "in",
+    "out",
 ];
 const FRACTIONS: &[&str] = &["cpu", "iowait", "used_fraction", "wait", "percent_used", "memfraction"];
 const DURATIONS: &[&str] = &["duration", "uptime", "elapsed"];
-/// Truth values that Proxmox writes as 0 and 1.
+/// The parameters that are truth values in every change of the API, by its description, one per line.
+const FLAG_PARAMETERS: &str = include_str!(concat!(env!("OUT_DIR"), "/flag_parameters.txt"));
+/// Further truth values that Proxmox writes as 0 and 1.
 const FLAGS: &[&str] = &[
-    "acpi",
+    "abstract",
     "active",
-    "autostart",
-    "bridge_vlan_aware",
+    "agent",
+    "cdrom",
     "console",
     "default",
-    "disable",
+    "dhcp",
     "discard",
     "enable",
-    "enabled",
     "exists",
-    "freeze",
     "gpt",
+    "hasFeature",
     "hvm",
-    "is_ceph_monitor",
-    "kvm",
+    "included",
+    "is-default",
+    "leaf",
     "local",
-    "localtime",
     "managed",
     "migratable",
     "missing",
-    "noout",
-    "onboot",
-    "online",
-    "privsep",
-    "propagate",
-    "protected",
-    "protection",
-    "quorate",
-    "repeat-missed",
-    "failback",
-    "nofailback",
-    "restricted",
-    "running",
-    "secureboot",
-    "shared",
-    "special",
-    "tablet",
-    "template",
-    "unprivileged",
-    "vmstate",
-    "strict",
     "nodes_online",
+    "quorate",
+    "running",
+    "saved",
+    "secureboot",
+    "serial",
+    "special",
+    "spice",
+    "template",
 ];
 
 /// The format by the key.
 static FORMATS: LazyLock<HashMap<&str, KeyFormat>> = LazyLock::new(|| {
     // The last one stays. `localtime` of a guest is a truth value, and that of a node a time: the number tells.
-    let lists: [(&[&str], KeyFormat); 8] = [
+    let parameters: Vec<&str> = FLAG_PARAMETERS.lines().collect();
+    let lists: [(&[&str], KeyFormat); 10] = [
+        (&parameters, KeyFormat::Flag),
         (FLAGS, KeyFormat::Flag),
         (DURATIONS, KeyFormat::Duration),
         (FRACTIONS, KeyFormat::Fraction),
@@ -171,8 +168,10 @@ static FORMATS: LazyLock<HashMap<&str, KeyFormat>> = LazyLock::new(|| {
         (TIMES, KeyFormat::Time),
         (&["cpulimit", "bwlimit"], KeyFormat::Limit),
         (&["expire"], KeyFormat::Expiry),
+        // (PVE: `wearout` is 100 for a new disk.)
+        (&["wearout"], KeyFormat::LifeLeft),
     ];
-    lists.iter().flat_map(|(keys, format)| keys.iter().map(|key| (*key, *format))).collect()
+    lists.into_iter().flat_map(|(keys, format)| keys.iter().map(move |key| (*key, format))).collect()
 });
 
 impl KeyFormat {
@@ -181,11 +180,15 @@ impl KeyFormat {
         if key == "ksm.shared" {
             return Self::Bytes;
         }
+        if is_privilege(key) {
+            return Self::Flag;
+        }
         let key = key.rsplit('.').next().unwrap_or(key);
         match FORMATS.get(key) {
             Some(format) => *format,
             None if key.starts_with("pressure") => Self::Percent,
             None if key.ends_with("-bytes") || key.ends_with("_bytes") => Self::Bytes,
+            None if ["is_", "is-", "has_", "has-"].iter().any(|start| key.starts_with(start)) => Self::Flag,
             None => Self::Plain,
         }
     }
@@ -197,6 +200,9 @@ impl KeyFormat {
 
     /// Returns a scalar in this format. Texts keep the escapes of JSON, which keep them on one line.
     pub fn format<'r>(self, key: &str, raw: &'r str, utc_offset: i32) -> Cow<'r, str> {
+        if let Some(number) = spell_out(if self == Self::Plain { raw } else { strip_quotes(raw) }) {
+            return Cow::Owned(self.format(key, &number, utc_offset).into_owned());
+        }
         match raw {
             "null" | "\"\"" | "[]" | "{}" => return Cow::Borrowed(""),
             "true" => return Cow::Borrowed("yes"),
@@ -204,7 +210,15 @@ impl KeyFormat {
             _ => {}
         }
         if self == Self::Plain {
-            return Cow::Borrowed(strip_quotes(raw));
+            let text = strip_quotes(raw);
+            if key == "meta" {
+                return format_creation(text, utc_offset);
+            }
+            // The last line of a comment has an end.
+            return Cow::Borrowed(match text.strip_suffix("\\n").filter(|line| !line.ends_with('\\')) {
+                Some(line) => line,
+                None => text,
+            });
         }
         let Some(number) = parse_number(raw) else { return Cow::Borrowed(strip_quotes(raw)) };
         let is_whole = number.fract() == 0.0;
@@ -218,12 +232,16 @@ impl KeyFormat {
             // (PVE: the use of a VM's disks is not known.)
             Self::Bytes if key == "disk" && number == 0.0 => return Cow::Borrowed(""),
             Self::Bytes
-                if number >= MIN_BYTES && (number >= MIN_MEMORY_BYTES || !matches!(key, "balloon" | "swap")) =>
+                if number >= MIN_BYTES && (number >= MIN_MEMORY_BYTES || !matches!(key, "balloon" | "swap"))
+                    || EXACT_BYTES.contains(&key) =>
             {
                 append_byte_size(&mut out, number);
             }
+            // (PVE: `last_sync` of a replication that never ran.)
+            Self::Time if number == 0.0 && key != "localtime" => return Cow::Borrowed(""),
             Self::Fraction => append_percent(&mut out, number),
             Self::Percent => append_percent(&mut out, number / 100.0),
+            Self::LifeLeft => return Cow::Owned(format!("{number}% left")),
             Self::Duration if number >= 0.0 => append_duration(&mut out, number as u64),
             Self::Flag if number == 0.0 => return Cow::Borrowed("no"),
             Self::Flag if number == 1.0 => return Cow::Borrowed("yes"),
@@ -237,26 +255,51 @@ impl KeyFormat {
     }
 }
 
-/// Returns whether an answer has a time with this number in one of its first rows, so that it needs the zone of the node.
+/// Returns a number that is written as a float without need (`2.0`, `1.5e9`) with its digits alone. A text of another key
+/// than that of a number, such as the release `9.0` or a hash, has quotes and stays.
+fn spell_out(raw: &str) -> Option<String> {
+    /// From here on a float represents several whole numbers.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let is_number = raw.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    let is_float = is_number && (raw.ends_with(".0") || raw.contains(['e', 'E']));
+    let number: f64 = raw.parse().ok().filter(|_| is_float)?;
+    (number.abs() < EXACT).then(|| number.to_string())
+}
+
+/// Returns whether a key is the name of a privilege: `VM.Audit`, `Sys.Modify`.
+fn is_privilege(key: &str) -> bool {
+    key.contains('.') && key.split('.').all(|part| part.starts_with(|c: char| c.is_ascii_uppercase()))
+}
+
+/// Returns the option `meta` of a guest with its time of creation in the zone of the node.
+fn format_creation(meta: &str, utc_offset: i32) -> Cow<'_, str> {
+    let Some((before, time)) = meta.split_once("ctime=") else { return Cow::Borrowed(meta) };
+    let digits = time.len() - time.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let Ok(seconds) = time[..digits].parse() else { return Cow::Borrowed(meta) };
+    Cow::Owned(format!("{before}ctime={}{}", format_local_time(seconds, utc_offset), &time[digits..]))
+}
+
+/// The rows of a list in which a time is searched.
+const SEARCHED_ROWS: usize = 20;
+/// The levels of an answer in which a time is searched.
+const SEARCHED_LEVELS: usize = 6;
+
+/// Returns whether an answer has a time in one of its first rows, so that it needs the zone of the node.
 pub fn has_times(data: &str) -> bool {
-    let mut rows = 0;
-    let mut found = false;
-    let mut check = |key: &str, value: &str| {
-        found |= key.starts_with('"') && KeyFormat::is_time(&unquote(key)) && parse_number(value).is_some();
-        !found
-    };
-    match data.bytes().next() {
-        Some(b'[') => {
-            walk(data, &mut |_, row| {
-                rows += 1;
-                if row.starts_with('{') {
-                    walk(row, &mut check);
-                }
-                rows < 20
-            });
-        }
-        Some(b'{') => drop(walk(data, &mut check)),
-        _ => {}
+    has_times_within(data, SEARCHED_LEVELS)
+}
+
+fn has_times_within(raw: &str, levels: usize) -> bool {
+    let (mut rows, mut found) = (0, false);
+    if levels > 0 && raw.starts_with(['{', '[']) {
+        walk(raw, &mut |key, value| {
+            rows += 1;
+            found = match value.starts_with(['{', '[']) {
+                true => has_times_within(value, levels - 1),
+                false => key.starts_with('"') && KeyFormat::is_time(&unquote(key)) && parse_number(value).is_some(),
+            };
+            !found && (raw.starts_with('{') || rows < SEARCHED_ROWS)
+        });
     }
     found
 }
@@ -289,9 +332,31 @@ mod tests {
             ("localtime", "1", "yes"),
             ("memory", "\"8192\"", "8192"),
             ("name", "\"a\\nb\"", "a\\nb"),
+            ("comments", "\"guests\\n\"", "guests"),
+            ("comments", "\"C:\\\\n\"", "C:\\\\n"),
             ("lock", "null", ""),
             ("disk", "0", ""),
+            ("last_sync", "0", ""),
+            ("netin", "290", "290B"),
+            ("in", "1", "1"),
+            ("VM.Audit", "1", "yes"),
+            ("wearout", "96", "96% left"),
+            ("wearout", r#""N/A""#, "N/A"),
+            ("stdexcludes", "1", "yes"),
+            ("is_attached", "0", "no"),
+            ("has-dbus-vmstate", "1", "yes"),
+            ("meta", r#""creation-qemu=10.0.2,ctime=1795856078""#, "creation-qemu=10.0.2,ctime=2026-11-28T08:54:38Z"),
+            ("meta", "\"x\"", "x"),
             ("ksm.shared", "0", "0"),
+            ("maxmem", "\"1.610612736e+09\"", "1.5GiB"),
+            ("cpu", "\"2.5e-1\"", "25.0%"),
+            ("maxcpu", "2.0", "2"),
+            ("vmid", "1.04e2", "104"),
+            ("starttime", "1795856078.0", "2026-11-28T08:54:38Z"),
+            ("release", "\"9.0\"", "9.0"),
+            ("repoid", "\"12e4\"", "12e4"),
+            ("cpus", "0.5", "0.5"),
+            ("big", "1e21", "1e21"),
             ("memory.used", "30156786246", "28.09GiB"),
         ] {
             assert_eq!(KeyFormat::for_key(key).format(key, raw, 0), text, "{key} {raw}");
@@ -304,8 +369,10 @@ mod tests {
         for (data, expected) in [
             (r#"[{"a":1},{"starttime":1}]"#, true),
             (r#"{"notafter":"5"}"#, true),
+            (r#"{"jobs":[{"next-run":5}]}"#, true),
             (r#"{"time":"noon"}"#, false),
             (r#"["time"]"#, false),
+            (r#"[{"a":{"b":[{"timestamp":1795856078}]}}]"#, true),
             ("7", false),
         ] {
             assert_eq!(has_times(data), expected, "{data}");

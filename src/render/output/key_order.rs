@@ -26,6 +26,8 @@ const FIRST: &[&str] = &[
     "realm",
     "tokenid",
     "ugid",
+    "macro",
+    "service",
     "path",
     "iface",
     "filename",
@@ -48,6 +50,7 @@ const FIRST: &[&str] = &[
     "disable",
     "active",
     "online",
+    "quorate",
     "value",
     "pending",
     "delete",
@@ -112,6 +115,11 @@ const LAST: &[&str] = &[
 /// Returns the order of two keys. Keys without a place are sorted by name, numbers by their value.
 pub fn compare_keys(a: &str, b: &str) -> Ordering {
     place(a).cmp(&place(b)).then_with(|| compare_names(a, b))
+}
+
+/// Returns whether a key comes last.
+pub fn is_last(key: &str) -> bool {
+    place(key).0 == 2
 }
 
 /// Returns whether a key has a place of its own, because readers look for it.

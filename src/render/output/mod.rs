@@ -23,6 +23,7 @@ mod table_writer;
 mod tests;
 mod truncate;
 mod unknown_key;
+mod wanted_value;
 
 pub use answer::RenderedResult;
 pub use error::{ArgumentError, OutputError};

@@ -1,10 +1,10 @@
 //! An object as lines: a key and its value in a form for readers. What no reader needs is left out with a word.
 
 use crate::render::cell::{MAX_CELL_CHARS, push_single_line, strip_quotes};
-use crate::render::output::json_path::{pick, unquote, walk};
+use crate::render::output::json_path::{holds_objects, pick, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
 use crate::render::output::key_order::compare_keys;
-use crate::render::output::names::push_name;
+use crate::render::output::names::{push_name, push_names};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter, ResultPart};
 use std::fmt::Write;
@@ -24,6 +24,13 @@ const MAX_SHARED: usize = 32;
 /// The most bytes of a text of several lines.
 const MAX_TEXT_BYTES: usize = 20_000;
 
+/// The most empty lists that are named.
+const MAX_EMPTY_NAMES: usize = 8;
+
+/// Options that Proxmox takes as a text, and sends as an object in some answers.
+const PROPERTY_STRINGS: [&str; 9] =
+    ["prune-backups", "fleecing", "performance", "tag-style", "migration", "crs", "bwlimit", "next-id", "notify"];
+
 /// The most members of an object.
 const MAX_MEMBERS: usize = 10_000;
 
@@ -33,19 +40,28 @@ struct ObjectMember<'a> {
     raw: &'a str,
 }
 
-/// Writes the members of the page, one per line.
-pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str, answer_path: &AnswerPath) {
-    let (mut members, mut empty) = (Vec::new(), 0);
+/// Writes the members of the page, one per line, except for those in `beside`, which have tables of their own.
+pub fn write_object(
+    options: &OutputOptions,
+    page: &mut PageWriter,
+    object: &str,
+    beside: &[&str],
+    answer_path: &AnswerPath,
+) {
+    let (mut members, mut empty, mut empty_lists) = (Vec::new(), 0, Vec::new());
     match &options.fields {
         None => {
             walk(object, &mut |key, raw| {
-                if is_empty(raw) {
+                if raw == "[]" || raw == "{}" {
+                    empty_lists.push(unquote(key));
+                } else if is_empty(raw) {
                     empty += 1;
                 } else {
                     members.push(ObjectMember { name: unquote(key).into_owned(), raw });
                 }
                 members.len() < MAX_MEMBERS
             });
+            members.retain(|member| !beside.contains(&member.name.as_str()));
             members.sort_by(|a, b| compare_keys(&a.name, &b.name));
         }
         Some(fields) => {
@@ -59,14 +75,21 @@ pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str
     let (mut count, mut is_full, mut cut) = (0, false, Vec::new());
     // The long values that are written, which later members may have too.
     let mut long: Vec<&ObjectMember<'_>> = Vec::new();
+    // The members that are like a long one, by its name.
+    let mut same: Vec<(&str, Vec<&str>)> = Vec::new();
     for member in members.iter().skip(options.offset).take(options.limit) {
+        if let Some(first) = long.iter().find(|first| first.raw == member.raw) {
+            match same.iter_mut().find(|(name, _)| *name == first.name) {
+                Some((_, names)) => names.push(&member.name),
+                None => same.push((&first.name, vec![&member.name])),
+            }
+            count += 1;
+            continue;
+        }
         let before = page.text.len();
         push_key(&mut page.text, &member.name);
         page.text.push_str(": ");
-        if let Some(same) = long.iter().find(|same| same.raw == member.raw) {
-            page.text.push_str("the same as ");
-            push_key(&mut page.text, &same.name);
-        } else if let Some(is_whole) = push_lines(&mut page.text, member.raw) {
+        if let Some(is_whole) = push_lines(&mut page.text, member.raw) {
             if !is_whole {
                 cut.push(member.name.as_str());
             }
@@ -90,7 +113,17 @@ pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str
             break;
         }
     }
-    if page.text.is_empty() {
+    for (first, names) in same {
+        page.text.push_str("the same as ");
+        push_key(&mut page.text, first);
+        page.text.push_str(": ");
+        for (at, name) in names.into_iter().enumerate() {
+            page.text.push_str(if at == 0 { "" } else { ", " });
+            push_key(&mut page.text, name);
+        }
+        page.text.push('\n');
+    }
+    if page.text.is_empty() && beside.is_empty() {
         page.text.push_str("(no values)\n");
     }
     if count < total {
@@ -105,16 +138,26 @@ pub fn write_object(options: &OutputOptions, page: &mut PageWriter, object: &str
         }
         page.add_note(&format!("{note} (format=json has all)"));
     }
+    if !empty_lists.is_empty() {
+        let mut note = String::from("empty: ");
+        push_names(&mut note, empty_lists.iter().map(AsRef::as_ref), MAX_EMPTY_NAMES);
+        page.add_note(&note);
+    }
     if empty > 0 && count == 0 {
         page.add_note(&format!("{empty} empty members left out"));
     }
 }
 
-/// Returns the only member with a value, if it is a list of objects.
-pub fn find_only_list(object: &str) -> Option<(String, &str)> {
-    let mut members = Vec::new();
+/// The most lists of an object that are looked for.
+const MAX_LISTS: usize = 8;
+
+/// Returns the only member with a value, if it is a list of objects, and the names of empty lists beside it.
+pub fn find_only_list(object: &str) -> Option<(String, &str, Vec<String>)> {
+    let (mut members, mut empty) = (Vec::new(), Vec::new());
     walk(object, &mut |key, raw| {
-        if !is_empty(raw) {
+        if is_empty_list(raw) {
+            empty.push(unquote(key).into_owned());
+        } else if !is_empty(raw) {
             members.push((key, raw));
         }
         members.len() < 2
@@ -126,10 +169,46 @@ pub fn find_only_list(object: &str) -> Option<(String, &str)> {
                 has_objects &= row.starts_with('{');
                 has_objects
             });
-            has_objects.then(|| (unquote(key).into_owned(), *list))
+            has_objects.then(|| (unquote(key).into_owned(), *list, empty))
         }
         _ => None,
     }
+}
+
+/// Returns the members that are lists of objects.
+pub fn find_lists(object: &str) -> Vec<(String, &str)> {
+    let mut lists = Vec::new();
+    walk(object, &mut |key, raw| {
+        if key.starts_with('"') && holds_objects(raw) {
+            lists.push((unquote(key).into_owned(), raw));
+        }
+        lists.len() < MAX_LISTS
+    });
+    lists
+}
+
+/// Returns the members that are lists of at least two objects without lists or objects, which are read best as tables.
+pub fn find_flat_lists(object: &str) -> Vec<(String, &str)> {
+    let mut found = Vec::new();
+    walk(object, &mut |key, list| {
+        let (mut rows, mut is_flat) = (0, list.starts_with('['));
+        if is_flat {
+            walk(list, &mut |_, row| {
+                rows += 1;
+                is_flat &= row.starts_with('{');
+                walk(row, &mut |_, raw| {
+                    is_flat &= is_empty(raw) || !raw.starts_with(['{', '[']);
+                    is_flat
+                });
+                is_flat
+            });
+        }
+        if is_flat && rows >= 2 {
+            found.push((unquote(key).into_owned(), list));
+        }
+        found.len() < MAX_NESTED
+    });
+    found
 }
 
 fn push_key(text: &mut String, name: &str) {
@@ -139,6 +218,10 @@ fn push_key(text: &mut String, name: &str) {
 /// Returns whether a value says nothing.
 pub fn is_empty(raw: &str) -> bool {
     matches!(raw, "null" | "[]" | "{}") || raw.starts_with('"') && strip_quotes(raw).bytes().all(|byte| byte == b' ')
+}
+
+fn is_empty_list(raw: &str) -> bool {
+    matches!(raw, "[]" | "{}")
 }
 
 /// Appends a text of several lines below its key. Returns false if a part was left out, and `None` for any other value.
@@ -165,6 +248,10 @@ fn push_lines(text: &mut String, raw: &str) -> Option<bool> {
 /// Appends a value on one line. Returns false if a part was left out.
 pub fn push_value(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: usize) -> bool {
     match raw.bytes().next() {
+        _ if is_empty_list(raw) => {
+            text.push_str("none");
+            true
+        }
         Some(b'{') if level < MAX_LEVEL => push_nested(text, key, raw, utc_offset, level),
         Some(b'[') if level < MAX_LEVEL => push_items(text, key, raw, utc_offset, level),
         Some(b'"') if is_pem(raw) => {
@@ -192,10 +279,14 @@ fn is_cpu_flags(key: &str, raw: &str) -> bool {
 
 /// Appends the members of an object within an object: `used 28GiB, total 128GiB`.
 fn push_nested(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: usize) -> bool {
-    let mut members = Vec::new();
+    let (mut members, mut has_hash) = (Vec::new(), false);
     walk(raw, &mut |key, raw| {
-        if !is_empty(raw) {
-            members.push(ObjectMember { name: unquote(key).into_owned(), raw });
+        let name = unquote(key);
+        // (PVE: the digest of a file of package sources is a list of 32 bytes.)
+        match name == "digest" && raw.starts_with('[') {
+            true => has_hash = true,
+            false if !is_empty(raw) => members.push(ObjectMember { name: name.into_owned(), raw }),
+            false => {}
         }
         members.len() <= MAX_NESTED
     });
@@ -203,7 +294,11 @@ fn push_nested(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: 
         return push_privileges(text, &members);
     }
     members.sort_by(|a, b| compare_keys(&a.name, &b.name));
-    let mut is_whole = members.len() <= MAX_NESTED;
+    if PROPERTY_STRINGS.contains(&key) {
+        let pairs = members.iter().map(|member| format!("{}={}", member.name, strip_quotes(member.raw)));
+        return push_single_line(text, &pairs.collect::<Vec<_>>().join(","));
+    }
+    let mut is_whole = members.len() <= MAX_NESTED && !has_hash;
     if level > 0 {
         text.push('{');
     }

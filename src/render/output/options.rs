@@ -42,6 +42,10 @@ pub struct OutputOptions {
     pub(super) has_default_form: bool,
     /// The answer is a time series.
     pub(super) is_series: bool,
+    /// The rows of the answer are the options of a guest, each with its value and the one that waits.
+    pub(super) is_option_list: bool,
+    /// The key that identifies the rows of the answer.
+    pub(super) id_key: Option<String>,
     /// The zone of the times in tables, in seconds east of UTC.
     pub(super) utc_offset: i32,
     /// The fields that are options of the object, with the words for an option that is not set.
@@ -57,6 +61,10 @@ pub struct OutputOptions {
 pub struct AnswerFacts {
     /// The answer is a time series.
     pub is_series: bool,
+    /// The rows of the answer are the options of a guest.
+    pub is_option_list: bool,
+    /// The key that identifies the rows of the answer.
+    pub id_key: Option<String>,
     /// The zone of the node, in seconds east of UTC.
     pub utc_offset: i32,
     /// Those of the fields that are options, with the words for an option that is not set.
@@ -81,6 +89,8 @@ impl Default for OutputOptions {
             table: false,
             has_default_form: false,
             is_series: false,
+            is_option_list: false,
+            id_key: None,
             utc_offset: 0,
             unset: Vec::new(),
             is_one_of_many: false,
@@ -121,16 +131,22 @@ impl OutputOptions {
 
     /// Returns true if the caller chooses a part of the answer, or its order.
     pub fn selects(&self) -> bool {
-        self.fields.is_some()
-            || !self.filter.is_empty()
-            || !self.sort.is_empty()
-            || self.limit != usize::MAX
-            || self.offset != 0
+        self.fields.is_some() || self.selects_rows()
+    }
+
+    /// Returns true if the caller chooses rows of the answer, or their order.
+    pub(super) fn selects_rows(&self) -> bool {
+        !self.filter.is_empty() || !self.sort.is_empty() || self.limit != usize::MAX || self.offset != 0
     }
 
     /// Returns true if values are written in a form for readers.
     pub fn is_readable(&self) -> bool {
         self.table
+    }
+
+    /// Returns true if the zone of the node matters: for times in tables, and for dates in conditions.
+    pub fn needs_zone(&self) -> bool {
+        self.table || self.filter.iter().any(FilterCondition::is_about_time)
     }
 
     /// Returns the keys that the caller asks for.
@@ -147,8 +163,8 @@ impl OutputOptions {
     /// Sets what is known of the answer of one path.
     #[must_use]
     pub fn for_answer(&self, facts: AnswerFacts) -> Self {
-        let AnswerFacts { is_series, utc_offset, unset } = facts;
-        Self { is_series, utc_offset, unset, ..self.clone() }
+        let AnswerFacts { is_series, is_option_list, id_key, utc_offset, unset } = facts;
+        Self { is_series, is_option_list, id_key, utc_offset, unset, ..self.clone() }
     }
 
     /// Returns the options for one of several answers.

@@ -1,22 +1,31 @@
 //! The rows of a list that were asked for, in the order that was asked for. Only rows to be sorted are held together.
 //! All others are read once and written.
 
+use crate::render::cell::strip_quotes;
+use crate::render::labels::now_seconds;
 use crate::render::list::MAX_ROWS;
 use crate::render::output::error::OutputError;
-use crate::render::output::json_path::{describe_kind, parse_number, pick, unquote, walk};
+use crate::render::output::filter::RowCondition;
+use crate::render::output::json_path::{describe_kind, holds_objects, parse_number, pick, unquote, walk};
 use crate::render::output::names::push_names;
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter, ResultPart};
 use crate::render::output::unknown_key::UnknownKey;
+use crate::render::output::wanted_value::ReadingTime;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// The number of rows of a list and of those that match the filter.
+#[derive(Default)]
 pub struct RowCounts {
     pub total: usize,
     pub matched: usize,
-    /// A requested key that no row has.
-    pub missing_key: Option<UnknownKey>,
+    /// The text about a requested key that no row has.
+    pub missing_key: Option<String>,
+    /// The fields that no row has, of one of several answers.
+    pub missing_fields: Vec<String>,
+    /// The values that there are for conditions that no row meets, and the times that dates were read as.
+    pub filter_notes: Vec<String>,
 }
 
 /// A value to sort by. Numbers come before texts. Missing values come last, also in descending order.
@@ -57,19 +66,36 @@ pub fn select<'a>(
     // One pass over a row finds the values for the filter, then for the order, then the fields.
     let mut paths: Vec<String> = options.filter.iter().map(|condition| condition.key.clone()).collect();
     paths.extend(options.sort.iter().map(|field| field.key.clone()));
+    let named = paths.len();
+    // The places of the maximums of each condition.
+    let mut maximums = Vec::new();
+    for condition in &options.filter {
+        let start = paths.len();
+        paths.extend(condition.maximum_keys());
+        maximums.push(start..paths.len());
+    }
     let deciding = paths.len();
     paths.extend(options.fields.iter().flatten().cloned());
+    let status = paths[..named].iter().position(|path| path == "status");
     let mut known = vec![false; paths.len()];
     // Fields are only looked for until each was found once.
     let mut wanted = paths.as_slice();
     let mut found = Vec::new();
-    let mut counts = RowCounts { total: 0, matched: 0, missing_key: None };
+    let mut counts = RowCounts::default();
+    let time = ReadingTime { utc_offset: options.utc_offset, now: now_seconds() };
+    let mut conditions: Vec<RowCondition<'_>> =
+        options.filter.iter().map(|condition| RowCondition::new(condition, time)).collect();
     let mut error = None;
     let mut rows_to_sort: Vec<(usize, &'a str)> = Vec::new();
     let mut sort_values: Vec<SortValue<'a>> = Vec::new();
     let page = options.offset..options.offset.saturating_add(options.limit);
+    let (skips_null, mut next_place) = (holds_objects(list), 0);
     walk(list, &mut |_, row| {
-        let place = counts.total;
+        let place = next_place;
+        next_place += 1;
+        if skips_null && row == "null" {
+            return true;
+        }
         counts.total += 1;
         if !paths.is_empty() {
             if !row.starts_with('{') {
@@ -80,13 +106,22 @@ pub fn select<'a>(
             if !wanted.is_empty() {
                 pick(row, wanted, &mut found);
             }
+            // A table shows this status too.
+            if let Some(status) = status.filter(|at| found.get(*at) == Some(&None) && is_running_task(row)) {
+                found[status] = Some(r#""running""#);
+            }
             for (known, found) in known.iter_mut().zip(&found) {
                 *known |= found.is_some();
             }
             if wanted.len() > deciding && known[deciding..].iter().all(|known| *known) {
                 wanted = &paths[..deciding];
             }
-            if !options.filter.iter().zip(&found).all(|(condition, raw)| condition.matches(*raw)) {
+            let mut is_match = true;
+            for ((condition, key), maximums) in conditions.iter_mut().zip(0..).zip(&maximums) {
+                let mut maximums = found[maximums.clone()].iter().filter_map(|raw| parse_number((*raw)?));
+                is_match &= condition.matches(found[key], maximums.find(|maximum| *maximum > 0.0));
+            }
+            if !is_match {
                 return true;
             }
         }
@@ -102,16 +137,21 @@ pub fn select<'a>(
             return false;
         }
         rows_to_sort.push((place, row));
-        sort_values.extend(found[options.filter.len()..deciding].iter().map(|raw| SortValue::from_json(*raw)));
+        sort_values.extend(found[options.filter.len()..named].iter().map(|raw| SortValue::from_json(*raw)));
         true
     });
     if let Some(error) = error {
         return Err(error);
     }
+    conditions.iter().try_for_each(RowCondition::check_comparable)?;
+    counts.filter_notes.extend(conditions.iter().filter_map(RowCondition::describe_time));
+    if counts.matched == 0 {
+        counts.filter_notes.extend(conditions.iter().filter_map(RowCondition::describe_values));
+    }
     // Proxmox leaves out keys that are not set (`lock`), possibly in every row. So a missing key is not an error,
     // unless it leaves nothing to show. It may still be misspelled.
-    let missing: Vec<&str> =
-        paths.iter().zip(&known).filter(|(_, known)| !**known).map(|(key, _)| key.as_str()).collect();
+    let asked = paths.iter().zip(&known).enumerate().filter(|(at, _)| !(named..deciding).contains(at));
+    let mut missing: Vec<&str> = asked.filter(|(_, (_, known))| !**known).map(|(_, (key, _))| key.as_str()).collect();
     if counts.total > 0
         && let Some(first) = missing.first()
     {
@@ -119,7 +159,16 @@ pub fn select<'a>(
         if options.fields.as_ref().is_some_and(|fields| fields.iter().all(|field| missing.contains(&field.as_str()))) {
             return Err(OutputError::UnknownKey(unknown));
         }
-        counts.missing_key = Some(unknown);
+        counts.missing_key = Some(unknown.to_string());
+        // It is for another answer.
+        if options.is_one_of_many {
+            missing.sort_unstable();
+            missing.dedup();
+            let mut text = String::from("not there: ");
+            push_names(&mut text, missing.iter().copied(), 10);
+            counts.missing_key = Some(text);
+            counts.missing_fields = missing.into_iter().map(str::to_owned).collect();
+        }
     }
     if !options.sort.is_empty() {
         let values = |row: usize| &sort_values[row * options.sort.len()..][..options.sort.len()];
@@ -135,6 +184,37 @@ pub fn select<'a>(
         }
     }
     Ok(counts)
+}
+
+/// The keys of a row that tell whether it is a running task. (PVE: such a task has no end and no status.)
+#[derive(Default)]
+pub struct TaskKeys {
+    has_upid: bool,
+    has_end: bool,
+}
+
+impl TaskKeys {
+    pub fn read(&mut self, raw_key: &str) {
+        match strip_quotes(raw_key) {
+            "upid" => self.has_upid = true,
+            "endtime" | "status" => self.has_end = true,
+            _ => {}
+        }
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.has_upid && !self.has_end
+    }
+}
+
+/// Returns whether a row is a task without an end.
+pub fn is_running_task(row: &str) -> bool {
+    let mut keys = TaskKeys::default();
+    walk(row, &mut |key, _| {
+        keys.read(key);
+        true
+    });
+    keys.is_running()
 }
 
 /// Appends the fields that an object has as an object. Returns false, with the text incomplete, if it needs more than
@@ -195,6 +275,11 @@ pub fn write_list<'a>(
     Ok(large)
 }
 
+/// Describes the part of a list that Proxmox sent.
+pub fn describe_sent_part(sent: usize, all: usize) -> String {
+    format!("{sent} of {all} rows were sent: params start and limit select others, start={} the last", all - sent)
+}
+
 /// Notes which rows are shown.
 pub fn note_row_counts(
     options: &OutputOptions,
@@ -204,16 +289,15 @@ pub fn note_row_counts(
     shown: usize,
     truncated: bool,
 ) {
-    let RowCounts { total, matched, missing_key } = counts;
-    if let Some(key) = missing_key {
-        page.add_note(&key.to_string());
-    }
+    let RowCounts { total, matched, missing_key, filter_notes, .. } = counts;
+    page.add_note(&missing_key.unwrap_or_default());
     if !options.filter.is_empty() {
         page.add_note(&format!("{matched} of {total} rows match"));
     }
+    filter_notes.iter().for_each(|note| page.add_note(note));
     match options.total_beside {
         // Proxmox sent a part of the list.
-        Some(all) if all > total => page.add_note(&format!("{total} of {all} rows were sent: `start` selects others")),
+        Some(all) if all > total => page.add_note(&describe_sent_part(total, all)),
         _ if options.table && options.filter.is_empty() && shown == total && total > 1 => {
             page.add_note(&format!("all {total} rows"));
         }

@@ -29,8 +29,9 @@ pub struct SeriesSummary {
     pub note: String,
 }
 
-/// Summarizes the rows of a time series. Returns `None` if the answer is not one.
-pub fn summarize(data: &str, utc_offset: i32) -> Option<SeriesSummary> {
+/// Summarizes the rows of a time series, or those of its series that are named. Returns `None` if the answer is not one,
+/// or lacks one of these.
+pub fn summarize(data: &str, names: Option<&[String]>, utc_offset: i32) -> Option<SeriesSummary> {
     let mut all: Vec<Series> = Vec::new();
     let (mut rows, mut without_data, mut is_series) = (0_u32, 0_u32, data.starts_with('['));
     let mut times = (u64::MAX, 0);
@@ -67,11 +68,32 @@ pub fn summarize(data: &str, utc_offset: i32) -> Option<SeriesSummary> {
     if !is_series || rows == 0 {
         return None;
     }
-    all.sort_by(|a, b| compare_keys(&a.name, &b.name));
-    let mut text = String::from("series\tmean\tpeak\tpeak at\tlast\n");
-    for series in &all {
-        series.write(&mut text, utc_offset);
+    // (PVE: the use of a VM's disks is not known.)
+    all.retain(|series| series.name != "disk" || series.peak > 0.0);
+    match names {
+        None => all.sort_by(|a, b| compare_keys(&a.name, &b.name)),
+        Some(names) => {
+            let is_known = |name: &&String| name.as_str() == "time" || all.iter().any(|series| series.name == **name);
+            names.iter().all(|name| is_known(&name)).then_some(())?;
+            all.retain(|series| names.contains(&series.name));
+            all.sort_by_key(|series| names.iter().position(|name| *name == series.name));
+        }
     }
+    let (constant, changing): (Vec<&Series>, Vec<&Series>) = all.iter().partition(|series| series.is_constant());
+    let mut text = String::new();
+    if !changing.is_empty() {
+        text.push_str("series\tmean\tpeak\tpeak at\tlast\n");
+    }
+    changing.iter().for_each(|series| series.write(&mut text, utc_offset));
+    for (at, series) in constant.iter().enumerate() {
+        text.push_str(if at == 0 { "all the time: " } else { ", " });
+        let _ = write!(text, "{} {}", series.escaped_name(), series.format(series.last));
+    }
+    text.push_str(match (all.is_empty(), constant.is_empty()) {
+        (true, _) => "no values in this time\n",
+        (false, true) => "",
+        (false, false) => "\n",
+    });
     let mut note = format!("{rows} rows");
     if !all.is_empty() {
         let (first, last) = (format_local_time(times.0, utc_offset), format_local_time(times.1, utc_offset));
@@ -99,16 +121,19 @@ impl Series {
         self.last = number;
     }
 
-    fn write(&self, text: &mut String, utc_offset: i32) {
+    fn is_constant(&self) -> bool {
+        self.least == self.peak
+    }
+
+    fn escaped_name(&self) -> String {
         let name = serde_json::Value::from(self.name.as_str()).to_string();
+        name[1..name.len() - 1].to_owned()
+    }
+
+    fn write(&self, text: &mut String, utc_offset: i32) {
         let mean = self.format(self.sum / f64::from(self.count));
-        let _ = write!(text, "{}\t{mean}\t", &name[1..name.len() - 1]);
-        if self.least == self.peak {
-            text.push_str("-\t-");
-        } else {
-            let _ = write!(text, "{}\t{}", self.format(self.peak), format_local_time(self.peak_time, utc_offset));
-        }
-        let _ = writeln!(text, "\t{}", self.format(self.last));
+        let (peak, time) = (self.format(self.peak), format_local_time(self.peak_time, utc_offset));
+        let _ = writeln!(text, "{}\t{mean}\t{peak}\t{time}\t{}", self.escaped_name(), self.format(self.last));
     }
 
     fn format(&self, number: f64) -> String {
@@ -136,15 +161,18 @@ mod tests {
     fn a_series_has_mean_peak_and_last() {
         let data = r#"[{"time":1795854000},{"time":1795854060,"cpu":0.5,"mem":1073741824,"netin":1024,"maxcpu":4},
             {"time":1795854120,"cpu":0.1,"mem":2147483648,"netin":0,"maxcpu":4}]"#;
-        let summary = summarize(data, 0).expect("a series");
+        let summary = summarize(data, None, 0).expect("a series");
         assert_eq!(
             summary.text,
             "series\tmean\tpeak\tpeak at\tlast\n\
              cpu\t30.0%\t50.0%\t2026-11-28T08:21:00Z\t10.0%\n\
-             maxcpu\t4\t-\t-\t4\n\
              mem\t1.5GiB\t2GiB\t2026-11-28T08:22:00Z\t2GiB\n\
-             netin\t512B/s\t1KiB/s\t2026-11-28T08:21:00Z\t0/s\n"
+             netin\t512B/s\t1KiB/s\t2026-11-28T08:21:00Z\t0/s\n\
+             all the time: maxcpu 4\n"
         );
+        let named = summarize(data, Some(&["maxcpu".into(), "cpu".into()]), 0).expect("a series").text;
+        assert_eq!(named.lines().nth(1), Some("cpu\t30.0%\t50.0%\t2026-11-28T08:21:00Z\t10.0%"));
+        assert!(summarize(data, Some(&["nosuch".into()]), 0).is_none());
         let note =
             "3 rows from 2026-11-28T08:21:00Z to 2026-11-28T08:22:00Z, 1 without data; format=table has the rows";
         assert_eq!(summary.note, note);
@@ -153,7 +181,7 @@ mod tests {
     #[test]
     fn other_answers_are_no_series() {
         for data in ["[]", "{}", "[1]", r#"[{"a":1}]"#, "null"] {
-            assert!(summarize(data, 0).is_none(), "{data}");
+            assert!(summarize(data, None, 0).is_none(), "{data}");
         }
     }
 }

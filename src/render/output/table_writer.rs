@@ -1,18 +1,19 @@
 //! Lists as tables: a header, then tab-separated rows, each on one line. A list of texts, such as a log, has lines.
 
-use crate::base::json_scan::find_member;
+use crate::base::json_scan::{JsonScanner, find_member};
 use crate::render::cell::{MAX_CELL_CHARS, push_row, strip_quotes};
 use crate::render::labels::count;
 use crate::render::list::MAX_ROWS;
 use crate::render::output::error::OutputError;
-use crate::render::output::json_path::{pick, unquote, walk};
+use crate::render::output::json_path::{parse_number, pick, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
-use crate::render::output::key_order::{compare_keys, has_place};
+use crate::render::output::key_order::{compare_keys, has_place, is_last};
 use crate::render::output::names::push_names;
 use crate::render::output::object_writer::{cell, is_empty, is_pem};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter};
-use crate::render::output::rows::{RowCounts, note_row_counts, select};
+use crate::render::output::rows::{RowCounts, TaskKeys, is_running_task, note_row_counts, select};
+use crate::render::units::push_byte_size;
 use std::borrow::Cow;
 
 /// The maximum number of columns that are taken from the keys of the rows.
@@ -21,8 +22,25 @@ const MAX_COLUMNS: usize = 100;
 /// The least rows of a list without its idle columns.
 const MIN_IDLE_ROWS: usize = 2;
 
-/// The columns that no reader needs. (PVE: the title of a package is its description.)
-const LEFT_OUT: [&str; 3] = ["digest", "pstart", "Title"];
+/// The least size of a row that is summed up. A smaller one may be a count.
+const MIN_SUMMED_BYTES: f64 = 1024.0;
+
+/// The columns that no reader needs. (PVE: the title of a package is its description, and every ended task is saved.)
+const LEFT_OUT: [&str; 4] = ["digest", "pstart", "Title", "saved"];
+
+/// Columns that say nothing beside another one. (PVE: the interfaces of a node, the list of nodes, and tasks.)
+const SUPERSEDED: [(&str, &str); 10] = [
+    ("address", "cidr"),
+    ("netmask", "cidr"),
+    ("exists", "iface"),
+    ("families", "iface"),
+    ("method6", "iface"),
+    ("priority", "iface"),
+    ("id", "ssl_fingerprint"),
+    ("type", "ssl_fingerprint"),
+    ("ssl_fingerprint", "ssl_fingerprint"),
+    ("pid", "upid"),
+];
 
 /// A writer of rows under a header, as many as fit.
 struct TableWriter<'p> {
@@ -82,17 +100,134 @@ pub(in crate::render) fn format_cell<'r>(
     }
 }
 
-/// Writes the rows of the page.
-pub fn write_list(
+/// The columns of a table without requested fields, from the keys of its rows.
+#[derive(Default)]
+struct KeyColumns<'a> {
+    columns: Vec<KeyColumn<'a>>,
+    left_out: Vec<&'static str>,
+    cells_without_column: usize,
+    /// Some rows are not objects. They fill a column of their own.
+    has_plain_rows: bool,
+    has_running_task: bool,
+}
+
+struct KeyColumn<'a> {
+    key: Cow<'a, str>,
+    /// The key as the first row with it spells it.
+    raw_key: &'a str,
+    /// A row has more than 0.
+    is_used: bool,
+}
+
+impl<'a> KeyColumns<'a> {
+    /// Reads the next row. Returns its text, or `None` if it is not JSON.
+    fn read_row(&mut self, scan: &mut JsonScanner<'a>) -> Option<&'a str> {
+        // Most rows have their keys in the same order.
+        let mut next = 0;
+        let mut task = TaskKeys::default();
+        let row = scan.next_object(&mut |raw_key, raw| {
+            task.read(raw_key);
+            if is_empty(raw) {
+                return;
+            }
+            let place = match self.columns.get(next) {
+                Some(column) if column.raw_key == raw_key => Some(next),
+                _ => self.find_or_add(raw_key),
+            };
+            if let Some(place) = place {
+                self.columns[place].is_used |= !is_zero(raw);
+                next = place + 1;
+            }
+        })?;
+        self.has_plain_rows |= !row.starts_with('{');
+        self.has_running_task |= task.is_running();
+        Some(row)
+    }
+
+    /// Returns the place of the column for a key, unless it has none.
+    fn find_or_add(&mut self, raw_key: &'a str) -> Option<usize> {
+        let key = unquote(raw_key);
+        if let Some(place) = self.columns.iter().position(|column| column.key == key) {
+            return Some(place);
+        }
+        if let Some(name) = LEFT_OUT.iter().find(|name| **name == key) {
+            if !self.left_out.contains(name) {
+                self.left_out.push(name);
+            }
+            return None;
+        }
+        if self.columns.len() == MAX_COLUMNS {
+            self.cells_without_column += 1;
+            return None;
+        }
+        self.columns.push(KeyColumn { key, raw_key, is_used: false });
+        Some(self.columns.len() - 1)
+    }
+
+    /// Returns the keys of the columns to show, in their order. Notes those that are left out.
+    fn select(self, options: &OutputOptions, page: &mut PageWriter, row_count: usize) -> Vec<String> {
+        let mut columns = self.columns;
+        if self.has_running_task && !columns.iter().any(|column| column.key == "status") {
+            columns.push(KeyColumn { key: Cow::Borrowed("status"), raw_key: "", is_used: true });
+        }
+        let found = columns.len();
+        if row_count >= MIN_IDLE_ROWS {
+            columns.retain(|column| column.is_used || has_place(&column.key) || is_id(options, &column.key));
+        }
+        let idle = found - columns.len();
+        if idle > 0 {
+            page.add_note(&format!("{} with nothing but 0 left out", count(idle, "column")));
+        }
+        let mut left_out = self.left_out;
+        let has = |name: &str| columns.iter().any(|column| column.key == name);
+        left_out.extend(SUPERSEDED.iter().filter(|(key, by)| has(key) && has(by)).map(|(key, _)| *key));
+        columns.retain(|column| !left_out.contains(&&*column.key));
+        if !left_out.is_empty() {
+            let mut note = String::from("not shown: ");
+            push_names(&mut note, left_out.iter().copied(), LEFT_OUT.len() + SUPERSEDED.len());
+            page.add_note(&note);
+        }
+        let mut keys: Vec<String> = columns.into_iter().map(|column| column.key.into_owned()).collect();
+        keys.sort_by(|a, b| is_id(options, b).cmp(&is_id(options, a)).then_with(|| compare_keys(a, b)));
+        keys
+    }
+}
+
+/// Reads the rows of the page in the order of the list, together with their keys. Returns `None` if the text is not a
+/// list.
+fn read_page<'a>(
+    options: &OutputOptions,
+    list: &'a str,
+    columns: &mut KeyColumns<'a>,
+) -> Option<(Vec<&'a str>, RowCounts)> {
+    let mut scan = JsonScanner::new(list);
+    let page = options.offset..options.offset.saturating_add(options.limit);
+    let (mut rows, mut total) = (Vec::new(), 0);
+    if !scan.consume(b'[') {
+        return None;
+    }
+    while scan.advance(total == 0, b']')? {
+        if page.contains(&total) && rows.len() < MAX_ROWS {
+            rows.push(columns.read_row(&mut scan)?);
+        } else {
+            scan.next_value()?;
+        }
+        total += 1;
+    }
+    Some((rows, RowCounts { total, matched: total, ..RowCounts::default() }))
+}
+
+/// Reads the rows that were asked for, in the order that was asked for.
+fn select_page<'a>(
     options: &OutputOptions,
     page: &mut PageWriter,
-    list: &str,
-    answer_path: &AnswerPath,
-) -> Result<(), OutputError> {
+    list: &'a str,
+    columns: &mut KeyColumns<'a>,
+) -> Result<(Vec<&'a str>, RowCounts), OutputError> {
     let mut rows = Vec::new();
     let mut without_data = 0;
     let counts = select(options, list, &mut |_, row| {
-        if options.is_series && options.fields.is_none() && !has_data(row) {
+        if options.is_series && !has_data(row) {
             without_data += 1;
         } else if rows.len() < MAX_ROWS {
             rows.push(row);
@@ -101,60 +236,42 @@ pub fn write_list(
     if without_data > 0 {
         page.add_note(&format!("{without_data} rows without data left out"));
     }
-    let counts = RowCounts { matched: counts.matched - without_data, ..counts };
+    if options.is_option_list {
+        sort_options(options, page, &mut rows);
+    }
+    if options.fields.is_none() {
+        for row in &rows {
+            columns.read_row(&mut JsonScanner::new(row));
+        }
+    }
+    Ok((rows, RowCounts { matched: counts.matched - without_data, ..counts }))
+}
+
+/// Writes the rows of the page.
+pub fn write_list(
+    options: &OutputOptions,
+    page: &mut PageWriter,
+    list: &str,
+    answer_path: &AnswerPath,
+) -> Result<(), OutputError> {
+    let mut key_columns = KeyColumns::default();
+    let in_order = options.fields.is_none() && options.filter.is_empty() && options.sort.is_empty();
+    let whole = if in_order && !options.is_series && !options.is_option_list {
+        read_page(options, list, &mut key_columns)
+    } else {
+        None
+    };
+    let (rows, counts) = match whole {
+        Some(whole) => whole,
+        None => select_page(options, page, list, &mut key_columns)?,
+    };
     if options.fields.is_none() && !rows.is_empty() && rows.iter().all(|row| log_line(row).is_some()) {
         write_lines(options, page, &rows, answer_path, counts);
         return Ok(());
     }
-    let (mut columns, mut cells_without_column) = (options.fields.clone().unwrap_or_default(), 0);
-    // Rows that are not objects fill a column of their own.
-    let mut has_plain_rows = false;
-    if options.fields.is_none() {
-        let mut left_out: Vec<&str> = Vec::new();
-        // Whether the column has more than 0.
-        let mut used = Vec::new();
-        for row in &rows {
-            has_plain_rows |= !row.starts_with('{');
-            walk(row, &mut |key, raw| {
-                let Some(key) = key.starts_with('"').then(|| unquote(key)).filter(|_| !is_empty(raw)) else {
-                    return true;
-                };
-                if let Some(at) = columns.iter().position(|column| *column == key) {
-                    used[at] |= !is_zero(raw);
-                    return true;
-                }
-                match LEFT_OUT.iter().find(|name| **name == key) {
-                    Some(name) if !left_out.contains(name) => left_out.push(name),
-                    Some(_) => {}
-                    None if columns.len() < MAX_COLUMNS => {
-                        columns.push(key.into_owned());
-                        used.push(!is_zero(raw));
-                    }
-                    None => cells_without_column += 1,
-                }
-                true
-            });
-        }
-        if !columns.iter().any(|column| column == "status") && rows.iter().any(|row| is_running_task(row)) {
-            columns.push("status".into());
-            used.push(true);
-        }
-        let found = columns.len();
-        if rows.len() >= MIN_IDLE_ROWS {
-            let mut used = used.into_iter();
-            columns.retain(|column| used.next().expect("a column that was found") || has_place(column));
-        }
-        let idle = found - columns.len();
-        if idle > 0 {
-            page.add_note(&format!("{} with nothing but 0 left out", count(idle, "column")));
-        }
-        columns.sort_by(|a, b| compare_keys(a, b));
-        if !left_out.is_empty() {
-            let mut note = String::from("not shown: ");
-            push_names(&mut note, left_out.into_iter(), LEFT_OUT.len());
-            page.add_note(&note);
-        }
-    }
+    let (has_plain_rows, cells_without_column) = (key_columns.has_plain_rows, key_columns.cells_without_column);
+    let mut columns = options.fields.clone().unwrap_or_else(|| key_columns.select(options, page, rows.len()));
+    columns.retain(|column| !counts.missing_fields.contains(column));
     if rows.is_empty() {
         page.text.push_str("no rows\n");
         note_row_counts(options, page, answer_path, counts, 0, false);
@@ -175,16 +292,25 @@ pub fn write_list(
         }
         found.resize(columns.len(), None);
         let is_running_task = is_running_task(row);
-        let cells = found.iter().zip(&columns).zip(&formats).map(|((raw, column), format)| match raw {
-            None if is_running_task && column == "status" => Cow::Borrowed("running"),
-            raw => format_cell(*format, column, *raw, options.utc_offset),
+        // The name of the option, if the row is one.
+        let option = options.is_option_list.then(|| option_name(row));
+        let cells = found.iter().zip(&columns).zip(&formats).map(|((raw, column), format)| {
+            match (raw, option.as_deref().filter(|_| matches!(column.as_str(), "value" | "pending"))) {
+                (None, _) if is_running_task && column == "status" => Cow::Borrowed("running"),
+                (raw, Some(option)) => format_cell(KeyFormat::for_key(option), option, *raw, options.utc_offset),
+                (raw, None) => format_cell(*format, column, *raw, options.utc_offset),
+            }
         });
         let plain = has_plain_rows.then(|| Some(*row).filter(|row| !row.starts_with('{')));
         let plain = plain.map(|raw| format_cell(KeyFormat::Plain, "", raw, options.utc_offset));
         table.write_row(cells.chain(plain));
     }
     let TableWriter { row_count, full, has_cut_cells, .. } = table;
+    let has_all_rows = rows.len() == counts.matched;
     note_row_counts(options, page, answer_path, counts, row_count, full);
+    if columns.iter().any(|column| column == "size") && has_all_rows {
+        note_size(page, &rows);
+    }
     if cells_without_column > 0 {
         page.add_note(&format!(
             "{cells_without_column} cells of other keys have no column: name them in fields, or format=json"
@@ -196,14 +322,43 @@ pub fn write_list(
     Ok(())
 }
 
+/// Notes the size of all rows together, if each has one in bytes.
+fn note_size(page: &mut PageWriter, rows: &[&str]) {
+    let sizes = rows.iter().map(|row| parse_number(find_member(row, "size")?).filter(|size| *size >= MIN_SUMMED_BYTES));
+    if let (Some(sum), 2..) = (sizes.sum::<Option<f64>>(), rows.len()) {
+        let mut note = String::from("size of all: ");
+        push_byte_size(&mut note, sum);
+        page.add_note(&note);
+    }
+}
+
+/// Returns whether a column identifies the rows. A long one comes last all the same.
+fn is_id(options: &OutputOptions, column: &str) -> bool {
+    options.id_key.as_deref() == Some(column) && !is_last(column)
+}
+
+/// Sorts the options of a guest by their use, unless the caller chose an order, and counts the pending changes.
+fn sort_options(options: &OutputOptions, page: &mut PageWriter, rows: &mut [&str]) {
+    let waits = |row: &str| find_member(row, "pending").is_some() || find_member(row, "delete").is_some();
+    if options.sort.is_empty() {
+        rows.sort_by(|a, b| waits(b).cmp(&waits(a)).then_with(|| compare_keys(&option_name(a), &option_name(b))));
+    }
+    if !options.selects() {
+        page.add_note(&match rows.iter().filter(|row| waits(row)).count() {
+            0 => "no change is pending".to_owned(),
+            waiting => format!("{} pending", count(waiting, "change")),
+        });
+    }
+}
+
+/// Returns the name of the option that a row is about.
+fn option_name(row: &str) -> Cow<'_, str> {
+    find_member(row, "key").map(unquote).unwrap_or_default()
+}
+
 /// Returns whether a value is 0 in one of Proxmox's forms.
 fn is_zero(raw: &str) -> bool {
     matches!(raw, "0" | "\"0\"" | "0.0" | "\"0.00\"")
-}
-
-/// Returns whether a row is a task without an end. (PVE: its status is missing too.)
-fn is_running_task(row: &str) -> bool {
-    find_member(row, "upid").is_some() && find_member(row, "endtime").is_none() && find_member(row, "status").is_none()
 }
 
 /// Returns whether a row of a time series has a value beside its time.
@@ -259,8 +414,9 @@ fn write_lines(
     if cursors > 0 {
         page.add_note(&format!("not shown: {cursors} cursor{}", if cursors == 1 { "" } else { "s" }));
     }
-    let shown = if full { row_count } else { row_count + cursors };
-    note_row_counts(options, page, answer_path, counts, shown, full);
+    // The lines that are left out are rows too.
+    let counts = RowCounts { total: counts.total - cursors, matched: counts.matched - cursors, ..counts };
+    note_row_counts(options, page, answer_path, counts, row_count, full);
     if has_cut_cells {
         note_cut_cells(page);
     }

@@ -177,7 +177,7 @@ fn a_long_value_that_several_members_have_is_written_once() {
     let (text, _) = render_with_default_cap(json!({"format": "table"}), &data);
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("/: Datastore.Allocate, "), "{text}");
-    assert_eq!(lines[1..], ["/pool/prod: VM.Audit", "/vms: the same as /", "/vms/1: VM.Audit"]);
+    assert_eq!(lines[1..], ["/pool/prod: VM.Audit", "/vms/1: VM.Audit", "the same as /: /vms"]);
 }
 
 #[test]
@@ -215,7 +215,12 @@ fn envelope_members_are_noted_and_can_be_requested() {
     let rendered = ask(json!({"limit": 1})).unwrap();
     assert_eq!(rendered.text, r#"[{"n":1}]"#);
     let note = rendered.note.unwrap();
-    assert!(note.starts_with("2 of 7 rows were sent: `start` selects others; rows 1..1 of 2 shown"), "{note}");
+    assert!(
+        note.starts_with(
+            "2 of 7 rows were sent: params start and limit select others, start=5 the last; rows 1..1 of 2 shown"
+        ),
+        "{note}"
+    );
     assert!(note.ends_with("beside the data: changes (202 bytes, fields=changes shows it)"), "{note}");
     assert_eq!(ask(json!({"fields": "total"})).unwrap().text, r#"{"total":7}"#);
     assert_eq!(parse_json(&ask(json!({"fields": "changes"})).unwrap().text)["changes"], diff.as_str());

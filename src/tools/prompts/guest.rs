@@ -24,8 +24,18 @@ pub(super) fn find_prompt_guest<'a>(call: &PromptCall<'a>) -> Result<FoundGuest<
     let query = call.text("guest").expect("a required argument");
     let (clusters, rest) = call.select_clusters()?;
     let answers = fan_out(&clusters, MAX_CONCURRENT_CLUSTERS, |cluster| {
-        let inventory = FactReader { cluster, deadline: call.deadline }.read_inventory()?;
-        let guest = find_guest(&inventory.guests, query).cloned();
+        let mut inventory = FactReader { cluster, deadline: call.deadline }.read_inventory()?;
+        let mut guest = find_guest(&inventory.guests, query).cloned();
+        if matches!(guest, Err(FindGuestError::Unknown { .. })) {
+            // The list has some names late.
+            let names = cluster.read_missing_names(&inventory.guests);
+            for guest in &mut inventory.guests {
+                if let Some(name) = names.get(&guest.vmid) {
+                    guest.name.clone_from(name);
+                }
+            }
+            guest = find_guest(&inventory.guests, query).cloned();
+        }
         Ok::<_, ErrorText>((guest, inventory))
     });
     let mut found: Vec<(usize, Guest, Inventory)> = Vec::new();
