@@ -3,7 +3,7 @@
 use super::json::parse_members;
 use crate::base::hint::render_error;
 use crate::mcp::arguments::ToolArguments;
-use crate::render::output::OutputOptions;
+use crate::render::output::{KeyFormat, OutputOptions};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -45,7 +45,10 @@ pub fn check_filter(bytes: &[u8]) -> bool {
         Err(error) => assert!(error.starts_with("filter: ") && error.len() < 4_000, "{error}"),
     }
 
-    let conditions: Vec<ReferenceCondition<'_>> = lines.filter_map(ReferenceCondition::parse).take(60).collect();
+    let members: Vec<_> = rows.iter().filter_map(|row| parse_members(row)).collect();
+    let conditions = lines.filter_map(ReferenceCondition::parse);
+    let conditions = conditions.filter(|condition| members.iter().all(|members| condition.is_simple(members)));
+    let conditions: Vec<ReferenceCondition<'_>> = conditions.take(60).collect();
     let mut written = String::new();
     for (n, condition) in conditions.iter().enumerate() {
         written.push_str(["", ", ", " and ", " AND "][if n == 0 { 0 } else { 1 + (n + typed.len()) % 3 }]);
@@ -95,6 +98,34 @@ impl<'a> ReferenceCondition<'a> {
         out.push_str(&format!("{} {}{}", word(self.key), self.sign, word(self.value)));
     }
 
+    /// Returns whether the reference can decide: two numbers, or two texts. It does not know the forms of tables, and the
+    /// order of numbers within texts.
+    fn is_simple(&self, members: &[(String, &str)]) -> bool {
+        let value = self.value.to_lowercase();
+        let is_shown_form = ["yes", "no", "on", "off", "true", "false", "-", "now", "today", "yesterday"]
+            .contains(&value.as_str())
+            || value.contains(['%', '+', ':', ' '])
+            || value.contains('-') && parse_plain_number(&value).is_none();
+        let raw = members.iter().rev().find(|(name, _)| name == self.key).map_or("null", |(_, raw)| *raw);
+        let Ok(text) =
+            serde_json::from_str::<Value>(raw).map(|value| value.as_str().unwrap_or_default().to_lowercase())
+        else {
+            return true;
+        };
+        let is_number = parse_number(raw, &text).is_some();
+        let has_digits = |text: &str| text.contains(|c: char| c.is_numeric());
+        KeyFormat::for_key(self.key) == KeyFormat::Plain
+            && !is_shown_form
+            && match self.sign {
+                "~" | "!~" => !value.is_empty(),
+                "<" | "<=" | ">" | ">=" if !is_number => {
+                    !raw.starts_with(['[', '{', 't', 'f']) && raw != "\"\"" && !has_digits(&value) && !has_digits(&text)
+                }
+                _ => !raw.starts_with(['[', '{', 't', 'f']),
+            }
+            && (raw == "null" || self.sign.contains('~') || is_number == parse_with_unit(&value).is_some())
+    }
+
     /// Returns `None` if a string of the row cannot be decoded (half a surrogate pair).
     fn matches(&self, members: &[(String, &str)]) -> Option<bool> {
         let raw = members.iter().rev().find(|(name, _)| name == self.key).map(|(_, raw)| *raw);
@@ -110,7 +141,10 @@ impl<'a> ReferenceCondition<'a> {
         let found = if raw.starts_with('"') { serde_json::from_str::<String>(raw).ok()? } else { raw.to_owned() };
         let (found, number) = (found.to_lowercase(), parse_number(raw, &found));
         let both = number.zip(parse_with_unit(&wanted));
-        let equal = found == wanted || both.is_some_and(|(a, b)| a == b && a.abs() < 9_007_199_254_740_992.0);
+        let is_list = number.is_none() && found.contains([';', ',']) && !found.contains(char::is_whitespace);
+        let equal = found == wanted
+            || is_list && found.split([';', ',']).any(|item| item == wanted)
+            || both.is_some_and(|(a, b)| a == b && a.abs() < 9_007_199_254_740_992.0);
         let order = both.map_or_else(|| found.cmp(&wanted), |(a, b)| a.total_cmp(&b));
         Some(match self.sign {
             "=" | "==" => equal,

@@ -2,7 +2,7 @@
 
 use super::affected::{AffectedGuests, AffectedScope};
 use super::audit::AuditedCall;
-use super::denied_call::DeniedCall;
+use super::denied_call::{DenialCauses, DeniedCall};
 use super::handle::ClusterHandle;
 use super::lookup_error::LookupError;
 use super::planned_call::{GuestView, PlannedCall};
@@ -35,7 +35,7 @@ impl<'a> PlannedCall<'a> {
         let checked = check_operation(self.audited(), self.operation.template.as_deref(), self.risk);
         checked.map_err(|denied| match denied.reason {
             Denial::Exec { .. } | Denial::AccessLevel { .. } => {
-                DeniedCall { causes: self.risk_reasons.clone(), ..denied }
+                DeniedCall { causes: Some(Box::new(DenialCauses(self.risk_reasons.clone()))), ..denied }
             }
             _ => denied,
         })?;
@@ -180,7 +180,7 @@ fn protects_only_numbers(policy: EffectivePolicy<'_>) -> bool {
 
 pub(super) fn deny(call: AuditedCall<'_>, reason: Denial) -> DeniedCall {
     call.record_denial(&reason);
-    DeniedCall { operation: format!("{} {}", call.method, call.path), reason, causes: Vec::new() }
+    DeniedCall { operation: format!("{} {}", call.method, call.path).into(), reason, causes: None }
 }
 
 /// Denies a call that affects a protected guest, or that may affect one as far as the server can see.

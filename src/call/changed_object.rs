@@ -448,7 +448,7 @@ impl ClusterHandle<'_> {
         // The look-ups of the plan are older than the change.
         let handle = self.with_new_lookups();
         let result = ResultReader { cluster: &handle, reader: ObjectReader::new(&handle), changed };
-        let ObjectText { line, digest, rule, created, pending } = result.read();
+        let ObjectText { line, digest, rule, created } = result.read();
         let mut lines: Vec<String> = line.into_iter().collect();
         if changed.is_in_list {
             return lines.into_iter().map(|line| self.redact(line)).collect();
@@ -461,9 +461,8 @@ impl ClusterHandle<'_> {
         };
         // An undo is offered for a state that was seen.
         if let Some(undo) = changed.undo.as_ref().filter(|_| !lines.is_empty()).filter(is_at_place) {
-            // An option that waits is taken back at once.
-            let mut undo = undo.clone();
-            undo.waiting.retain(|option| !pending.contains(option));
+            // An option that is active was changed at once, and one that waits is taken back at once.
+            let undo = UndoCall { waiting: Vec::new(), ..undo.clone() };
             lines.push(format!("undo: {}", undo.render(digest.as_deref())));
         }
         if let Some(path) = created {
@@ -482,13 +481,9 @@ impl ClusterHandle<'_> {
         let mut undos: Vec<Option<UndoCall>> = Vec::new();
         for (number, changed) in changes {
             let result = ResultReader { cluster: &handle, reader: ObjectReader::new(&handle), changed };
-            let ObjectText { rule, created, pending, .. } = result.read();
+            let ObjectText { rule, created, .. } = result.read();
             undos.push(match (&changed.undo, &created) {
-                (Some(undo), _) => {
-                    let mut undo = undo.clone();
-                    undo.waiting.retain(|option| !pending.contains(option));
-                    Some(undo)
-                }
+                (Some(undo), _) => Some(UndoCall { waiting: Vec::new(), ..undo.clone() }),
                 (None, created) => created.clone().map(|path| UndoCall::new(Method::Delete, path, Vec::new())),
             });
             for reason in result.find_missing_effect(rule.as_ref(), created.as_ref()) {
@@ -519,8 +514,6 @@ struct ObjectText {
     rule: Option<Map<String, Value>>,
     /// The path of an object whose id the cluster chose.
     created: Option<ApiPath>,
-    /// The options of a guest that wait for its next start.
-    pending: Vec<String>,
 }
 
 /// The reads of one changed object.
@@ -533,7 +526,7 @@ struct ResultReader<'r> {
 impl ResultReader<'_> {
     /// Describes the object.
     fn read(&self) -> ObjectText {
-        let (mut digest, mut rule, mut created, mut pending) = (None, None, None, Vec::new());
+        let (mut digest, mut rule, mut created) = (None, None, None);
         let line = match &self.changed.subject {
             ChangedSubject::Guest { guest, origin } => self.describe_guest(guest, origin.as_deref()),
             ChangedSubject::GuestOptions(guest) => {
@@ -547,9 +540,6 @@ impl ResultReader<'_> {
                     let config = self.reader.read_value::<Map<String, Value>>(guest.path(&["config"])).ok();
                     digest = config.and_then(|config| super::undo::digest_of(&config).map(str::to_owned));
                 }
-                let waits = |row: &&Value| row.get("pending").is_some() || row.get("delete").is_some();
-                let keys = rows.iter().flatten().filter(waits).filter_map(|row| row.get("key")?.as_str());
-                pending.extend(keys.map(str::to_owned));
                 rows.map(|rows| place(guest).describe_options(&rows, self.changed.options()))
             }
             ChangedSubject::GuestDisk { guest, disk } => {
@@ -606,7 +596,7 @@ impl ResultReader<'_> {
             }
             ChangedSubject::Other => None,
         };
-        ObjectText { line, digest, rule, created, pending }
+        ObjectText { line, digest, rule, created }
     }
 
     fn describe_created(&self, path: &ApiPath) -> Option<String> {

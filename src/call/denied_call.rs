@@ -6,18 +6,24 @@ use std::borrow::Cow;
 
 /// A call that the policy denies, with the reason.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("refused: {operation}: {reason}{}", describe_causes(.causes))]
+#[error("refused: {operation}: {reason}{}", describe_causes(.causes.as_deref()))]
 pub struct DeniedCall {
     /// Method and path.
-    pub(super) operation: String,
+    pub(super) operation: Box<str>,
     pub(super) reason: Denial,
     /// The parameters that make the call riskier than its operation.
-    pub(super) causes: Vec<RiskReason>,
+    pub(super) causes: Option<Box<DenialCauses>>,
 }
 
-fn describe_causes(causes: &[RiskReason]) -> String {
-    let causes: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.parameter, cause.reason)).collect();
-    if causes.is_empty() { String::new() } else { format!(", because of its parameters ({})", causes.join("; ")) }
+/// The reasons for the risk of a denied call that its parameters give.
+#[derive(Clone, Debug)]
+pub struct DenialCauses(pub(super) Vec<RiskReason>);
+
+fn describe_causes(causes: Option<&DenialCauses>) -> String {
+    let causes = causes.map(|causes| causes.0.as_slice()).unwrap_or_default();
+    let mut texts: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.parameter, cause.reason)).collect();
+    texts.dedup();
+    if texts.is_empty() { String::new() } else { format!(", because of its parameters ({})", texts.join("; ")) }
 }
 
 impl DeniedCall {

@@ -22,7 +22,8 @@ use super::resolve_path::{
 use super::shared_object::SharedObject;
 use super::spec::CallSpec;
 use super::state_risks::StateChange;
-use crate::base::shorten::shorten;
+use crate::base::list_text::list_items;
+use crate::base::shorten::{join_names, shorten};
 use crate::policy::{AssessedCall, EffectivePolicy, Risk, RiskAssessment, RiskKind};
 use crate::pve::guests::Guest;
 use crate::pve::knowledge::passwords::{SecretPart, secret_part};
@@ -279,7 +280,7 @@ fn check_operation_call(
     });
     let CheckedParameters { mut params, notes: differences } = checked?;
     check_node_parameters(cluster, &operation, &params)?;
-    check_backups(cluster, &operation, path, &params)?;
+    notes.extend(check_backups(cluster, &operation, path, &params)?);
     notes.extend(differences);
     let known = find_embedded_operation(method, path);
     let same = known.filter(|known| known.template() == operation.template());
@@ -355,38 +356,46 @@ fn note_taken_name(cluster: &ClusterHandle<'_>, call: AuditedCall<'_>, operation
     )))
 }
 
-/// Rejects a backup of guests of other nodes, which a node leaves out without a failure, and a backup in the place of the
-/// template of a container.
+/// Rejects a backup of which each guest is on another node, and a backup in the place of the template of a container.
+/// Returns a note about the guests that a backup leaves out. (PVE: a node backs up its own guests, and passes over others
+/// without a failure.)
 fn check_backups(
     cluster: &ClusterHandle<'_>,
     operation: &Operation<'_>,
     path: &ApiPath,
     params: &ApiParams,
-) -> Result<(), PlanError> {
+) -> Result<Option<String>, PlanError> {
     let given = |wanted: &str| params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
     match (operation.method(), operation.template()) {
         (Method::Post, "/nodes/{node}/lxc") => match given("ostemplate") {
             Some(volume) if volume.contains(":backup/") && given("restore") != Some("1") => {
                 Err(PlanError::BackupAsTemplate(shorten(volume).into_owned()))
             }
-            _ => Ok(()),
+            _ => Ok(None),
         },
         (Method::Post, "/nodes/{node}/vzdump") => {
             let segments: Vec<_> = path.segments().collect();
-            let (Some(node), Some(list)) = (segments.get(1), given("vmid")) else { return Ok(()) };
+            let (Some(node), Some(list)) = (segments.get(1), given("vmid")) else { return Ok(None) };
+            let numbers: Vec<&str> = list_items(list).collect();
             // The node says what it can't do if the list can't be read.
             let guests = cluster.look_up_guests().unwrap_or_default();
+            let find = |number: &&str| guests.iter().find(|guest| number.parse() == Ok(guest.vmid));
             let is_elsewhere = |guest: &&Guest| !guest.node.is_empty() && guest.node != node.as_ref();
-            let numbers = list.split([',', ';', ' ']).filter_map(|number| number.trim().parse::<u32>().ok());
-            let found = numbers.filter_map(|number| guests.iter().find(|guest| guest.vmid == number));
-            let elsewhere: Vec<String> =
-                found.filter(is_elsewhere).map(|guest| format!("{} is on {}", guest.vmid, guest.node)).collect();
-            if elsewhere.is_empty() {
-                return Ok(());
+            let elsewhere: Vec<String> = numbers
+                .iter()
+                .filter_map(find)
+                .filter(is_elsewhere)
+                .map(|guest| format!("{} is on {}", guest.vmid, guest.node))
+                .collect();
+            match elsewhere.len() {
+                0 => Ok(None),
+                left_out if left_out < numbers.len() => {
+                    Ok(Some(format!("{}: a backup on {node} leaves out guests of other nodes", join_names(&elsewhere))))
+                }
+                _ => Err(PlanError::BackupElsewhere { guests: elsewhere, node: shorten(node).into_owned() }),
             }
-            Err(PlanError::BackupElsewhere { guests: elsewhere, node: shorten(node).into_owned() })
         }
-        _ => Ok(()),
+        _ => Ok(None),
     }
 }
 

@@ -75,7 +75,7 @@ pub enum PlanError {
     /// An operation that the cluster of `--demo` does not have.
     #[error("the demo simulates only a part of the API, without {0}")]
     NotSimulated(String),
-    /// A node backs up its own guests only, and passes over the others without a failure.
+    /// A backup of which each guest is on another node.
     #[error("{}, and a backup on {node} leaves out the guests of other nodes", join_names(.guests))]
     BackupElsewhere {
         /// Each as `106 is on pve2`.

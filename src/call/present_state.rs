@@ -198,6 +198,14 @@ impl<'a> PlannedCall<'a> {
         }
     }
 
+    /// Returns the node of an operation on many guests of one node. Guests of other nodes that it names stay as they are.
+    fn bulk_node(&self) -> Option<&str> {
+        const OPERATIONS: [&str; 4] = ["startall", "stopall", "suspendall", "migrateall"];
+        let template = self.operation.template.as_deref().filter(|_| self.operation.is_known)?;
+        OPERATIONS.contains(&template.strip_prefix("/nodes/{node}/")?).then_some(())?;
+        self.operation.path_values.iter().find(|(name, _)| name == "node").map(|(_, node)| node.as_str())
+    }
+
     pub(super) fn path_guest(&self) -> Option<PathGuest> {
         let segments: Vec<_> = self.path.segments().collect();
         let [nodes, node, kind, vmid, ..] = segments.as_slice() else { return None };
@@ -237,17 +245,27 @@ impl<'a> StateReader<'_, 'a> {
             Some(view) => view.guests.clone(),
             None => self.cluster().look_up_guests(),
         };
-        let mut guests: Vec<&Guest> = match listed {
-            Ok(guests) => affected.select_from(guests).filter(|guest| is_other(&guest.vmid)).collect(),
+        let listed_guests: &[Guest] = match listed {
+            Ok(guests) => guests,
             Err(error) => return (None, AffectedText::Unknown(NotKnown::new(error.to_string()))),
         };
-        let is_unlisted =
-            |vmid: &u32| is_other(vmid) && !affected.creates(*vmid) && guests.iter().all(|guest| guest.vmid != *vmid);
+        let mut guests: Vec<&Guest> =
+            affected.select_from(listed_guests).filter(|guest| is_other(&guest.vmid)).collect();
+        let named = guests.len();
+        if let Some(node) = self.planned.bulk_node() {
+            // One whose node is not known may be there.
+            guests.retain(|guest| guest.node == node || guest.node.is_empty());
+        }
+        let elsewhere = named - guests.len();
+        let is_unlisted = |vmid: &u32| {
+            is_other(vmid) && !affected.creates(*vmid) && listed_guests.iter().all(|guest| guest.vmid != *vmid)
+        };
         let unlisted: Vec<u32> = affected.named_vmids().iter().copied().filter(is_unlisted).collect();
         match guests.as_slice() {
             [only]
                 if path_guest.is_none()
                     && unlisted.is_empty()
+                    && elsewhere == 0
                     && affected.scope() == &AffectedScope::NamedOnly
                     && !only.node.is_empty() =>
             {
@@ -268,7 +286,7 @@ impl<'a> StateReader<'_, 'a> {
                     let read = guests.len().min(MAX_ITEMS);
                     guests[..read].sort_by_key(|guest| guest.listed.vmid);
                 }
-                let unchanged = total - guests.len();
+                let unchanged = total + elsewhere - guests.len();
                 (None, AffectedText::Guests { heading, guests, unlisted, unchanged })
             }
         }

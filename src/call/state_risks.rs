@@ -18,6 +18,8 @@ const INHERITED_IS_HIDDEN: &str = "a permission replaces those that are inherite
     server's API token does not see which";
 const FIREWALL_ENDS: &str = "the firewall no longer protects: it is off without firewall=1";
 const NOMATCH_ENDS: &str = "an address that is taken out of the set is in it again: that ends without nomatch=1";
+/// The parts of a network that decide which others the guest reaches. (PVE: a container has its addresses here.)
+const NETWORK_KEYS: [&str; 7] = ["bridge", "tag", "trunks", "ip", "ip6", "gw", "gw6"];
 /// The words that Proxmox reads as true.
 const ON: [&str; 4] = ["1", "on", "yes", "true"];
 const HA_KILLS: &str =
@@ -236,7 +238,7 @@ impl<'c> GuestOption<'c> {
             GuestOptionKind::Network if is_on(old, "firewall") && !is_on(new, "firewall") => Some(FIREWALL_ENDS),
             GuestOptionKind::Network => {
                 let is_cut = is_on(new, "link_down") && !is_on(old, "link_down");
-                (is_cut || ["bridge", "tag", "trunks"].into_iter().any(differs)).then_some(NETWORK_ENDS)
+                (is_cut || NETWORK_KEYS.into_iter().any(differs)).then_some(NETWORK_ENDS)
             }
             GuestOptionKind::MountPoint if is_on(old, "backup") && !is_on(new, "backup") => Some(BACKUP_ENDS),
             _ => (find_volume(old) != find_volume(new) && !is_optical(old)).then_some(DISK_ENDS),

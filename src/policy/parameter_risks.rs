@@ -350,6 +350,8 @@ mod tests {
             ("POST", "/nodes/{node}/lxc/{vmid}/status/shutdown", "O", "forceStop", "1", "O!"),
             ("PUT", "/cluster/ha/resources/{sid}", "F", "state", "stopped", "F!"),
             ("PUT", "/cluster/ha/resources/{sid}", "F", "state", "started", "F"),
+            ("PUT", "/cluster/ha/resources/{sid}", "F", "max_restart", "0", "F~"),
+            ("PUT", "/cluster/ha/resources/{sid}", "F", "max_restart", "2", "F"),
             ("PUT", "/cluster/replication/{id}", "F", "remove_job", "full", "F!"),
             ("PUT", "/storage/{storage}", "F", "disable", "1", "F~"),
             ("PUT", "/storage/{storage}", "F", "disable", "0", "F"),

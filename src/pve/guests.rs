@@ -520,9 +520,14 @@ impl<'g> GuestSearchTexts<'g> {
         split_tags(&self.tags).chain([&*self.pool])
     }
 
-    /// Returns the rank of the guest for several words, all of which must match.
+    /// Returns the rank of the guest for several words, all of which must match. Words such as `on` need not, if there
+    /// are others.
     pub fn rank_all(&self, words: &[&str]) -> Option<u32> {
-        words.iter().map(|word| self.rank(word)).sum()
+        const FILLERS: [&str; 12] =
+            ["a", "all", "at", "called", "guest", "guests", "in", "is", "named", "node", "on", "the"];
+        let is_filler = |word: &&&str| FILLERS.contains(*word);
+        let has_others = !words.iter().all(|word| is_filler(&word));
+        words.iter().map(|word| self.rank(word).or((has_others && is_filler(&word)).then_some(0))).sum()
     }
 
     /// Returns the rank of the guest for a word in lower case, 0 being the best, or `None` without a match.
@@ -541,7 +546,10 @@ impl<'g> GuestSearchTexts<'g> {
             &|| name.contains(word),
             &|| vmid.contains(word),
             &|| self.iter_labels().any(|label| label.contains(word)),
-            &|| kinds.contains(&word) || states.iter().any(|text| text == word),
+            &|| {
+                let is_template = guest.template && word == "template";
+                kinds.contains(&word) || is_template || states.iter().any(|text| text == word)
+            },
             &|| guest.other_text.contains(word),
         ];
         (0..).zip(matches).find(|(_, is_match)| is_match()).map(|(rank, _)| rank)
@@ -636,6 +644,10 @@ mod tests {
     fn a_more_specific_match_ranks_higher() {
         let guests = guests();
         let rank_of = |word: &str| GuestSearchTexts::new(&guests[0]).rank(word);
+        let fits = |words: &[&str]| GuestSearchTexts::new(&guests[0]).rank_all(words).is_some();
+        assert!(
+            fits(&["the", "guest", &guests[0].name]) && !fits(&["the", "guest"]) && !fits(&["the", "nothing-like-it"])
+        );
         for (rank, words) in [
             (0, &["100", "qemu/100"][..]),
             (1, &["web01"]),

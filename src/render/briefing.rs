@@ -50,6 +50,8 @@ pub struct SectionRow {
     pub problem_path: Option<String>,
     /// The object in few words and what is wrong with it, where many objects may have the same problem.
     pub shared: Option<SharedProblem>,
+    /// The number of equal problems that the line is about.
+    pub times: usize,
 }
 
 /// A problem that many objects may have.
@@ -142,12 +144,19 @@ impl Section {
 
     /// Adds a line. Secrets are removed, and control characters become spaces.
     pub fn push(&mut self, row: &str) {
-        self.rows.push(SectionRow { text: to_row(row), problem_path: None, shared: None });
+        self.rows.push(SectionRow { text: to_row(row), problem_path: None, shared: None, times: 1 });
     }
 
     /// Adds a line about something that is wrong, with the path that shows more.
     pub fn push_problem(&mut self, row: &str, path: impl Into<String>) {
-        self.rows.push(SectionRow { text: to_row(row), problem_path: Some(to_row(&path.into())), shared: None });
+        self.push_problems(row, path, 1);
+    }
+
+    /// Adds a line about several equal problems.
+    pub fn push_problems(&mut self, row: &str, path: impl Into<String>, times: usize) {
+        let text = if times > 1 { format!("{row} ({times} times)") } else { row.to_owned() };
+        let problem_path = Some(to_row(&path.into()));
+        self.rows.push(SectionRow { text: to_row(&text), problem_path, shared: None, times });
     }
 
     /// Adds a line about an object with a problem that others may have too. `subject` names it in few words.
@@ -156,6 +165,7 @@ impl Section {
             text: to_row(&format!("{label}: {problem}")),
             problem_path: Some(to_row(path)),
             shared: Some(SharedProblem { subject: to_row(subject), problem: to_row(problem) }),
+            times: 1,
         });
     }
 

@@ -99,13 +99,13 @@ impl GuestPlace<'_> {
             rows.iter().filter(is_other).filter_map(|row| Some(quote_word(row.get("key")?.as_str()?))).collect();
         match waiting.as_slice() {
             [] if others.is_empty() => text.push_str("; nothing waits for a restart"),
-            [] => drop(write!(text, "; {} still wait for its next start", join(&others))),
+            [] => drop(write!(text, "; still waiting for its next start: {}", join(&others))),
             waiting => {
                 let separator = if active.is_empty() { "" } else { ";" };
                 let _ = write!(text, "{separator} waits for its next start with {}", join(waiting));
             }
         }
-        if changed.names().any(|name| has_disk_name(name) && find(name).is_none()) {
+        if changed.names().any(has_disk_name) {
             let unused = rows.iter().filter_map(|row| Some((row.get("key")?.as_str()?, row.get("value")?)));
             push_unused(&mut text, unused);
         }

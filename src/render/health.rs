@@ -340,10 +340,27 @@ pub(super) fn describe_failed_tasks(
         limit_by_privilege(&mut section, &facts.privileges, &format!("/nodes/{part}"), "Sys.Audit", &effect);
     }
     tasks.sort_by_key(|found| std::cmp::Reverse(found.task.upid.started_at));
+    // Equal failures are one line, that of the newest.
+    let mut equal: Vec<(&ExplainedTask, usize)> = Vec::new();
     for found in tasks {
-        section.push_problem(&describe_failure(found, facts.utc_offset), found.task.upid.path_to("log").as_str());
+        match equal.iter_mut().find(|(newest, _)| is_same_failure(newest, found)) {
+            Some((_, times)) => *times += 1,
+            None => equal.push((found, 1)),
+        }
+    }
+    for (found, times) in equal {
+        let row = describe_failure(found, facts.utc_offset);
+        section.push_problems(&row, found.task.upid.path_to("log").as_str(), times);
     }
     section
+}
+
+fn is_same_failure(a: &ExplainedTask, b: &ExplainedTask) -> bool {
+    let key = |found: &ExplainedTask| {
+        let upid = &found.task.upid;
+        (upid.kind.clone(), upid.id.clone(), upid.node.clone(), found.task.state.exit_status())
+    };
+    key(a) == key(b) && a.cause == b.cause
 }
 
 /// Describes a task on one line, with its UPID.

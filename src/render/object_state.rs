@@ -264,7 +264,7 @@ impl AffectedText<'_> {
 fn push_unchanged(text: &mut String, unchanged: usize) {
     if unchanged > 0 {
         let guests = count(unchanged, "other");
-        let _ = writeln!(text, "Not concerned: {guests} (templates, or already so).");
+        let _ = writeln!(text, "Not concerned: {guests} (templates, on other nodes, or already so).");
     }
 }
 

@@ -118,9 +118,10 @@ fn collect_topics(clusters: &[ClusterView<'_>]) -> Vec<TopicProblems> {
                 known.remark = remark.to_owned();
             }
             let problems: Vec<&SectionRow> = rows.iter().filter(|row| row.problem_path.is_some()).collect();
-            known.total += problems.len();
+            let total = problems.iter().map(|row| row.times).sum::<usize>();
+            known.total += total;
             if label.is_some() && !problems.is_empty() {
-                *known.counts.entry(cut(name, MAX_NAME_BYTES)).or_default() += problems.len();
+                *known.counts.entry(cut(name, MAX_NAME_BYTES)).or_default() += total;
             }
             known.lines.extend(describe_problems(&problems, topic, *label));
         };
@@ -133,7 +134,7 @@ fn collect_topics(clusters: &[ClusterView<'_>]) -> Vec<TopicProblems> {
             }
             Err(ErrorText(error)) => {
                 let problem_path = Some(SILENT.path.to_owned());
-                add(SILENT, &[SectionRow { text: error.clone(), problem_path, shared: None }], false, "");
+                add(SILENT, &[SectionRow { text: error.clone(), problem_path, shared: None, times: 1 }], false, "");
             }
         }
     }

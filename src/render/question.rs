@@ -308,7 +308,6 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
             let _ = writeln!(text, "It concerns {}.", guest.describe());
         }
         guest.push_details(text);
-        push_obstacle(text, call, guest);
     }
     match (made_by, guest) {
         // The name of the guest says so already.
@@ -383,29 +382,6 @@ fn parse_disk_size(size: &str) -> Option<u64> {
         _ => return None,
     };
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
-}
-
-/// Appends the reason why Proxmox refuses the call while the guest runs.
-fn push_obstacle(text: &mut String, call: &CallDescription<'_>, guest: &GuestState<'_>) {
-    if !guest.is_running() || !has_guest_path(call) {
-        return;
-    }
-    let is_on = |name: &str| call.params.iter().any(|(given, value)| given == name && value != "0");
-    let rest = call.path.split(['/']).skip(5).collect::<Vec<_>>().join("/");
-    let is_container = call.path.split('/').nth(3) == Some("lxc");
-    text.push_str(match (call.method, rest.as_str()) {
-        (Method::Delete, "") if !(is_container && is_on("force")) => {
-            "It runs, so Proxmox refuses to delete it: it has to be stopped first.\n"
-        }
-        (Method::Post, "migrate") if is_container && !is_on("restart") && !is_on("online") => {
-            "It runs, so Proxmox refuses to move it without restart=1.\n"
-        }
-        (Method::Post, "migrate") if !is_container && !is_on("online") => {
-            "It runs, so Proxmox refuses to move it without online=1.\n"
-        }
-        (Method::Post, "template") => "It runs, so Proxmox refuses to make a template of it.\n",
-        _ => "",
-    });
 }
 
 /// Appends a line for each parameter: the value that is sent, and the present value where the call changes one.

@@ -445,7 +445,7 @@ mod tests {
         let mut layout = table.layout(|row| SortKey { rank: u8::from(row.raw("cpu").is_none()), ..SortKey::default() });
         let mut text = String::new();
         layout.write_text(&mut text, usize::MAX);
-        assert_eq!(text, "name\tcpu\na\t50.0%\nc\t10.0%\n\nname\tmem\nb\t7\n");
+        assert_eq!(text, "name\tcpu\na\t50.0%\nc\t10.0%\n\nname\tmem\nb\t7B\n");
         let mut short = String::new();
         layout.write_text(&mut short, 16);
         assert_eq!((short.as_str(), layout.left_out()), ("name\tcpu\na\t50.0%\nc\t10.0%\n", 1));

@@ -3,11 +3,12 @@
 use crate::support::node::ScriptedReply;
 use crate::support::policy::open_policy;
 use crate::support::proxmox::{gzipped_facts, proxmox_with};
-use crate::support::test_tools::{product, start_open_demo};
+use crate::support::test_tools::{product, start_demo, start_open_demo};
 use crate::support::tool::{ToolResult, call};
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Makes a call. `line` is its method and path.
 fn make(server: &McpServer, line: &str, data: Value) -> ToolResult {
@@ -66,6 +67,80 @@ fn change_ends_with_the_object_as_it_is() {
 }
 
 #[test]
+fn change_of_many_objects_says_what_became_of_each() {
+    let (_demo, server) = start_open_demo();
+    for (line, data, expected) in [
+        (
+            "POST /nodes/pve1/stopall",
+            json!({"vms": "100,101"}),
+            &["VM 100 \"web01\" is stopped on pve1\n", "VM 101 \"web02\" is running on pve2"][..],
+        ),
+        ("POST /nodes/pve1/startall", json!({"force": 1}), &["VM 100 \"web01\" is running on pve1\n"]),
+        (
+            "POST /nodes/pve1/vzdump",
+            json!({"vmid": "200,201", "storage": "local"}),
+            &[
+                "backup local:backup/vzdump-lxc-200-",
+                "no new backup of 201 is on local: it is on pve2, and a backup on pve1 skips guests of other nodes",
+            ],
+        ),
+        (
+            "POST /nodes/pve1/vzdump",
+            json!({"vmid": 106, "storage": "local"}),
+            &["OK: vzdump of guest 106 on pve1", "no new backup of 106 is on local: it is on pve2"],
+        ),
+        (
+            "POST /cluster/backup",
+            json!({"schedule": "sun 02:00", "storage": "nas", "vmid": "100"}),
+            &["/cluster/backup/backup-", " is there: ", "storage nas", "\nundo: DELETE /cluster/backup/backup-"],
+        ),
+    ] {
+        let result = make(&server, line, data);
+        expected.iter().for_each(|part| assert!(result.text.contains(part), "{line}: {result:?}"));
+    }
+}
+
+#[test]
+fn change_of_a_network_card_says_what_it_lost() {
+    let (_demo, server) = start_open_demo();
+    for (line, data) in [
+        ("PUT /qemu/100/config", json!({"net0": "virtio,bridge=vmbr0"})),
+        ("PUT /lxc/200/config", json!({"net0": "name=eth0,bridge=vmbr0,ip=dhcp"})),
+    ] {
+        let text = make(&server, line, data).text;
+        assert!(text.contains("\nnet0 has another MAC address than before (BC:24:11:"), "{text}");
+        assert!(text.contains("\nnet0 has no firewall=1 any more"), "{text}");
+    }
+    let kept =
+        make(&server, "PUT /qemu/101/config", json!({"net0": "virtio=BC:24:11:00:00:65,bridge=vmbr0,firewall=1"}));
+    assert!(!kept.text.contains("another MAC") && !kept.text.contains("any more"), "{kept:?}");
+}
+
+#[test]
+fn failed_task_is_followed_by_the_state_of_its_object() {
+    let (_demo, server) = start_open_demo();
+    let arguments = json!({"path": "/qemu/web01/status/start", "method": "POST", "wait": true});
+    let result = call(&server, "proxmox_api_call", arguments);
+    assert!(result.failed && result.text.contains("\nVM 100 \"web01\" is running on pve1\n"), "{result:?}");
+    assert!(!result.text.contains("undo:"), "{result:?}");
+}
+
+#[test]
+fn undo_of_a_list_is_told_after_its_last_call() {
+    let (_demo, server) = start_open_demo();
+    let change = |data: Value| json!({"path": "/qemu/web01/config", "method": "PUT", "data": data});
+    let calls = [change(json!({"description": "x"})), change(json!({"onboot": false}))];
+    let text = call(&server, "proxmox_api_call", json!({"calls": calls})).text;
+    let (_, undo) = text.split_once("\n\nundo, in this order:\n").expect("two calls");
+    let changed: Vec<bool> = undo.lines().take(2).map(|line| line.contains("onboot")).collect();
+    assert!(changed == [true, false] && !undo.contains("digest"), "{text}");
+    // The options that earlier calls left pending are said too.
+    make(&server, "PUT /qemu/web01/config", json!({"memory": 9000}));
+    let text = make(&server, "PUT /qemu/web01/config", json!({"tags": "x"})).text;
+    assert!(text.contains("now has tags x; still waiting for its next start: memory"), "{text}");
+}
+
+#[test]
 fn change_without_an_effect_yet_says_why() {
     let node = proxmox_with(gzipped_facts(), |request| {
         let data = |value: Value| Some(ScriptedReply::data(&value.to_string()));
@@ -80,6 +155,10 @@ fn change_without_an_effect_yet_says_why() {
             ("GET", "/nodes/pve1/qemu/100/pending") => {
                 data(json!([{"key": "net0", "value": "virtio=AA,bridge=vmbr0"}]))
             }
+            ("GET", "/nodes/pve1/time") => data(json!({"time": 1_700_000_000, "localtime": 1_700_003_600})),
+            ("GET", "/nodes/pve1/qemu/100/snapshot") => data(json!([{"name": "a", "snaptime": 1_700_000_000}])),
+            ("GET", "/access/users/bob@pve/token/t") => data(json!({"privsep": 1})),
+            ("GET", "/access/acl") => data(json!([{"ugid": "bob@pve", "path": "/", "roleid": "PVEAdmin"}])),
             ("GET", "/nodes/pve1/network") => data(json!([{"iface": "vmbr0", "type": "bridge"}])),
             ("POST" | "PUT", _) => data(Value::Null),
             _ => None,
@@ -94,6 +173,13 @@ fn change_without_an_effect_yet_says_why() {
     let text = make(&server, "PUT /nodes/pve1/qemu/100/config", card).text;
     assert!(text.contains("net0: bridge vmbr0 of pve1 is not VLAN-aware"), "{text}");
     assert!(text.contains("no effect yet: the firewall of the data center is off"), "{text}");
+    let text = make(&server, "PUT /nodes/pve1/qemu/100/config", json!({"ipconfig0": "ip=dhcp"})).text;
+    assert!(text.contains("no effect: the VM has no cloud-init drive"), "{text}");
+    let text = make(&server, "POST /access/users/bob@pve/token/t", json!({})).text;
+    assert!(text.contains("the token may do nothing until PUT /access/acl with tokens=bob@pve!t"), "{text}");
+    // A time is in the zone of the node.
+    let text = make(&server, "POST /nodes/pve1/qemu/100/snapshot", json!({"snapname": "a"})).text;
+    assert!(text.contains(" has snapshot \"a\" of 2023-11-14T23:13:20+01:00"), "{text}");
 }
 
 #[test]

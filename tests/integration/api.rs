@@ -361,7 +361,8 @@ fn guest_parameters_accept_names() {
     for data in [json!("web01,db01"), json!(["web01", "db01"]), json!(["web01", 101]), json!("100, DB01")] {
         assert_eq!(sent("/nodes/pve1/vzdump", json!({"vmid": data})), ("vmid=100%2C101&remove=0".into(), 1), "{data}");
     }
-    assert_eq!(sent("/nodes/pve1/vzdump", json!({"vmid": "100,101"})), ("vmid=100%2C101&remove=0".into(), 0));
+    // The list tells which guests are on another node.
+    assert_eq!(sent("/nodes/pve1/vzdump", json!({"vmid": "100,101"})), ("vmid=100%2C101&remove=0".into(), 1));
     assert_eq!(sent("/cluster/bulk-action/guest/start", json!({"vms": ["web01", 101]})).0, "vms=100&vms=101");
     let moved = json!({"disk": "scsi1", "target-vmid": "db01", "target-disk": "scsi1"});
     assert!(sent("/qemu/100/move_disk", moved).0.contains("target-vmid=101"));

@@ -109,7 +109,7 @@ fn calls_on_guest_100() -> Vec<(&'static str, Value)> {
         // Through the guest's own resources.
         ("POST /nodes/pve2/qemu", json!({"vmid": 100, "archive": "local:backup/x.vma.zst", "force": true})),
         ("POST /nodes/pve1/qemu", json!({"vmid": 100})),
-        ("POST /nodes/pve3/lxc", json!({"vmid": 100, "ostemplate": "local:backup/x.tar", "force": true})),
+        ("POST /nodes/pve3/lxc", json!({"vmid": 100, "ostemplate": "local:vztmpl/x.tar", "force": true})),
         ("POST /nodes/pve2/qemu/101/clone", json!({"newid": 100})),
         // Through its volumes.
         ("PUT /nodes/pve2/qemu/101/config", json!({"scsi1": "local-lvm:vm-100-disk-0"})),

@@ -144,7 +144,7 @@ fn denied_operation_is_denied_by_each_call_that_does_the_same() {
         ("POST /nodes/*/qemu/100/status/shutdown", call("POST", "/qemu/100/status/stop", json!({}))),
         (
             "POST /nodes/*/lxc/*/status/shutdown",
-            call("POST", "/nodes/pve1/vzdump", json!({"vmid": "200", "mode": "stop"})),
+            call("POST", "/nodes/pve2/vzdump", json!({"vmid": "200", "mode": "stop"})),
         ),
         ("POST /nodes/*/qemu/*/migrate", call("POST", "/nodes/pve1/migrateall", json!({"target": "pve2"}))),
         ("POST /nodes/*/qemu/*/status/start", call("POST", "/cluster/ha/resources", json!({"sid": "vm:100"}))),

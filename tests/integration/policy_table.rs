@@ -393,7 +393,7 @@ fn parameters_raise_the_required_level_and_confirmation() {
             json!({"vmid": 500, "archive": "local:backup/x.vma.zst", "force": true}),
             ("F", true),
         ),
-        ("POST /nodes/pve1/lxc", json!({"vmid": 500, "ostemplate": "local:backup/x.tar", "force": "yes"}), ("F", true)),
+        ("POST /nodes/pve1/lxc", json!({"vmid": 500, "ostemplate": "local:vztmpl/x.tar", "force": "yes"}), ("F", true)),
         (shutdown, json!({}), ("O", false)),
         (shutdown, json!({"forceStop": true}), ("O", true)),
         (shutdown, json!({"forceStop": "on"}), ("O", true)),
@@ -452,7 +452,7 @@ fn start_with_state() -> RecordingNode {
     let (vm, container) = (
         json!({"name": "web01", "digest": "x", "net0": "virtio=AA,bridge=vmbr0,firewall=1", "net1": "virtio=BB,bridge=vmbr1",
             "scsi0": "local-lvm:vm-100-disk-0,size=32G", "ide2": "local:iso/a.iso,media=cdrom"}),
-        json!({"hostname": "dns01", "digest": "x", "mp0": "local:8,mp=/data,backup=1", "mp1": "local:8,mp=/tmp"}),
+        json!({"hostname": "dns01", "digest": "x", "net0": "name=eth0,bridge=vmbr0,ip=192.0.2.5/24", "mp0": "local:8,mp=/data,backup=1", "mp1": "local:8,mp=/tmp"}),
     );
     let storage = json!({"storage": "x", "type": "dir", "content": "iso,images", "nodes": "pve1"});
     RecordingNode::with(gzipped_facts(), move |request| {
@@ -518,6 +518,8 @@ fn change_that_takes_away_what_it_does_not_name_is_asked() {
         (config, json!({"ide2": "local:iso/b.iso,media=cdrom"}), false),
         ("PUT /nodes/pve1/qemu/100/unlink", json!({"idlist": "scsi0"}), true),
         ("PUT /nodes/pve1/qemu/100/unlink", json!({"idlist": "scsi9"}), false),
+        (lxc, json!({"net0": "name=eth0,bridge=vmbr0,ip=192.0.2.6/24"}), true),
+        (lxc, json!({"net0": "name=eth0,bridge=vmbr0,ip=192.0.2.5/24,mtu=1400"}), false),
         (lxc, json!({"delete": "mp1"}), true),
         (lxc, json!({"mp1": "other:8,mp=/tmp"}), true),
         // A storage loses a kind or a node.

@@ -110,11 +110,11 @@ fn search_finds_95_percent_of_once_held_out_words_of_users_within_five() {
     }
 }
 
-/// No data was chosen with these files before their first runs, which count. Words for the kinds of the eleventh were added
-/// after its run. After tuning with them, new questions are needed.
+/// No data was chosen with these files before their first runs, which count. Words for the kinds of the first three were
+/// added after their runs. After tuning with them, new questions are needed.
 #[test]
 fn search_finds_90_percent_of_held_out_words_of_users_within_five() {
-    for file in ["users-tenth.tsv", "users-eleventh.tsv", "users-twelfth.tsv"] {
+    for file in ["users-tenth.tsv", "users-eleventh.tsv", "users-twelfth.tsv", "users-fourteenth.tsv"] {
         let ([.., five], all, missed) = count_answered(file);
         println!("{missed}");
         assert!(five * 10 >= all * 9, "{file}: {five} of {all}");

@@ -101,7 +101,7 @@ fn is_gateway_status(status: u16) -> bool {
 /// The longest success of another program that is searched for the member `data`. Lists of Proxmox are longer.
 const MAX_FOREIGN_BYTES: usize = 4 << 10;
 
-/// Returns whether a success is none of Proxmox: each of its answers that is no file is a JSON object with `data`.
+/// Returns whether a success is not one of Proxmox: each of its answers that is no file is a JSON object with `data`.
 fn is_foreign_success(content_type: &str, body: &[u8]) -> bool {
     let is_json = content_type.is_empty() || content_type.starts_with("application/json");
     is_json && body.len() <= MAX_FOREIGN_BYTES && {

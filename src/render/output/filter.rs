@@ -263,7 +263,7 @@ impl<'f> RowCondition<'f> {
 
     /// Returns whether a table shows a value as `-`.
     fn is_unset(&self, raw: &str) -> bool {
-        matches!(raw, "null" | "\"\"" | "[]" | "{}") || self.condition.key == "disk" && self.show(raw).is_empty()
+        matches!(raw, "null" | "\"\"" | "[]" | "{}") || matches!(raw, "0" | "\"0\"") && self.show(raw).is_empty()
     }
 
     fn show<'r>(&self, raw: &'r str) -> Cow<'r, str> {
@@ -569,6 +569,8 @@ mod tests {
             ("disk=-", "0", true),
             ("disk=0", "0", true),
             ("disk<10GiB", "0", false),
+            ("last_sync=-", "0", true),
+            ("last_sync<2026-11-01", "0", false),
             ("version>8.4.9", r#""8.4.10""#, true),
             ("version<9", r#""8.4.10""#, true),
             ("name=007", r#""007""#, true),
@@ -649,7 +651,7 @@ mod tests {
             ("quorate=maybe", "true", "has yes or no"),
             ("vmid=web", "100", "has numbers"),
             ("vmid>web", "\"100\"", "has numbers"),
-            ("wearout>10%", "96", "has numbers"),
+            ("vcpus>10%", "96", "has numbers"),
             ("status>5", "\"running\"", "has texts"),
             ("ha>5", "{\"managed\":1}", "has lists or objects"),
         ] {
@@ -657,7 +659,7 @@ mod tests {
             assert!(problem.contains(part), "{filter}: {problem}");
         }
         // Another row can be compared.
-        assert_eq!(describe_problem("wearout<5", &["\"N/A\"", "96"]), "found: wearout 96");
+        assert_eq!(describe_problem("wearout<5", &["\"N/A\"", "96"]), "found: wearout 96% left");
     }
 
     #[test]

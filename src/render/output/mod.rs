@@ -27,7 +27,7 @@ mod wanted_value;
 
 pub use answer::RenderedResult;
 pub use error::{ArgumentError, OutputError};
-pub(super) use key_format::KeyFormat;
+pub(crate) use key_format::KeyFormat;
 pub use key_format::has_times;
 pub use options::{AnswerFacts, OutputArguments, OutputFormat, OutputOptions};
 pub(super) use table_writer::format_cell;
