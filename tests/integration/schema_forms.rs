@@ -1,11 +1,13 @@
-//! Parameters that depend on a type: `allOf` and `oneOf` in the description of a cluster.
+//! Parameters that depend on a type (`allOf` and `oneOf` in the description of a cluster), or on the version of a node.
 
 use crate::support::node::{Node, ScriptedReply};
-use crate::support::proxmox::{facts_list, proxmox_with, script};
+use crate::support::proxmox::{SCRIPT, facts_list, gzipped_facts, proxmox_with, script};
 use crate::support::test_tools::product;
 use crate::support::tool::call;
 use proxmox_mcp::mcp::McpServer;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const RULES: &str = "/cluster/ha/rules";
 
@@ -143,4 +145,45 @@ fn parameters_of_an_unknown_form_are_not_checked() {
         json!({"path": RULES, "method": "POST", "data": {"bogus": 1}, "dry_run": true}),
     );
     assert!(result.failed && result.all_text().contains("which takes none"), "{}", result.all_text());
+}
+
+/// Returns the facts, in which `PUT /cluster/options` has one more parameter.
+fn newer_script() -> ScriptedReply {
+    let mut paths = facts_list();
+    let options = find(&mut paths, "/cluster/options").expect("the options of the cluster");
+    options["info"]["PUT"]["parameters"]["properties"]["newer"] = json!({"type": "string", "optional": 1});
+    ScriptedReply::body(script(&paths))
+}
+
+#[test]
+fn a_rejected_call_is_checked_again_after_an_upgrade() {
+    let is_upgraded = Arc::new(AtomicBool::new(false));
+    let (upgraded, newer) = (is_upgraded.clone(), newer_script());
+    let node = proxmox_with(gzipped_facts(), move |request| match request.path() {
+        _ if !upgraded.load(Ordering::SeqCst) => None,
+        SCRIPT => Some(newer.clone()),
+        "/api2/json/version" => Some(ScriptedReply::data(r#"{"version":"9.3.1"}"#)),
+        _ => None,
+    });
+    let server = product(vec![node.cluster_settings()]);
+    let change = || call(&server, "proxmox_api_call", json!({"path": "PUT /cluster/options", "data": {"newer": "x"}}));
+    assert!(change().text.contains("`newer` is no parameter"));
+    is_upgraded.store(true, Ordering::SeqCst);
+    let result = change();
+    assert!(!result.failed, "{result:?}");
+    assert_eq!(node.requests().iter().filter(|request| request.method == "PUT").count(), 1);
+}
+
+#[test]
+fn a_path_of_a_node_of_another_version_is_left_to_the_node() {
+    let node = proxmox_with(gzipped_facts(), |request| {
+        let is_far = request.path() == "/api2/json/nodes/pve2/version";
+        is_far.then(|| ScriptedReply::data(r#"{"version":"9.9.1"}"#))
+    });
+    let server = product(vec![node.cluster_settings()]);
+    let read = |path: &str| call(&server, "proxmox_api_call", json!({"path": path, "method": "GET"}));
+    let far = read("/nodes/pve2/futures").all_text();
+    assert!(far.contains("fine") && far.contains("pve2 runs Proxmox VE 9.9.1"), "{far}");
+    let near = read("/nodes/pve1/futures").all_text();
+    assert!(near.contains("there is no `futures` below /nodes/pve1"), "{near}");
 }
