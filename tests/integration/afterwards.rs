@@ -3,12 +3,11 @@
 use crate::support::node::ScriptedReply;
 use crate::support::policy::open_policy;
 use crate::support::proxmox::{gzipped_facts, proxmox_with};
-use crate::support::test_tools::{product, start_demo, start_open_demo};
+use crate::support::test_tools::{product, start_open_demo};
 use crate::support::tool::{ToolResult, call};
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// Makes a call. `line` is its method and path.
 fn make(server: &McpServer, line: &str, data: Value) -> ToolResult {
@@ -83,11 +82,6 @@ fn change_of_many_objects_says_what_became_of_each() {
                 "backup local:backup/vzdump-lxc-200-",
                 "no new backup of 201 is on local: it is on pve2, and a backup on pve1 skips guests of other nodes",
             ],
-        ),
-        (
-            "POST /nodes/pve1/vzdump",
-            json!({"vmid": 106, "storage": "local"}),
-            &["OK: vzdump of guest 106 on pve1", "no new backup of 106 is on local: it is on pve2"],
         ),
         (
             "POST /cluster/backup",
