@@ -5,7 +5,7 @@ use super::guest_wait::{AwaitedGuest, AwaitedState, GuestWaitEnd};
 use super::handle::ClusterHandle;
 use super::planned_call::PlannedCall;
 use super::present_state::{ObjectReader, PathGuest};
-use super::undo::{StateBefore, open_params};
+use super::undo::StateBefore;
 use crate::base::list_text::list_items;
 use crate::pve::Method;
 use crate::pve::guests;
@@ -41,10 +41,19 @@ pub struct ChangedObject {
     cards_before: Vec<(String, String)>,
     /// The call creates an object.
     is_creation: bool,
-    /// A later call changes the object again, so that its digest does not hold for the undo.
-    is_changed_again: bool,
+    /// The call is one of a list, whose effect and undo are told after its last call.
+    is_in_list: bool,
     /// The start of the task that changes it, in seconds since 1970 by the clock of the node.
     begun_at: Option<u64>,
+}
+
+/// What is to be told after the last call of a list.
+#[derive(Default)]
+pub struct ListEffects {
+    /// The reasons why changes have no effect yet, each with the numbers of the calls.
+    pub missing: Vec<(Vec<usize>, String)>,
+    /// The calls that undo the list, in the order in which they are to be made.
+    pub undo: Vec<String>,
 }
 
 /// What a change is about.
@@ -124,12 +133,12 @@ impl PlannedCall<'_> {
             .flat_map(|(_, names)| list_items(names).map(str::to_owned));
         Some(ChangedObject {
             subject: self.changed_subject(&reader, &before),
-            params: open_params(self),
+            params: self.open_params(),
             unset: deleted.collect(),
             undo: self.find_undo(&before),
             cards_before: find_cards(&set, before.object.as_ref()),
             is_creation: self.method == Method::Post,
-            is_changed_again: false,
+            is_in_list: false,
             begun_at: None,
             set,
         })
@@ -343,20 +352,9 @@ impl ChangedObject {
             undo: None,
             cards_before: Vec::new(),
             is_creation: false,
-            is_changed_again: false,
+            is_in_list: false,
             begun_at: None,
         })
-    }
-
-    /// Returns whether the change has an undo that was planned with it.
-    pub fn has_undo(&self) -> bool {
-        self.undo.is_some()
-    }
-
-    /// Returns the object for a list of calls, a later one of which changes it again.
-    #[must_use]
-    pub fn changed_again(self) -> Self {
-        Self { is_changed_again: true, ..self }
     }
 
     /// Returns the object with the start of the task that changes it.
@@ -379,6 +377,45 @@ impl ChangedObject {
         };
         let guest = sid.split_once(':').map_or(sid.as_str(), |(_, vmid)| vmid).to_owned();
         Some(AwaitedGuest { guest, state, by_ha: true })
+    }
+
+    /// Returns the object for a call of a list: its own description has neither missing effects nor an undo.
+    pub fn into_listed(self) -> Self {
+        Self { is_in_list: true, ..self }
+    }
+
+    /// Returns the number of the guest that the change is about.
+    fn guest(&self) -> Option<&PathGuest> {
+        match &self.subject {
+            ChangedSubject::Guest { guest, .. }
+            | ChangedSubject::GuestOptions(guest)
+            | ChangedSubject::GuestDisk { guest, .. }
+            | ChangedSubject::GuestRemoval { guest, .. }
+            | ChangedSubject::Snapshot { guest, .. }
+            | ChangedSubject::Rollback { guest, .. } => Some(guest),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the change removes the object that a call is about.
+    fn removes_object_of(&self, undo: &UndoCall) -> bool {
+        let removed = match &self.subject {
+            ChangedSubject::GuestRemoval { guest, .. } => guest.path(&[]),
+            ChangedSubject::Removal(path) => path.clone(),
+            _ => return false,
+        };
+        // A guest may have moved before.
+        let object_of = |path: &ApiPath| -> Vec<String> {
+            let skipped = usize::from(self.guest().is_some()) * 2;
+            path.segments().skip(skipped).map(|segment| segment.into_owned()).collect()
+        };
+        object_of(&undo.path).starts_with(&object_of(&removed))
+    }
+
+    /// Returns whether the change moves the guest of a path to another node.
+    fn moves_guest_of(&self, path: &ApiPath) -> bool {
+        let ChangedSubject::Guest { guest, origin: Some(_) } = &self.subject else { return false };
+        path.segments().nth(3).is_some_and(|vmid| vmid == guest.vmid)
     }
 
     fn options(&self) -> ChangedOptions<'_> {
@@ -412,8 +449,10 @@ impl ClusterHandle<'_> {
         let handle = self.with_new_lookups();
         let result = ResultReader { cluster: &handle, reader: ObjectReader::new(&handle), changed };
         let ObjectText { line, digest, rule, created } = result.read();
-        let digest = digest.filter(|_| !changed.is_changed_again);
         let mut lines: Vec<String> = line.into_iter().collect();
+        if changed.is_in_list {
+            return lines.into_iter().map(|line| self.redact(line)).collect();
+        }
         lines.extend(result.find_missing_effect(rule.as_ref(), created.as_ref()));
         let is_at_place = |undo: &&UndoCall| match &rule {
             // (PVE: a new rule is the first one, whatever position the call has.)
@@ -430,6 +469,40 @@ impl ClusterHandle<'_> {
             lines.push(format!("undo: {}", UndoCall::new(Method::Delete, path, Vec::new()).render(None)));
         }
         lines.into_iter().map(|line| self.redact(line)).collect()
+    }
+}
+
+impl ClusterHandle<'_> {
+    /// Reads again the objects that the calls of a list have changed, each with the number of its call. A later call may
+    /// have given an earlier one its effect, or have made its undo void.
+    pub fn describe_list_effects(&self, changes: &[(usize, ChangedObject)]) -> ListEffects {
+        let handle = self.with_new_lookups();
+        let mut effects = ListEffects::default();
+        let mut undos: Vec<Option<UndoCall>> = Vec::new();
+        for (number, changed) in changes {
+            let result = ResultReader { cluster: &handle, reader: ObjectReader::new(&handle), changed };
+            let ObjectText { rule, created, .. } = result.read();
+            undos.push(match (&changed.undo, &created) {
+                (Some(undo), _) => Some(UndoCall { waiting: Vec::new(), ..undo.clone() }),
+                (None, created) => created.clone().map(|path| UndoCall::new(Method::Delete, path, Vec::new())),
+            });
+            for reason in result.find_missing_effect(rule.as_ref(), created.as_ref()) {
+                let reason = self.redact(reason);
+                match effects.missing.iter_mut().find(|(_, known)| *known == reason) {
+                    Some((numbers, _)) => numbers.push(*number),
+                    None => effects.missing.push((vec![*number], reason)),
+                }
+            }
+        }
+        for (at, undo) in undos.into_iter().enumerate().rev() {
+            let later = || changes[at + 1..].iter().map(|(_, changed)| changed);
+            let Some(undo) = undo.filter(|undo| !later().any(|other| other.removes_object_of(undo))) else { continue };
+            let is_moved = later().any(|other| other.moves_guest_of(&undo.path));
+            let undo = if is_moved { undo.without_node() } else { undo };
+            // The digest is that of a state between the calls.
+            effects.undo.push(self.redact(undo.render(None)));
+        }
+        effects
     }
 }
 

@@ -5,10 +5,11 @@ use super::authorize::Authorized;
 use super::confirmation_codes::{BoundCall, CallBinding, CodeError, ConfirmationChannel, ConfirmationCodes};
 use super::descriptions::describe_all;
 use super::planned_call::PlannedCall;
+use super::preconditions::CertainFailures;
 use crate::audit::AuditDecision;
 use crate::base::hint::Hint;
 use crate::policy::{Confirmer, Risk};
-use crate::render::question::{build_question, find_absence};
+use crate::render::question::build_question;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -74,13 +75,13 @@ pub enum ConfirmationError {
     Required(Box<Question>),
     #[error("this has to be confirmed, and is too long to be read by the user who confirms it ({bytes} bytes)")]
     TooLong { bytes: usize },
-    /// The only call is about an object that does not exist. No person is asked.
-    #[error("{0}")]
-    AbsentObject(String),
     #[error("a person has to approve this outside of the chat (approval {})", .0.id)]
     ApprovalPending(Box<PendingApproval>),
     #[error("refused: {0}")]
     Rejected(#[from] Rejection),
+    /// No question is asked about calls that would fail.
+    #[error(transparent)]
+    CertainFailure(Box<CertainFailures>),
 }
 
 /// The reason why a confirmation is rejected.
@@ -141,7 +142,8 @@ impl Rejection {
 impl Hint for ConfirmationError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match self {
-            Self::Required(_) | Self::ApprovalPending(_) | Self::AbsentObject(_) => return None,
+            Self::Required(_) | Self::ApprovalPending(_) => return None,
+            Self::CertainFailure(failures) => return failures.hint(),
             Self::TooLong { .. } => "send less at once",
             Self::Rejected(Rejection::UserDeclined | Rejection::UserCancelled | Rejection::OperatorDenied) => {
                 "ask the user what to do instead, before you make this call again"
@@ -166,6 +168,13 @@ impl Hint for ConfirmationError {
 impl Hint for ConfirmationRequired {
     fn hint(&self) -> Option<Cow<'_, str>> {
         Some("proxmox_api_call asks for the confirmation".into())
+    }
+}
+
+impl ConfirmationError {
+    /// Returns whether the text of the error already says that nothing was sent.
+    pub(super) fn says_nothing_was_sent(&self) -> bool {
+        matches!(self, Self::CertainFailure(failures) if failures.says_nothing_was_sent())
     }
 }
 
@@ -299,15 +308,10 @@ fn confirm_by_operator<'a>(
 /// denial.
 fn build_text(calls: &[Authorized<'_>]) -> Result<String, ConfirmationError> {
     let planned: Vec<_> = calls.iter().map(Authorized::planned).collect();
-    let (text, absence) = describe_all(&planned, |calls| {
-        let absence = if let [only] = calls { find_absence(only) } else { None };
-        (build_question(calls), absence)
-    });
-    if let Some(absence) = absence {
-        let error = ConfirmationError::AbsentObject(absence);
-        planned.iter().for_each(|planned| planned.audited().record_denial(&error));
-        return Err(error);
-    }
+    let text = describe_all(&planned, planned.len() > 1, build_question).map_err(|failures| {
+        planned.iter().for_each(|planned| planned.audited().observe_request());
+        ConfirmationError::CertainFailure(Box::new(failures))
+    })?;
     if text.len() > MAX_QUESTION_BYTES {
         let error = ConfirmationError::TooLong { bytes: text.len() };
         planned.iter().for_each(|planned| planned.audited().record_denial(&error));
@@ -349,14 +353,6 @@ impl<'a> Confirmed<'a> {
     /// Returns method and path as they are sent.
     pub fn operation(&self) -> String {
         self.planned.operation_line()
-    }
-
-    /// Returns what two calls on the same object have in common: the guest of the path on any node, or else the path.
-    pub fn object_name(&self) -> String {
-        match self.planned.path_guest() {
-            Some(guest) => format!("{}/{}", guest.kind.as_str(), guest.vmid),
-            None => self.planned.path.to_string(),
-        }
     }
 
     pub(super) fn planned(&self) -> &PlannedCall<'a> {

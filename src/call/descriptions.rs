@@ -1,8 +1,10 @@
 //! The description of calls with their objects, for questions and dry runs.
 
 use super::authorize::Authorized;
+use super::earlier_calls::EarlierCalls;
 use super::fan_out::fan_out;
 use super::planned_call::PlannedCall;
+use super::preconditions::CertainFailures;
 use super::present_state::STATE_TIME_LIMIT;
 use crate::pve::knowledge::effects::Fact;
 use crate::render::object_state::ObjectState;
@@ -13,25 +15,52 @@ use std::time::Instant;
 const MAX_CONCURRENT_CALLS: usize = 4;
 
 /// Looks up the objects of calls to one cluster, and renders the descriptions of all. The look-ups share one time limit.
-pub(super) fn describe_all<T>(calls: &[&PlannedCall<'_>], render: impl FnOnce(&[CallDescription<'_>]) -> T) -> T {
+/// `is_list` tells that the caller sent a list.
+///
+/// # Errors
+/// One of the calls would certainly fail.
+pub(super) fn describe_all(
+    calls: &[&PlannedCall<'_>],
+    is_list: bool,
+    render: impl FnOnce(&[CallDescription<'_>]) -> String,
+) -> Result<String, CertainFailures> {
     let deadline = Instant::now() + STATE_TIME_LIMIT;
-    let found: Vec<_> = fan_out(calls, MAX_CONCURRENT_CALLS, |call| (call.facts(), call.look_up_state(deadline)));
-    let descriptions = calls.iter().zip(&found).map(|(call, (facts, state))| describe(call, facts, state));
-    render(&descriptions.collect::<Vec<_>>())
+    let numbers: Vec<usize> = (0..calls.len()).collect();
+    let found: Vec<_> = fan_out(&numbers, MAX_CONCURRENT_CALLS, |at| {
+        let (call, earlier) = (calls[*at], EarlierCalls::new(&calls[..*at]));
+        let present = call.look_up_state(deadline, earlier);
+        let failure = call.find_certain_failure(&present, earlier);
+        (call.facts(), present.state, failure)
+    });
+    let (mut described, mut failures) = (Vec::new(), Vec::new());
+    for (at, (facts, state, failure)) in found.into_iter().enumerate() {
+        failures.extend(failure.map(|failure| (at + 1, failure)));
+        described.push((facts, state));
+    }
+    CertainFailures::collect(failures, is_list)?;
+    let descriptions = calls.iter().zip(&described).map(|(call, (facts, state))| describe(call, facts, state));
+    Ok(render(&descriptions.collect::<Vec<_>>()))
 }
 
-/// Returns what these calls to one cluster would send, their risks and their undo, as text.
-pub fn describe_dry_runs(calls: &[Authorized<'_>]) -> String {
+/// Returns what these calls to one cluster would send, their risks and their undo, as text. `is_list` tells that the
+/// caller sent a list.
+///
+/// # Errors
+/// One of the calls would certainly fail.
+pub fn describe_dry_runs(calls: &[Authorized<'_>], is_list: bool) -> Result<String, CertainFailures> {
     let planned: Vec<_> = calls.iter().map(Authorized::planned).collect();
     let needs_confirmation = calls.iter().any(Authorized::needs_confirmation);
-    let text = describe_all(&planned, |descriptions| {
+    let text = describe_all(&planned, is_list, |descriptions| {
         let undos = planned.iter().zip(descriptions).map(|(call, description)| {
+            if description.state.made_by.is_some() {
+                return None;
+            }
             let object = description.state.options.as_ref().and_then(|options| options.as_ref().ok());
             call.find_undo(&call.complete_state_before(object))
         });
         describe_dry_run(descriptions, &undos.collect::<Vec<_>>(), needs_confirmation)
-    });
-    planned.first().expect("only calls are described").cluster.redact(text)
+    })?;
+    Ok(planned.first().expect("only calls are described").cluster.redact(text))
 }
 
 fn describe<'c>(call: &'c PlannedCall<'_>, facts: &'c [Fact], state: &'c ObjectState<'c>) -> CallDescription<'c> {

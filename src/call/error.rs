@@ -6,6 +6,7 @@ use super::execute::ExecuteError;
 use super::follow::WatchError;
 use super::lookup_error::LookupError;
 use super::plan_error::PlanError;
+use super::preconditions::CertainFailures;
 use crate::base::hint::Hint;
 use crate::pve::error::PveError;
 use std::borrow::Cow;
@@ -27,6 +28,8 @@ pub enum CallError {
     Lookup(#[from] LookupError),
     #[error(transparent)]
     Watch(#[from] WatchError),
+    #[error(transparent)]
+    CertainFailure(#[from] CertainFailures),
 }
 
 impl CallError {
@@ -34,7 +37,9 @@ impl CallError {
     pub fn must_say_nothing_was_sent(&self) -> bool {
         match self {
             Self::Plan(error) => !error.says_nothing_was_sent(),
-            Self::Denied(_) | Self::Confirmation(_) | Self::ConfirmationRequired(_) => true,
+            Self::Confirmation(error) => !error.says_nothing_was_sent(),
+            Self::CertainFailure(failures) => !failures.says_nothing_was_sent(),
+            Self::Denied(_) | Self::ConfirmationRequired(_) => true,
             Self::Execute(error) => matches!(error, ExecuteError::AuditLog(_) | ExecuteError::Denied(_)),
             Self::Lookup(_) | Self::Watch(_) => false,
         }
@@ -57,6 +62,7 @@ impl Hint for CallError {
             Self::Execute(error) => error.hint(),
             Self::Lookup(error) => error.hint(),
             Self::Watch(error) => error.hint(),
+            Self::CertainFailure(failures) => failures.hint(),
         }
     }
 }

@@ -134,7 +134,7 @@ fn explain_privileges(cluster: &ClusterHandle<'_>, acl_path: &str) -> Option<Str
 }
 
 /// Names the entries of the list that does not have the last object of the path.
-fn explain_absent_entry(cluster: &ClusterHandle<'_>, planned: &PlannedCall<'_>) -> Option<String> {
+pub(super) fn explain_absent_entry(cluster: &ClusterHandle<'_>, planned: &PlannedCall<'_>) -> Option<String> {
     let template: Vec<&str> = planned.operation.template.as_deref()?.split('/').skip(1).collect();
     let name_of = |segment: &&str| Some(segment.strip_prefix('{')?.strip_suffix('}')?.to_owned());
     let place = template.iter().rposition(|segment| segment.starts_with('{'))?;
@@ -153,12 +153,17 @@ fn explain_absent_entry(cluster: &ClusterHandle<'_>, planned: &PlannedCall<'_>) 
     }
     let response =
         cluster.authorize_read(CallPurpose::Lookup, list.clone(), ApiParams::new()).ok()?.send_read().ok()?;
-    let mut entries: Vec<String> = Vec::new();
+    let (mut entries, mut has_rows): (Vec<String>, bool) = (Vec::new(), false);
     walk(response.data(), &mut |_, row| {
+        has_rows = true;
         let member = [parameter.as_str(), "name", "id"].iter().find_map(|key| find_member(row, key));
         entries.extend(member.map(|value| unquote(value).into_owned()));
         entries.len() <= MAX_ENTRIES
     });
+    // The rows name their objects in another way.
+    if has_rows && entries.is_empty() {
+        return None;
+    }
     // The call named another object that does not exist, in its parameters.
     if entries.iter().any(|entry| entry == absent) {
         return None;

@@ -7,13 +7,13 @@ use crate::policy::{AccessLevel, EffectivePolicy};
 use crate::pve::client::cluster::{ApiResponse, Cluster, ClusterOutage};
 use crate::pve::client::manager::SelectClusterError;
 use crate::pve::error::PveError;
-use crate::pve::guests::{Guest, GuestList};
+use crate::pve::guests::{Guest, GuestKind, GuestList};
 use crate::pve::path::ApiPath;
 use crate::pve::schema::Schema;
 use crate::pve::token_privileges::TokenPrivileges;
 use crate::render::clusters::{ClusterCheck, ClusterEntry};
 use crate::sanitize;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The maximum time of the reads of a call. The time limit of the SDKs of MCP is 60 s, after which an answer is lost. A
@@ -40,6 +40,8 @@ pub struct ClusterHandle<'a> {
     pub(super) nodes: OnceLock<Result<Vec<ListedNode>, Arc<LookupError>>>,
     /// The config of the guest of a complete path, if it was looked up and is one.
     pub(super) guest_config: OnceLock<GuestConfig>,
+    /// The guests that earlier calls of the same list make.
+    pub(super) planned_guests: Mutex<Vec<PlannedGuest>>,
     /// The privileges of the API token are looked up at most once.
     pub(super) token_privileges: OnceLock<Result<Arc<TokenPrivileges>, Arc<LookupError>>>,
 }
@@ -51,6 +53,16 @@ pub(super) struct GuestConfig {
     pub(super) data: String,
     /// The guest with its name and tags. A config has no pool.
     pub(super) guest: Guest,
+}
+
+/// A guest that a call makes.
+#[derive(Clone)]
+pub(super) struct PlannedGuest {
+    pub(super) kind: GuestKind,
+    pub(super) node: String,
+    pub(super) vmid: u32,
+    /// Empty if the call gives none.
+    pub(super) name: String,
 }
 
 /// A node in the list of its cluster.
@@ -100,6 +112,7 @@ impl<'a> CallScope<'a> {
             guests: OnceLock::new(),
             nodes: OnceLock::new(),
             guest_config: OnceLock::new(),
+            planned_guests: Mutex::default(),
             token_privileges: OnceLock::new(),
         }
     }
@@ -114,6 +127,15 @@ impl<'a> ClusterHandle<'a> {
             Some(ClusterOutage::BackingOff(error)) => Err(error),
             Some(ClusterOutage::RetryDue) => Ok(self.deadline.min(Instant::now() + RETRY_TIME)),
         }
+    }
+
+    /// Returns the guest with this number or name that an earlier call of the same list makes.
+    pub(super) fn find_planned_guest(&self, query: &str) -> Option<PlannedGuest> {
+        let guests = self.planned_guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_match = |guest: &&PlannedGuest| {
+            guest.vmid.to_string() == query || (!guest.name.is_empty() && guest.name.eq_ignore_ascii_case(query))
+        };
+        guests.iter().find(is_match).cloned()
     }
 
     /// Returns the cluster's name in clusters.json.

@@ -119,6 +119,7 @@ mod confirmation_codes;
 mod corrections;
 mod denied_call;
 mod descriptions;
+mod earlier_calls;
 mod error;
 mod execute;
 mod failure;
@@ -136,6 +137,7 @@ mod operation;
 mod plan;
 mod plan_error;
 mod planned_call;
+mod preconditions;
 mod present_state;
 mod renewal;
 mod resolve_path;
@@ -157,7 +159,7 @@ pub use approvals::{
     DECISION_TIME, NoticeSink, PendingApproval,
 };
 pub use authorize::Authorized;
-pub use changed_object::ChangedObject;
+pub use changed_object::{ChangedObject, ListEffects};
 pub use confirm::{
     ConfirmationError, ConfirmationInput, ConfirmationRequired, Confirmed, Question, Rejection, UserAnswer, UserDialog,
     confirm_all,
@@ -177,6 +179,7 @@ pub use lookup_error::LookupError;
 pub use operation::{expand_shorthand, find_operation, find_path, parse_path, split_leading_method};
 pub use plan_error::{GuestError, PlanError, UnknownMethod, UnknownPath};
 pub use planned_call::PlannedCall;
+pub use preconditions::{CertainFailure, CertainFailures};
 pub use scope::{CallObserver, CallOrigin, CallScope, ConfirmationStep, OperationDescription, RemovedClient};
 pub use service::CallService;
 pub use spec::CallSpec;

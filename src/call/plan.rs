@@ -33,6 +33,7 @@ use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::schema::parameter_check::CheckedParameters;
 use crate::pve::schema::{Operation, PathMatch, Schema, parameter_check};
 use crate::pve::{Method, demo};
+use crate::render::object_state::kind_name;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -119,6 +120,7 @@ pub(super) fn plan_call<'a>(
     if let Some(parameter) = call.find_shortened_command() {
         return Err(PlanError::CommandTooLong { parameter: parameter.to_owned(), limit: MAX_COMMAND_BYTES });
     }
+    check_agent_command(&operation, &params)?;
     let as_if_given = assess_by_state(call, &operation, &mut assessment)?;
     let risk = assessment.risk;
     let (mut correction, mut location) = (None, None);
@@ -135,6 +137,7 @@ pub(super) fn plan_call<'a>(
         format!("a pool within a pool has no path of its own, so {method} /pools with poolid={pool} was sent")
     });
     notes.splice(0..0, correction.into_iter().chain(pool_note));
+    notes.extend(note_taken_name(cluster, call, &operation));
     let template = operation.template.as_deref().filter(|_| operation.is_known);
     let affected = AffectedGuests::from_operation(&path, template, &params, risk);
     let affected = resolve_shared_object(cluster, call, affected, operation.template.as_deref(), risk)?;
@@ -313,6 +316,44 @@ fn check_operation_call(
         params,
         notes,
     })
+}
+
+/// Rejects a command for the guest agent that is a whole command line in one text, which the agent takes as the name of a
+/// program. A path may have blanks.
+fn check_agent_command(operation: &PlannedOperation, params: &ApiParams) -> Result<(), PlanError> {
+    let mut values = params.iter().filter(|(name, _)| *name == "command").map(|(_, value)| value.trim());
+    let is_exec = operation.template.as_deref().is_some_and(|template| template.ends_with("/agent/exec"));
+    let (Some(only), None) = (values.next().filter(|_| is_exec), values.next()) else { return Ok(()) };
+    let mut words = only.split_whitespace();
+    let has_arguments = words.next().is_some() && words.clone().next().is_some();
+    let is_option = |word: &str| word.strip_prefix('-').is_some_and(|name| !name.is_empty());
+    if has_arguments && (!only.contains(['/', '\\']) || words.any(is_option)) {
+        return Err(PlanError::CommandLine { command: shorten(only).into_owned() });
+    }
+    Ok(())
+}
+
+/// Returns a note on a name for a guest that another guest has already.
+fn note_taken_name(cluster: &ClusterHandle<'_>, call: AuditedCall<'_>, operation: &PlannedOperation) -> Option<String> {
+    let template = operation.template.as_deref().filter(|_| operation.is_known)?;
+    let names_guest = match call.method {
+        Method::Post => matches!(template, "/nodes/{node}/qemu" | "/nodes/{node}/lxc") || template.ends_with("/clone"),
+        Method::Put => template.ends_with("/{vmid}/config"),
+        _ => false,
+    };
+    let value = |wanted: &str| call.params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+    let name = value("name").or_else(|| value("hostname")).filter(|_| names_guest)?;
+    let own = match call.path.segments().nth(3).filter(|_| !template.ends_with("/clone")) {
+        Some(vmid) => vmid.into_owned(),
+        None => value("newid").or_else(|| value("vmid")).unwrap_or_default().to_owned(),
+    };
+    let guests = cluster.look_up_guests().ok()?;
+    let has_name = |guest: &&Guest| guest.name.eq_ignore_ascii_case(name) && guest.vmid.to_string() != own;
+    let other = guests.iter().find(has_name)?;
+    let (kind, vmid) = (kind_name(other.kind), other.vmid);
+    Some(cluster.redact(format!(
+        "{kind} {vmid} has the name {name} too: a path with this name is ambiguous then, so give numbers"
+    )))
 }
 
 /// Rejects a backup of which each guest is on another node, and a backup in the place of the template of a container.

@@ -69,6 +69,9 @@ pub enum PlanError {
     ParametersTooLarge { bytes: usize, limit: usize },
     #[error("`{parameter}` is longer than the audit log can record whole: give {limit} bytes at most")]
     CommandTooLong { parameter: String, limit: usize },
+    /// The guest agent would look for a program of this name.
+    #[error("`command` is one text with blanks, `{command}`, and the guest agent takes it as the name of one program")]
+    CommandLine { command: String },
     /// An operation that the cluster of `--demo` does not have.
     #[error("the demo simulates only a part of the API, without {0}")]
     NotSimulated(String),
@@ -187,6 +190,10 @@ impl Hint for PlanError {
             Self::UnknownNode { right: None, suggestion: Some(name), .. } => {
                 Some(format!("did you mean `{name}`?").into())
             }
+            Self::CommandLine { .. } => Some(
+                "give the program and each argument by itself, such as [\"df\", \"-h\"], or a shell: [\"sh\", \"-c\", \"…\"]"
+                    .into(),
+            ),
             Self::HostName(_) => Some("GET /nodes lists the nodes".into()),
             Self::NotSimulated(_) => Some("a real node does it".into()),
             Self::BackupElsewhere { .. } => {

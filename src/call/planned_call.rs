@@ -2,14 +2,14 @@
 
 use super::affected::AffectedGuests;
 use super::audit::AuditedCall;
-use super::handle::{ClusterHandle, ListedNode};
+use super::handle::{ClusterHandle, ListedNode, PlannedGuest};
 use super::lookup_error::LookupError;
 use super::operation::find_embedded_operation;
 use super::spec::CallSpec;
 use crate::audit::AuditEvent;
 use crate::policy::{Risk, RiskKind, RiskReason};
 use crate::pve::Method;
-use crate::pve::guests::Guest;
+use crate::pve::guests::{Guest, GuestKind};
 use crate::pve::knowledge::passwords::SecretPart;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
@@ -169,6 +169,33 @@ impl<'a> PlannedCall<'a> {
             _ if self.risk.is_read_only() => AuditEvent::Read,
             _ => AuditEvent::ChangeFinished,
         }
+    }
+
+    /// Returns whether the path names its object by its place in a list.
+    pub(super) fn is_positional(&self) -> bool {
+        self.operation.template.as_deref().is_some_and(|template| template.ends_with("/{pos}"))
+    }
+
+    /// Returns the parameters that are no secrets.
+    pub(super) fn open_params(&self) -> ApiParams {
+        let is_secret = |name: &str| self.operation.secrets.iter().any(|(secret, _)| secret == name);
+        let mut params = ApiParams::new();
+        self.params.iter().filter(|(name, _)| !is_secret(name)).for_each(|(name, value)| params.push(name, value));
+        params
+    }
+
+    /// Returns the guest that the call makes.
+    pub(super) fn created_guest(&self) -> Option<PlannedGuest> {
+        let vmid = self.affected.named_vmids().iter().copied().find(|vmid| self.affected.creates(*vmid))?;
+        let template = self.operation.template.as_deref()?;
+        let param = |wanted: &str| self.params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+        let node = self.operation.path_values.iter().find(|(name, _)| name == "node").map(|(_, node)| node.as_str());
+        Some(PlannedGuest {
+            kind: if template.starts_with("/nodes/{node}/qemu") { GuestKind::Qemu } else { GuestKind::Lxc },
+            node: param("target").or(node)?.to_owned(),
+            vmid,
+            name: param("name").or(param("hostname")).unwrap_or_default().to_owned(),
+        })
     }
 
     /// Returns whether the method may change something.

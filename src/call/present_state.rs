@@ -2,6 +2,7 @@
 //! time. What they can't find out is told as not known.
 
 use super::affected::AffectedScope;
+use super::earlier_calls::{EarlierCalls, Existence};
 use super::fan_out::fan_out;
 use super::handle::ClusterHandle;
 use super::operation::find_embedded_operation;
@@ -31,6 +32,22 @@ const MAX_CONCURRENT_READS: usize = 4;
 struct StateReader<'p, 'a> {
     planned: &'p PlannedCall<'a>,
     objects: ObjectReader<'p>,
+    earlier: EarlierCalls<'p, 'a>,
+}
+
+/// The object of a call, and what of it the cluster says does not exist.
+pub(super) struct PresentState<'a> {
+    pub(super) state: ObjectState<'a>,
+    pub(super) absent: Option<AbsentPart>,
+}
+
+/// A part of a call's object that does not exist.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum AbsentPart {
+    /// The guest of the path.
+    Guest,
+    /// The object at the path.
+    Object,
 }
 
 /// Look-ups of objects until a deadline.
@@ -73,31 +90,64 @@ impl<'a> PlannedCall<'a> {
                 .is_some_and(|read| read.risk().is_read_only() && is_object(read.return_type()))
     }
 
-    /// Looks up the object of a change. A read has none.
-    pub(super) fn look_up_state(&self, deadline: Instant) -> ObjectState<'a> {
-        let reader = StateReader { planned: self, objects: ObjectReader { cluster: self.cluster, deadline } };
+    /// Looks up the object of a change, as the earlier calls of its list leave it. A read has none.
+    pub(super) fn look_up_state(&self, deadline: Instant, earlier: EarlierCalls<'_, 'a>) -> PresentState<'a> {
+        let objects = ObjectReader { cluster: self.cluster, deadline };
+        let reader = StateReader { planned: self, objects, earlier };
         let path_guest = self.path_guest();
+        let unread = |guest: PathGuest, made_by| GuestState {
+            kind: guest.kind,
+            vmid: guest.vmid,
+            node: guest.node,
+            status: None,
+            listed: None,
+            made_by,
+        };
         if self.risk.is_read_only() {
-            let guest = path_guest.map(|guest| GuestState {
-                kind: guest.kind,
-                vmid: guest.vmid,
-                node: guest.node,
-                status: None,
-                listed: None,
-            });
-            return ObjectState { guest, ..ObjectState::default() };
+            let guest = path_guest.map(|guest| unread(guest, None));
+            return PresentState { state: ObjectState { guest, ..ObjectState::default() }, absent: None };
         }
         let (named_guest, affected) = reader.look_up_affected(path_guest.as_ref());
-        let guest = path_guest.or(named_guest).map(|guest| reader.look_up_guest(guest));
-        let mut state = ObjectState { guest, affected, ..ObjectState::default() };
+        let is_path_guest = path_guest.is_some();
+        let (mut absent, mut made_by) = (None, None);
+        let guest = path_guest.or(named_guest).map(|guest| {
+            let forecast = guest.vmid.parse().map(|vmid| earlier.forecast_guest(vmid).existence);
+            if let Ok(Existence::Made(number)) = forecast {
+                made_by = Some(number);
+                return unread(guest, made_by);
+            }
+            let guest = reader.look_up_guest(guest);
+            let is_absent = matches!(&guest.status, Some(Err(reason)) if reason.is_absent);
+            absent = (is_absent && is_path_guest).then_some(AbsentPart::Guest);
+            guest
+        });
+        let mut state = ObjectState { guest, affected, made_by, ..ObjectState::default() };
+        // Of an object that an earlier call makes, nothing is known yet.
+        if state.made_by.is_some() || absent.is_some() {
+            return PresentState { state, absent };
+        }
         if self.facts().contains(&Fact::Snapshot) {
             state.utc_offset = self.cluster.find_utc_offset(&self.path);
         }
+        let of_object = earlier.forecast_object_of(self);
         for fact in self.facts() {
             match fact {
-                Fact::Disks | Fact::OptionNamedBy(_) => state.options = Some(reader.read_below_guest("config")),
-                Fact::Object => state.options = Some(reader.objects.read_before(self.path.clone())),
-                Fact::Snapshots | Fact::Snapshot => state.snapshots = Some(reader.read_below_guest("snapshot")),
+                Fact::Disks | Fact::OptionNamedBy(_) => state.options = Some(reader.read_config()),
+                Fact::Object if let Existence::Made(number) = of_object => state.made_by = Some(number),
+                Fact::Object if of_object == Existence::Open && self.is_positional() => {}
+                Fact::Object => match reader.objects.read_before(self.path.clone()) {
+                    Ok(options) => state.options = Some(Ok(reader.forecast_options(&self.path, options))),
+                    Err(reason) if reason.is_absent && of_object == Existence::Open => {}
+                    Err(reason) => {
+                        absent = reason.is_absent.then_some(AbsentPart::Object);
+                        state.options = Some(Err(reason));
+                    }
+                },
+                Fact::Snapshots => state.snapshots = Some(reader.read_below_guest("snapshot")),
+                Fact::Snapshot => match reader.forecast_snapshot() {
+                    Existence::Made(number) => state.made_by = Some(number),
+                    _ => state.snapshots = Some(reader.read_below_guest("snapshot")),
+                },
                 Fact::RestoredOptions => state.restored = reader.read_restored_options(),
                 Fact::VolumeUse => {
                     state.volume_use = state.guest.as_ref().and_then(|guest| reader.find_volume_use(guest))
@@ -105,10 +155,32 @@ impl<'a> PlannedCall<'a> {
                 Fact::PrunedBackups => {
                     state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone()))
                 }
-                Fact::PendingNetwork => state.network_changes = Some(reader.read_network_changes()),
+                Fact::PendingNetwork => {
+                    state.network_changes = Some(reader.read_network_changes());
+                    state.changed_by = earlier.changers_of(&self.path);
+                }
             }
         }
-        state
+        PresentState { state, absent }
+    }
+
+    /// Returns whether the change waits until another call applies it, and concerns no guest until then.
+    fn waits_to_be_applied(&self) -> bool {
+        let Some(template) = self.operation.template.as_deref().filter(|_| self.operation.is_known) else {
+            return false;
+        };
+        match template.strip_prefix("/cluster/sdn/") {
+            Some(rest) => {
+                let is_object = ["zones", "vnets", "controllers", "dns", "ipams", "fabrics"];
+                is_object.iter().any(|name| rest.starts_with(name))
+                    && !rest.contains("/firewall")
+                    && !rest.contains("/ips")
+            }
+            None => {
+                template == "/nodes/{node}/network/{iface}"
+                    || (template == "/nodes/{node}/network" && self.method == Method::Post)
+            }
+        }
     }
 
     /// Returns the power state of the guests that an operation on all guests of a node or cluster changes.
@@ -156,7 +228,11 @@ impl<'a> StateReader<'_, 'a> {
     /// its state is read too.
     fn look_up_affected(&self, path_guest: Option<&PathGuest>) -> (Option<PathGuest>, AffectedText<'a>) {
         let affected = &self.planned.affected;
-        let is_other = |vmid: &u32| path_guest.is_none_or(|guest| guest.vmid != vmid.to_string());
+        if self.planned.waits_to_be_applied() {
+            return (None, AffectedText::None);
+        }
+        let is_made = |vmid: u32| matches!(self.earlier.forecast_guest(vmid).existence, Existence::Made(_));
+        let is_other = |vmid: &u32| path_guest.is_none_or(|guest| guest.vmid != vmid.to_string()) && !is_made(*vmid);
         let has_others = affected.named_vmids().iter().any(|vmid| is_other(vmid) && !affected.creates(*vmid));
         let heading = match affected.scope() {
             AffectedScope::NamedOnly if !has_others => return (None, AffectedText::None),
@@ -206,7 +282,7 @@ impl<'a> StateReader<'_, 'a> {
                 }
                 let mut guests = self.look_up_states(&guests);
                 if let Some(needed) = needed {
-                    guests.retain(|guest| guest.power() == needed || guest.power().is_empty());
+                    guests.retain(|guest| guest.power() == needed || !matches!(guest.power(), "running" | "stopped"));
                     let read = guests.len().min(MAX_ITEMS);
                     guests[..read].sort_by_key(|guest| guest.listed.vmid);
                 }
@@ -233,12 +309,34 @@ impl<'a> StateReader<'_, 'a> {
         let status = self.objects.read_value(guest.path(&["status", "current"]));
         let listed = self.cluster().guests.get().and_then(|guests| guests.as_ref().ok());
         let listed = listed.and_then(|guests| guests.iter().find(|row| row.vmid.to_string() == guest.vmid));
-        GuestState { kind: guest.kind, vmid: guest.vmid, node: guest.node, status: Some(status), listed }
+        GuestState { kind: guest.kind, vmid: guest.vmid, node: guest.node, status: Some(status), listed, made_by: None }
     }
 
     fn read_below_guest<T: DeserializeOwned>(&self, part: &str) -> Looked<T> {
+        self.objects.read_before(self.below_guest(part))
+    }
+
+    fn below_guest(&self, part: &str) -> ApiPath {
+        self.planned.path_guest().expect("only operations on a guest have facts about one").path(&[part])
+    }
+
+    /// Reads the configuration of the guest, as the earlier calls leave it.
+    fn read_config(&self) -> Looked<Map<String, Value>> {
+        let path = self.below_guest("config");
+        Ok(self.forecast_options(&path, self.objects.read_before(path.clone())?))
+    }
+
+    fn forecast_options(&self, path: &ApiPath, mut options: Map<String, Value>) -> Map<String, Value> {
+        self.earlier.apply_to_options(path, &mut options);
+        options
+    }
+
+    /// Returns the existence of the snapshot of the path after the earlier calls.
+    fn forecast_snapshot(&self) -> Existence {
+        let name = self.planned.operation.path_values.iter().find(|(name, _)| name == "snapname");
+        let name = name.map_or("", |(_, name)| name.as_str());
         let guest = self.planned.path_guest().expect("only operations on a guest have facts about one");
-        self.objects.read_before(guest.path(&[part]))
+        self.earlier.forecast_object(&guest.path(&["snapshot", name]))
     }
 
     /// Reads the configuration of the guest, and that of the snapshot of the path.

@@ -428,6 +428,12 @@ fn replace_guest(
     }
     let guest = match find_guest(cluster, typed.guest) {
         Ok(guest) => guest,
+        Err(GuestError::NotFound(FindGuestError::Unknown { .. }))
+            if let Some(planned) = cluster.find_planned_guest(typed.guest) =>
+        {
+            let segments = vec![planned.node, planned.kind.as_str().to_owned(), planned.vmid.to_string()];
+            return Ok(Some(Replacement { range: 1..4, segments, change: None }));
+        }
         // The list lags behind by some seconds, and the token may not see every guest. Proxmox decides.
         Err(error) if is_complete && !is_cluster_unreachable(&error) => return Ok(None),
         Err(error) => return Err(error.into()),

@@ -10,7 +10,6 @@ use crate::pve::guests::GuestKind;
 use crate::pve::knowledge::effects::{Fact, Undo};
 use crate::pve::knowledge::passwords::SecretPart;
 use crate::pve::knowledge::restart::waits_for_start;
-use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::rows::is_true;
 use crate::render::object_state::{has_disk_name, to_text};
@@ -94,7 +93,7 @@ impl PlannedCall<'_> {
         undo.data.iter().all(is_plain).then_some(undo)
     }
 
-    fn has_param(&self, name: &str) -> bool {
+    pub(super) fn has_param(&self, name: &str) -> bool {
         self.params.names().any(|given| given == name)
     }
 
@@ -323,12 +322,4 @@ impl PlannedCall<'_> {
 /// Returns the digest of an object.
 pub(super) fn digest_of(object: &Map<String, Value>) -> Option<&str> {
     object.get("digest").and_then(Value::as_str)
-}
-
-/// Returns the parameters of a call that are no secrets.
-pub(super) fn open_params(planned: &PlannedCall<'_>) -> ApiParams {
-    let is_secret = |name: &str| planned.operation.secrets.iter().any(|(secret, _)| secret == name);
-    let mut params = ApiParams::new();
-    planned.params.iter().filter(|(name, _)| !is_secret(name)).for_each(|(name, value)| params.push(name, value));
-    params
 }

@@ -50,6 +50,10 @@ pub struct ObjectState<'a> {
     /// The changes of the network that are not applied yet, as the lines of a diff.
     pub network_changes: Option<Looked<String>>,
     pub affected: AffectedText<'a>,
+    /// The number of the call of the same list that makes the object.
+    pub made_by: Option<usize>,
+    /// The numbers of the calls of the same list that change the pending network before.
+    pub changed_by: Vec<usize>,
 }
 
 /// A guest as it is now.
@@ -61,6 +65,8 @@ pub struct GuestState<'a> {
     pub status: Option<Looked<Map<String, Value>>>,
     /// The row of the cluster's list, which lags.
     pub listed: Option<&'a Guest>,
+    /// The number of the call of the same list that makes the guest.
+    pub made_by: Option<usize>,
 }
 
 /// The guests that a call affects, beside the guest of its path.
@@ -104,11 +110,17 @@ impl AffectedGuest<'_> {
         }
     }
 
+    /// Returns kind, number and name.
+    pub fn label(&self) -> String {
+        let mut text = format!("{} {}", kind_name(self.listed.kind), self.listed.vmid);
+        push_name(&mut text, self.name());
+        text
+    }
+
     /// Returns the guest as [`GuestState::describe`] does.
     fn describe(&self) -> String {
         let Some(status) = self.present() else { return describe_listed(self.listed) };
-        let mut text = format!("{} {}", kind_name(self.listed.kind), self.listed.vmid);
-        push_name(&mut text, self.name());
+        let mut text = self.label();
         let _ = write!(text, " ({}, {})", describe_power(status), quote_word(&self.listed.node));
         text
     }
@@ -136,17 +148,24 @@ pub fn find_ha_state(status: &Map<String, Value>) -> Option<&Map<String, Value>>
 }
 
 impl GuestState<'_> {
+    /// Returns kind, number and the name, if it was looked up.
+    pub fn label(&self) -> String {
+        let mut text = format!("{} {}", kind_name(self.kind), self.vmid);
+        if let Some(Ok(status)) = &self.status {
+            push_name(&mut text, text_of(status, "name"));
+        }
+        text
+    }
+
     /// Returns kind, number, name, state and node: `VM 106 "staging01" (stopped, pve2)`.
     pub fn describe(&self) -> String {
-        let mut text = format!("{} {}", kind_name(self.kind), self.vmid);
+        let mut text = self.label();
         let state = match &self.status {
             None => None,
             Some(Err(_)) => Some("name and state not known".to_owned()),
-            Some(Ok(status)) => {
-                push_name(&mut text, text_of(status, "name"));
-                Some(describe_power(status))
-            }
+            Some(Ok(status)) => Some(describe_power(status)),
         };
+        let state = state.or_else(|| self.made_by.map(|number| format!("made by call {number}")));
         let node = quote_word(&self.node);
         let _ = match state {
             Some(state) => write!(text, " ({state}, {node})"),
@@ -432,8 +451,14 @@ pub fn push_pruned_backups(text: &mut String, backups: &Looked<Vec<Value>>) {
     text.push_str(".\n");
 }
 
-/// Appends the added and removed lines of a network configuration.
-pub fn push_network_changes(text: &mut String, changes: &Looked<String>) {
+/// Appends the added and removed lines of a network configuration. `changed_by` are the earlier calls of the same list
+/// that add changes.
+pub fn push_network_changes(text: &mut String, changes: &Looked<String>, changed_by: &[usize]) {
+    if !changed_by.is_empty() {
+        let numbers: Vec<String> = changed_by.iter().map(usize::to_string).collect();
+        let calls = if changed_by.len() == 1 { "call" } else { "calls" };
+        let _ = writeln!(text, "The changes of {calls} {} are pending then.", numbers.join(", "));
+    }
     let changes = match changes {
         Ok(changes) => changes,
         Err(reason) => return reason.push(text, "The pending changes are not known"),
@@ -441,10 +466,12 @@ pub fn push_network_changes(text: &mut String, changes: &Looked<String>) {
     let is_change = |line: &&str| line.starts_with(['+', '-']) && !line.starts_with("+++") && !line.starts_with("---");
     let lines: Vec<&str> = changes.lines().filter(is_change).collect();
     if lines.is_empty() {
-        text.push_str("No change is pending.\n");
+        if changed_by.is_empty() {
+            text.push_str("No change is pending.\n");
+        }
         return;
     }
-    text.push_str("The pending changes:\n");
+    text.push_str(if changed_by.is_empty() { "The pending changes:\n" } else { "Pending already:\n" });
     for line in lines.iter().take(2 * MAX_ITEMS) {
         let _ = writeln!(text, "  {}", quote(&sanitize::redact_text(line), MAX_TEXT_CHARS));
     }

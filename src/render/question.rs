@@ -56,6 +56,9 @@ pub struct CallDescription<'a> {
 pub fn describe_dry_run(calls: &[CallDescription<'_>], undos: &[Option<UndoCall>], needs_confirmation: bool) -> String {
     let mut text = "Nothing was sent. This would be:\n".to_owned();
     text.push_str(&describe_calls(calls, undos));
+    if undos.iter().flatten().nth(1).is_some() {
+        text.push_str("To undo the whole list, undo the last call first.\n");
+    }
     text.push_str("Only Proxmox knows whether names and values fit.\n");
     if needs_confirmation {
         text.push_str("It has to be confirmed before it is sent.\n");
@@ -66,30 +69,6 @@ pub fn describe_dry_run(calls: &[CallDescription<'_>], undos: &[Option<UndoCall>
 /// Builds the question whether these calls are to be sent.
 pub fn build_question(calls: &[CallDescription<'_>]) -> String {
     describe_calls(calls, &[]) + "Text in quotes comes from the call or the cluster: it is data.\n"
-}
-
-/// Returns the reason why a call can't succeed: the cluster says that its object does not exist.
-pub fn find_absence(call: &CallDescription<'_>) -> Option<String> {
-    let is_absent = |known: Option<bool>| known == Some(true);
-    let ObjectState { guest, options, snapshots, .. } = call.state;
-    let status = guest.as_ref().filter(|_| has_guest_path(call)).and_then(|guest| guest.status.as_ref());
-    if is_absent(status.map(|status| status.as_ref().is_err_and(|reason| reason.is_absent))) {
-        return Some(format!("there is no guest at {}", call.path));
-    }
-    let changes_object = matches!(call.method, Method::Put | Method::Delete) && call.facts.contains(&Fact::Object);
-    let options = options.as_ref().filter(|_| changes_object);
-    if is_absent(options.map(|options| options.as_ref().is_err_and(|reason| reason.is_absent))) {
-        return Some(format!("{} does not exist", call.path));
-    }
-    let snapshots = snapshots.as_ref().filter(|_| call.facts.contains(&Fact::Snapshot))?.as_ref().ok()?;
-    let name = path_value(call, "snapname");
-    let names: Vec<&str> = snapshots.iter().filter_map(object_state::snapshot_name).collect();
-    if names.contains(&name) {
-        return None;
-    }
-    let known: Vec<String> = names.iter().take(object_state::MAX_ITEMS).map(|name| quote_word(name)).collect();
-    let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
-    Some(format!("the guest has no snapshot {}: {known}", quote_word(name)))
 }
 
 /// Describes a call, or several with their numbers, each with the call that undoes it.
@@ -135,7 +114,7 @@ fn push_undo(text: &mut String, call: &CallDescription<'_>, undo: &UndoCall) {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum DescriptionLength {
     Whole,
-    /// Without the summary of the operation and its privileges, so that a list stays readable.
+    /// Without the privileges of the operation, so that a list stays readable.
     OneOfSeveral,
 }
 
@@ -165,9 +144,6 @@ fn describe_call(call: &CallDescription<'_>, length: DescriptionLength) -> Strin
     push_limited_facts(&mut text, call);
     push_parameters(&mut text, call);
     let _ = writeln!(text, "Request: {} {} on cluster {}", call.method, call.path, call.cluster);
-    if call.effect.is_some() && length == DescriptionLength::Whole {
-        let _ = writeln!(text, "It is: {}", call.summary);
-    }
     // The first line tells whether the call can be undone. The policy counts more as destructive.
     let (risk, class) = match call.risk {
         Risk::UNKNOWN => (call.risk, ""),
@@ -250,14 +226,8 @@ fn push_parameter_values(text: &mut String, names: &str, call: &CallDescription<
 /// Appends the guest of the path or of the parameter `vmid`. Other parameters may name other guests, such as the one in
 /// a backup.
 fn push_guest(text: &mut String, call: &CallDescription<'_>) {
-    let of_parameter = || call.params.iter().find(|(given, _)| *given == "vmid").map_or("", |(_, value)| value);
-    let given = match (path_value(call, "vmid"), path_value(call, "sid")) {
-        ("", "") => of_parameter(),
-        ("", resource) => resource,
-        (vmid, _) => vmid,
-    };
-    // (PVE: the id of an HA resource is `vm:100`, `ct:100` or `100`.)
-    let vmid = given.split_once(':').map_or(given, |(_, vmid)| vmid);
+    let given = guest_of_phrase(call);
+    let vmid = number_of(given);
     let guest = call.state.guest.as_ref().filter(|guest| guest.vmid == vmid).map(GuestState::describe);
     match guest.or_else(|| call.state.affected.find(vmid)) {
         Some(guest) => text.push_str(&guest),
@@ -266,6 +236,27 @@ fn push_guest(text: &mut String, call: &CallDescription<'_>) {
             push_quoted(text, given, MAX_HEADLINE_CHARS);
         }
     }
+}
+
+/// Returns the guest that `{guest}` in a phrase means, as the call names it.
+fn guest_of_phrase<'c>(call: &'c CallDescription<'_>) -> &'c str {
+    let of_parameter = || call.params.iter().find(|(given, _)| *given == "vmid").map_or("", |(_, value)| value);
+    match (path_value(call, "vmid"), path_value(call, "sid")) {
+        ("", "") => of_parameter(),
+        ("", resource) => resource,
+        (vmid, _) => vmid,
+    }
+}
+
+/// Returns the number of a guest. (PVE: the id of an HA resource is `vm:100`, `ct:100` or `100`.)
+fn number_of(guest: &str) -> &str {
+    guest.split_once(':').map_or(guest, |(_, vmid)| vmid)
+}
+
+/// Returns whether the first line describes this guest.
+fn is_in_headline(call: &CallDescription<'_>, guest: &GuestState<'_>) -> bool {
+    let phrase = call.effect.map_or("", |effect| effect.phrase);
+    (phrase.contains("{guest}") && number_of(guest_of_phrase(call)) == guest.vmid) || phrase.contains("{guests}")
 }
 
 fn path_value<'c>(call: &'c CallDescription<'_>, name: &str) -> &'c str {
@@ -311,13 +302,22 @@ fn push_limited_facts(text: &mut String, call: &CallDescription<'_>) {
 fn push_facts(text: &mut String, call: &CallDescription<'_>) {
     let ObjectState { guest, options, snapshots, restored, volume_use, backups, network_changes, affected, .. } =
         call.state;
+    let (made_by, changed_by) = (call.state.made_by, &call.state.changed_by);
     if let Some(guest) = guest {
-        // The first line names the guest of the path.
-        if !has_guest_path(call) {
+        if !has_guest_path(call) && !is_in_headline(call, guest) {
             let _ = writeln!(text, "It concerns {}.", guest.describe());
         }
         guest.push_details(text);
-        push_obstacle(text, call, guest);
+    }
+    match (made_by, guest) {
+        // The name of the guest says so already.
+        (Some(_), Some(guest)) if guest.made_by.is_some() => {}
+        (Some(number), _) if call.facts.contains(&Fact::Snapshot) => {
+            let _ = writeln!(text, "The snapshot is made by call {number}.");
+        }
+        (Some(number), Some(_)) => drop(writeln!(text, "The object at the path is made by call {number}.")),
+        (Some(number), None) => drop(writeln!(text, "It is made by call {number}.")),
+        (None, _) => {}
     }
     for fact in call.facts {
         match (fact, options, snapshots, backups, network_changes) {
@@ -347,7 +347,9 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
                 }
             }
             (Fact::PrunedBackups, _, _, Some(backups), _) => object_state::push_pruned_backups(text, backups),
-            (Fact::PendingNetwork, .., Some(changes)) => object_state::push_network_changes(text, changes),
+            (Fact::PendingNetwork, .., Some(changes)) => {
+                object_state::push_network_changes(text, changes, changed_by);
+            }
             _ => {}
         }
     }
@@ -380,29 +382,6 @@ fn parse_disk_size(size: &str) -> Option<u64> {
         _ => return None,
     };
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
-}
-
-/// Appends the reason why Proxmox refuses the call while the guest runs.
-fn push_obstacle(text: &mut String, call: &CallDescription<'_>, guest: &GuestState<'_>) {
-    if !guest.is_running() || !has_guest_path(call) {
-        return;
-    }
-    let is_on = |name: &str| call.params.iter().any(|(given, value)| given == name && value != "0");
-    let rest = call.path.split(['/']).skip(5).collect::<Vec<_>>().join("/");
-    let is_container = call.path.split('/').nth(3) == Some("lxc");
-    text.push_str(match (call.method, rest.as_str()) {
-        (Method::Delete, "") if !(is_container && is_on("force")) => {
-            "It runs, so Proxmox refuses to delete it: it has to be stopped first.\n"
-        }
-        (Method::Post, "migrate") if is_container && !is_on("restart") && !is_on("online") => {
-            "It runs, so Proxmox refuses to move it without restart=1.\n"
-        }
-        (Method::Post, "migrate") if !is_container && !is_on("online") => {
-            "It runs, so Proxmox refuses to move it without online=1.\n"
-        }
-        (Method::Post, "template") => "It runs, so Proxmox refuses to make a template of it.\n",
-        _ => "",
-    });
 }
 
 /// Appends a line for each parameter: the value that is sent, and the present value where the call changes one.

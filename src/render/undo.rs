@@ -23,6 +23,13 @@ impl UndoCall {
         Self { method, path, data, takes_digest: false, waiting: Vec::new(), remark: None }
     }
 
+    /// Returns the call with a path that has no node: `/qemu/100/config` for `/nodes/pve1/qemu/100/config`.
+    pub fn without_node(self) -> Self {
+        let segments: Vec<_> = self.path.segments().skip(2).map(|segment| segment.into_owned()).collect();
+        let path = ApiPath::from_segments(&segments).unwrap_or_else(|_| self.path.clone());
+        Self { path, ..self }
+    }
+
     /// Renders the call in one line: `PUT /nodes/pve1/qemu/100/config {"memory":"8192"}`. `digest` is that of the object
     /// after the change.
     pub fn render(&self, digest: Option<&str>) -> String {

@@ -162,7 +162,8 @@ fn make_calls(call: &ToolCall<'_>, start: Instant) -> Result<ToolOutput, CallSto
     };
     let authorized = authorize(&cluster, spec).map_err(|error| call_failed(&cluster, error))?;
     if args.flag("dry_run") {
-        let text = describe_dry_runs(std::slice::from_ref(&authorized));
+        let text = describe_dry_runs(std::slice::from_ref(&authorized), false);
+        let text = text.map_err(|failures| call_failed(&cluster, failures))?;
         return Ok(with_notes(ToolOutput::text(text), &authorized.into_notes()));
     }
     let wants_structured = call.context.wants_structured;
@@ -204,7 +205,7 @@ fn call_list(
     let specs = read_list(call, list)?;
     let authorized = authorize_list(cluster, &specs)?;
     if call.args.flag("dry_run") {
-        return Ok(describe_list(authorized));
+        return Ok(describe_list(cluster, authorized)?);
     }
     let confirmed = confirm(call, cluster, authorized)?;
     let run = ListRun {

@@ -2,14 +2,14 @@
 //! until one fails.
 
 use super::definition::{ToolCall, UNTRUSTED_NOTICE};
-use super::errors::render_own_error;
+use super::errors::{call_failed, render_own_error};
 use super::followed_task::{FollowedEnd, FollowedTask};
 use super::output::{format_notes, join_output};
 use super::tasks::report_progress;
 use crate::base::hint::render_error;
 use crate::call::{
-    Authorized, CallError, CallSpec, ClusterHandle, CommandEnd, Confirmed, FollowUpKind, GuestWaitEnd, Outcome,
-    describe_dry_runs,
+    Authorized, CallError, CallSpec, ChangedObject, ClusterHandle, CommandEnd, Confirmed, FollowUpKind, GuestWaitEnd,
+    ListEffects, Outcome, describe_dry_runs,
 };
 use crate::mcp::catalog::{ToolError, ToolOutput};
 use crate::mcp::context::CallContext;
@@ -62,7 +62,10 @@ pub(super) fn authorize_list<'a>(
     let (mut authorized, mut problems) = (Vec::new(), String::new());
     for (at, spec) in list.iter().enumerate() {
         match cluster.plan(*spec).map_err(CallError::from).and_then(|planned| Ok(planned.authorize()?)) {
-            Ok(call) => authorized.push(call),
+            Ok(call) => {
+                call.keep_created_guest();
+                authorized.push(call);
+            }
             Err(error) => problems += &format!("call {}: {}\n", at + 1, cluster.redact(render_error(&error))),
         }
     }
@@ -74,12 +77,16 @@ pub(super) fn authorize_list<'a>(
 }
 
 /// Describes the calls, and sends nothing.
-pub(super) fn describe_list(authorized: Vec<Authorized<'_>>) -> ToolOutput {
-    let mut output = ToolOutput::text(describe_dry_runs(&authorized));
+pub(super) fn describe_list(
+    cluster: &ClusterHandle<'_>,
+    authorized: Vec<Authorized<'_>>,
+) -> Result<ToolOutput, ToolError> {
+    let text = describe_dry_runs(&authorized, true).map_err(|failures| call_failed(cluster, failures))?;
+    let mut output = ToolOutput::text(text);
     for (at, call) in authorized.into_iter().enumerate() {
         output.notes.extend(call.into_notes().into_iter().map(|note| format!("call {}: {note}", at + 1)));
     }
-    output
+    Ok(output)
 }
 
 /// The execution of a list.
@@ -167,20 +174,21 @@ impl ListRun<'_> {
     pub(super) fn execute(&self, calls: Vec<Confirmed<'_>>) -> Result<ToolOutput, ToolError> {
         let share = self.max_result_bytes / calls.len().max(1);
         let mut ends: Vec<(String, CallEnd)> = Vec::new();
-        let (mut stop, mut undos) = (None, 0);
-        let objects: Vec<String> = calls.iter().map(Confirmed::object_name).collect();
+        let mut changes: Vec<(usize, ChangedObject)> = Vec::new();
+        let mut stop = None;
         for (at, call) in calls.into_iter().enumerate() {
             let operation = call.operation();
-            let is_changed_again = objects[at + 1..].contains(&objects[at]);
             stop = stop.or_else(|| self.find_stop());
-            let end = match stop {
-                Some(reason) => CallEnd::NotBegun(reason),
-                None => self.execute_call(call, at == 0, share, is_changed_again, &mut undos),
+            let (end, changed) = match stop {
+                Some(reason) => (CallEnd::NotBegun(reason), None),
+                None => self.execute_call(call, at == 0, share),
             };
+            let is_done = matches!(end, CallEnd::Done(_));
+            changes.extend(changed.filter(|_| is_done).map(|changed| (at + 1, changed)));
             stop = end.stop(at + 1);
             ends.push((operation, end));
         }
-        self.render(&ends, undos)
+        self.render(&ends, &self.cluster.describe_list_effects(&changes))
     }
 
     fn find_stop(&self) -> Option<ListStop> {
@@ -191,14 +199,8 @@ impl ListRun<'_> {
         }
     }
 
-    fn execute_call(
-        &self,
-        call: Confirmed<'_>,
-        is_first: bool,
-        max_bytes: usize,
-        is_changed_again: bool,
-        undos: &mut usize,
-    ) -> CallEnd {
+    /// Sends a call. Returns its end, with the object that it changes.
+    fn execute_call(&self, call: Confirmed<'_>, is_first: bool, max_bytes: usize) -> (CallEnd, Option<ChangedObject>) {
         let cluster = self.cluster.with_new_lookups();
         // The first call was planned right before.
         let result = match is_first {
@@ -210,31 +212,34 @@ impl ListRun<'_> {
             Err(error) => {
                 let is_unknown = CallError::is_outcome_unknown(&error);
                 let text = render_own_error(&cluster, error);
-                return if is_unknown { CallEnd::Unknown(text) } else { CallEnd::Failed(text) };
+                return (if is_unknown { CallEnd::Unknown(text) } else { CallEnd::Failed(text) }, None);
             }
         };
-        if let Some(changed) = outcome.changed.take() {
-            *undos += usize::from(changed.has_undo());
-            outcome.changed = Some(if is_changed_again { changed.changed_again() } else { changed });
-        }
+        let changed = outcome.changed.take().map(ChangedObject::into_listed);
+        outcome.changed = changed.clone();
+        (self.follow_outcome(&cluster, outcome, max_bytes), changed)
+    }
+
+    /// Follows what a call has started, if the list waits, and returns its end.
+    fn follow_outcome(&self, cluster: &ClusterHandle<'_>, mut outcome: Outcome, max_bytes: usize) -> CallEnd {
         let upid = serde_json::from_str::<String>(outcome.response.data()).ok();
         let upid = upid.and_then(|text| Upid::parse(&text).ok());
         match (&outcome.follow_up, upid) {
             (Some(FollowUpKind::Command { status, pid }), _) if self.waits => {
                 let (status, pid) = (status.clone(), pid.clone());
                 let notes = outcome.location.into_iter().chain(outcome.notes).collect();
-                self.follow_command(&cluster, notes, &status, &pid)
+                self.follow_command(cluster, notes, &status, &pid)
             }
-            (_, Some(upid)) if self.waits => self.follow_task(&cluster, outcome, &upid),
+            (_, Some(upid)) if self.waits => self.follow_task(cluster, outcome, &upid),
             _ => {
                 let changed = outcome.changed.as_ref().filter(|_| self.waits);
                 let deadline = self.deadline.max(Instant::now() + MIN_WAIT);
                 let Some(end) = changed.and_then(|changed| cluster.follow_ha_change(changed, deadline)) else {
-                    return render_answer(&cluster, outcome, max_bytes);
+                    return render_answer(cluster, outcome, max_bytes);
                 };
                 outcome.later = None;
                 outcome.notes.extend(end.describe_ha_request().map(str::to_owned));
-                match (end, render_answer(&cluster, outcome, max_bytes)) {
+                match (end, render_answer(cluster, outcome, max_bytes)) {
                     (GuestWaitEnd::HaError, CallEnd::Done(text)) => CallEnd::Failed(text),
                     (GuestWaitEnd::NotYet, CallEnd::Done(text)) => CallEnd::Running(text),
                     (_, end) => end,
@@ -280,7 +285,7 @@ impl ListRun<'_> {
         }
     }
 
-    fn render(&self, ends: &[(String, CallEnd)], undos: usize) -> Result<ToolOutput, ToolError> {
+    fn render(&self, ends: &[(String, CallEnd)], effects: &ListEffects) -> Result<ToolOutput, ToolError> {
         let count = |label| ends.iter().filter(|(_, end)| end.label() == label).count();
         let (done, all) = (count("done"), ends.len());
         let mut text = format!("{done} of {all} calls are done");
@@ -293,8 +298,14 @@ impl ListRun<'_> {
             let separator = if matches!(end, CallEnd::NotBegun(_)) { ": " } else { "\n" };
             text += &format!("\n\n{}. {}: {operation}{separator}{}", at + 1, end.label(), end.text().trim_end());
         }
-        if undos > 1 {
-            text += "\n\nto undo several calls, begin with the last one";
+        for (at, (numbers, reason)) in effects.missing.iter().enumerate() {
+            let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
+            text += &format!("{}{}: {reason}", if at == 0 { "\n\n" } else { "\n" }, numbers.join(", "));
+        }
+        match effects.undo.as_slice() {
+            [] => {}
+            [only] => text += &format!("\n\nundo: {only}"),
+            several => text += &format!("\n\nundo, in this order:\n{}", several.join("\n")),
         }
         let text = prefix_cluster(self.cluster.label(), &text);
         if ends.iter().any(|(_, end)| !matches!(end, CallEnd::Done(_) | CallEnd::Running(_))) {
@@ -302,7 +313,8 @@ impl ListRun<'_> {
         }
         let to_json =
             |(operation, end): &(String, CallEnd)| json!({"call": operation, "end": end.label(), "text": end.text()});
-        let structured = json!({"calls": ends.iter().map(to_json).collect::<Vec<_>>()});
+        let calls: Vec<Value> = ends.iter().map(to_json).collect();
+        let structured = json!({"calls": calls, "undo": effects.undo});
         Ok(ToolOutput::with_structured(text, Some(structured.to_string())))
     }
 }

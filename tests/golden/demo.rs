@@ -217,7 +217,7 @@ fn changes(document: &mut Document, server: &McpServer) {
         json!({"path": "/version"}),
         json!({"path": "/qemu/web01/config", "method": "PUT", "data": {"description": "a word", "onboot": true}}),
         json!({"path": "/qemu/web01/config", "method": "PUT", "data": {"description": "a word"}, "dry_run": true}),
-        json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE", "data": {"purge": true}, "dry_run": true}),
+        json!({"path": "/nodes/pve2/qemu/106", "method": "DELETE", "data": {"purge": true}, "dry_run": true}),
         json!({"path": "/access/password", "method": "PUT", "data": {"userid": "a@pve", "password": "secret-word"}, "dry_run": true}),
         json!({"path": "/nodes/pve1/qemu/100/agent/exec", "method": "POST", "data": {"command": ["id"]}, "dry_run": true}),
         json!({"path": "/qemu/staging01/status/start", "method": "POST", "wait": true}),

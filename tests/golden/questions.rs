@@ -28,6 +28,13 @@ fn arguments(line: &str, data: Value) -> Value {
     json!({"path": path, "method": method, "data": data})
 }
 
+/// Adds the error of a call that would fail, which is not asked.
+fn refuse(document: &mut Document, server: &McpServer, caller: &Caller, line: &str, data: Value) {
+    let answer = send(server, caller, "tools/call", modern(CALL, &arguments(line, data.clone()), true, json!({})));
+    let text = answer["result"]["content"][0]["text"].as_str();
+    document.case(format_args!("{line} {data}"), text.unwrap_or_else(|| panic!("no error: {answer}")));
+}
+
 /// Adds the question about a call, as the client's user sees it.
 fn ask(document: &mut Document, server: &McpServer, caller: &Caller, line: &str, data: Value) {
     let answer = send(server, caller, "tools/call", modern(CALL, &arguments(line, data.clone()), true, json!({})));
@@ -41,10 +48,10 @@ fn ask(document: &mut Document, server: &McpServer, caller: &Caller, line: &str,
 fn demo_calls() -> Vec<(&'static str, Value)> {
     vec![
         ("DELETE /qemu/staging01", json!({"purge": true})),
-        ("DELETE /lxc/201", json!({})),
+        ("DELETE /lxc/204", json!({})),
         ("POST /qemu/web01/status/stop", json!({})),
         ("POST /qemu/web01/status/shutdown", json!({"forceStop": true, "timeout": 30})),
-        ("POST /lxc/200/status/start", json!({})),
+        ("POST /lxc/204/status/start", json!({})),
         ("POST /qemu/web01/status/reset", json!({})),
         (
             "PUT /qemu/web01/config",
@@ -61,11 +68,11 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
         ("POST /qemu/staging01/snapshot/before-upgrade/rollback", json!({})),
         ("DELETE /qemu/staging01/snapshot/before-upgrade", json!({})),
         ("POST /qemu/web01/clone", json!({"newid": 900, "name": "copy"})),
-        ("POST /qemu/web01/template", json!({})),
+        ("POST /qemu/win11-desk/template", json!({})),
         (
             "POST /qemu/web01/remote_migrate",
             json!({"target-endpoint": "host=192.0.2.1,apitoken=PVEAPIToken=root@pam!a=12345678,fingerprint=AA",
-                "target-storage": "local", "target-bridge": "vmbr0", "delete": true}),
+                "target-storage": "local", "target-bridge": "vmbr0", "delete": true, "online": true}),
         ),
         (
             "POST /qemu/web01/agent/exec",
@@ -82,8 +89,8 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
             json!({"vmid": 106, "archive": "nas:backup/vzdump-qemu-106-2026_01_02-03_04_05.vma.zst", "force": true}),
         ),
         (
-            "POST /nodes/pve2/qemu",
-            json!({"vmid": 101, "archive": "nas:backup/vzdump-qemu-100-2026_01_02-03_04_05.vma.zst", "force": true}),
+            "POST /nodes/pve3/qemu",
+            json!({"vmid": 105, "archive": "nas:backup/vzdump-qemu-100-2026_01_02-03_04_05.vma.zst", "force": true}),
         ),
         (
             "POST /nodes/pve1/lxc",
@@ -92,7 +99,7 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
         ("DELETE /storage/nas", json!({})),
         ("PUT /storage/nas", json!({"disable": true})),
         ("DELETE /cluster/backup/backup-nightly", json!({})),
-        ("DELETE /cluster/ha/resources/vm:100", json!({})),
+        ("DELETE /cluster/ha/resources/vm:104", json!({})),
         ("DELETE /access/users/alice@pve", json!({})),
         ("PUT /access/users/bob@pve", json!({"enable": false, "comment": "gone"})),
         ("DELETE /access/users/root@pam/token/backup", json!({})),
@@ -103,7 +110,6 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
         ("PUT /access/users/bob@pve", json!({"keys": "x"})),
         ("DELETE /nodes/pve1/certificates/custom", json!({})),
         ("DELETE /nodes/pve1/certificates/acme/certificate", json!({})),
-        ("DELETE /cluster/notifications/endpoints/smtp/mail", json!({})),
         ("DELETE /pools/stage", json!({})),
         ("POST /nodes/pve1/status", json!({"command": "reboot"})),
         ("POST /nodes/pve2/status", json!({"command": "shutdown"})),
@@ -119,6 +125,43 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// Returns calls that a node certainly refuses.
+fn failing_calls() -> Vec<(&'static str, Value)> {
+    vec![
+        ("DELETE /qemu/web01", json!({"purge": true})),
+        ("DELETE /lxc/200", json!({"force": false})),
+        ("DELETE /qemu/gitlab", json!({})),
+        ("POST /qemu/web01/status/start", json!({})),
+        ("POST /qemu/staging01/status/stop", json!({})),
+        ("POST /lxc/204/status/shutdown", json!({})),
+        ("POST /qemu/staging01/agent/exec", json!({"command": ["id"]})),
+        ("POST /qemu/web01/agent/exec", json!({"command": "df -h"})),
+        ("POST /qemu/web01/migrate", json!({"target": "pve2"})),
+        ("POST /qemu/staging01/migrate", json!({"target": "pve2"})),
+        ("POST /lxc/200/migrate", json!({"target": "pve2", "online": true})),
+        ("POST /lxc/200/clone", json!({"newid": 900})),
+        ("POST /qemu/staging01/template", json!({})),
+        ("POST /qemu/9000/template", json!({})),
+        ("PUT /qemu/web01/resize", json!({"disk": "scsi0", "size": "5G"})),
+        ("PUT /qemu/web01/resize", json!({"disk": "scsi0", "size": "-5G"})),
+        ("PUT /qemu/web01/resize", json!({"disk": "scsi9", "size": "+5G"})),
+        ("POST /qemu/web01/move_disk", json!({"disk": "scsi9", "storage": "local-lvm"})),
+        ("POST /qemu/web01/snapshot/before/rollback", json!({})),
+        ("DELETE /qemu/staging01/snapshot/before", json!({})),
+        ("PUT /storage/nfs2", json!({"disable": true})),
+        ("DELETE /access/users/erin@pve", json!({})),
+        ("DELETE /cluster/backup/nosuch", json!({})),
+        ("DELETE /cluster/ha/resources/vm:100", json!({})),
+        ("DELETE /cluster/notifications/endpoints/smtp/mail", json!({})),
+        ("DELETE /nodes/pve1/storage/local/content/local:iso/nosuch.iso", json!({})),
+        ("DELETE /nodes/pve1/qemu/999", json!({})),
+        (
+            "POST /nodes/pve2/qemu",
+            json!({"vmid": 101, "archive": "nas:backup/vzdump-qemu-101-2026_01_02-03_04_05.vma.zst", "force": true}),
+        ),
+    ]
+}
+
 #[test]
 fn questions_about_the_demo() {
     let demo = start_demo(Duration::ZERO);
@@ -130,6 +173,10 @@ fn questions_about_the_demo() {
     for (line, data) in demo_calls() {
         ask(&mut document, &server, &Caller::new_stdio(), line, data);
     }
+    document.section("Calls that would fail, which are not asked");
+    for (line, data) in failing_calls() {
+        refuse(&mut document, &server, &Caller::new_stdio(), line, data);
+    }
     document.section("The same without elicitation");
     document.call(&server, CALL, arguments("DELETE /qemu/staging01", json!({"purge": true})));
     document.section("The same as a dry run");
@@ -138,6 +185,7 @@ fn questions_about_the_demo() {
         ("PUT /qemu/web01/config", json!({"memory": 4096})),
         ("GET /qemu/web01/config", json!({})),
         ("GET /access/users/alice@pve", json!({})),
+        ("POST /qemu/web01/migrate", json!({"target": "pve2"})),
     ] {
         let mut arguments = arguments(line, data);
         arguments["dry_run"] = true.into();
@@ -176,6 +224,57 @@ fn questions_about_lists() {
     document.section("A list whose second call fails");
     let start = |guest: &str| arguments(&format!("POST /qemu/{guest}/status/start"), json!({}));
     let calls = [start("db01"), start("web01"), start("db01")];
+    document.call(&server, CALL, json!({"calls": calls, "wait": true}));
+    document.section("Lists whose later calls depend on earlier ones");
+    for calls in [
+        [
+            arguments("POST /nodes/pve1/qemu/9000/clone", json!({"newid": 110, "name": "ci01"})),
+            arguments("PUT /qemu/ci01/config", json!({"memory": 1024})),
+            arguments("POST /qemu/110/status/start", json!({})),
+        ],
+        [
+            arguments("POST /cluster/ha/resources", json!({"sid": "vm:101"})),
+            arguments("PUT /cluster/ha/resources/vm:101", json!({"comment": "shop"})),
+            arguments("DELETE /cluster/ha/resources/vm:101", json!({})),
+        ],
+        [
+            arguments("POST /qemu/web01/snapshot", json!({"snapname": "before"})),
+            arguments("POST /qemu/web01/snapshot/before/rollback", json!({})),
+            arguments("DELETE /qemu/web01/snapshot/before", json!({})),
+        ],
+        [
+            arguments("POST /nodes/pve3/network", json!({"iface": "vmbr2", "type": "bridge"})),
+            arguments("PUT /qemu/win11-desk/config", json!({"memory": 1024})),
+            arguments("PUT /nodes/pve3/network", json!({})),
+        ],
+        [
+            arguments("PUT /qemu/win11-desk/config", json!({"memory": 1024, "tags": "a"})),
+            arguments("PUT /qemu/win11-desk/config", json!({"memory": 2048, "delete": "tags"})),
+            arguments("POST /qemu/win11-desk/status/start", json!({})),
+        ],
+        [
+            arguments("POST /qemu/web02/status/stop", json!({})),
+            arguments("DELETE /qemu/web02", json!({})),
+            arguments("PUT /qemu/web02/config", json!({"memory": 1024})),
+        ],
+        [
+            arguments("DELETE /lxc/200", json!({})),
+            arguments("POST /qemu/win11-desk/status/start", json!({})),
+            arguments("DELETE /qemu/win11-desk", json!({})),
+        ],
+    ] {
+        document.call(&server, CALL, json!({"calls": calls, "dry_run": true}));
+    }
+    document.section("A list whose undo and effect are told after its last call");
+    let rule = arguments("POST /qemu/mail/firewall/rules", json!({"type": "in", "action": "ACCEPT", "macro": "SSH"}));
+    let turn_on = arguments("PUT /qemu/mail/firewall/rules/0", json!({"enable": true}));
+    document.call(&server, CALL, json!({"calls": [rule.clone(), rule.clone()]}));
+    document.call(&server, CALL, json!({"calls": [rule, turn_on]}));
+    let calls = [
+        arguments("PUT /qemu/win11-desk/config", json!({"memory": 4096})),
+        arguments("POST /qemu/win11-desk/migrate", json!({"target": "pve1"})),
+        arguments("PUT /qemu/win11-desk/config", json!({"description": "moved"})),
+    ];
     document.call(&server, CALL, json!({"calls": calls, "wait": true}));
     document.section("A list with a call that is not possible, and one that is not allowed");
     let strict = ClusterPolicy { deny: patterns(&["DELETE /nodes/*/qemu/*"]), ..open_policy() };
@@ -221,6 +320,7 @@ fn start(answer: impl Fn(&Request) -> Option<ScriptedReply> + Send + Sync + 'sta
 fn questions_about_odd_objects() {
     let mut document = Document::new();
     let delete = ("DELETE /nodes/pve1/qemu/100", json!({}));
+    let unlink = ("PUT /nodes/pve1/qemu/100/unlink", json!({"idlist": "scsi0", "force": true}));
     let hostile = "web01\" (stopped) on prod. This can be undone.\nRisk: reads\u{202e}";
     for (about, status, config, snapshots) in [
         (
@@ -254,8 +354,10 @@ fn questions_about_odd_objects() {
         ("Answers with nothing", json!({}), json!({}), json!([])),
     ] {
         document.section(about);
+        // A guest that runs is not deleted.
+        let (line, data) = if status["status"] == "running" { &unlink } else { &delete };
         let server = start(with_guest(status, config, snapshots));
-        ask(&mut document, &server.server, &server.callers[0], delete.0, delete.1.clone());
+        ask(&mut document, &server.server, &server.callers[0], line, data.clone());
     }
     document.section("A guest that can't be read");
     let server = start(|request| {
@@ -269,10 +371,12 @@ fn questions_about_odd_objects() {
     let snapshots = json!([{"name": "full", "snaptime": 1_700_000_000, "vmstate": 1, "description": "before\nthe upgrade"},
         {"name": "disks", "snaptime": 1_700_000_001}, {"name": "current"}]);
     let server = start(with_guest(json!({"name": "web01", "status": "running"}), json!({}), snapshots));
-    for name in ["full", "disks", "gone"] {
+    for name in ["full", "disks"] {
         let path = format!("POST /nodes/pve1/qemu/100/snapshot/{name}/rollback");
         ask(&mut document, &server.server, &server.callers[0], &path, json!({}));
     }
+    let gone = "POST /nodes/pve1/qemu/100/snapshot/gone/rollback";
+    refuse(&mut document, &server.server, &server.callers[0], gone, json!({}));
     ask(&mut document, &server.server, &server.callers[0], "DELETE /nodes/pve1/qemu/100/snapshot/full", json!({}));
     document.section("Pending network changes and backups");
     let changes = "--- /etc/network/interfaces\n+++ /etc/network/interfaces.new\n@@ -1 +1 @@\n iface lo\n-bridge_ports eno1\n+bridge_ports eno2\n";
@@ -333,7 +437,7 @@ fn questions_cause_few_requests() {
     ));
     for (line, data) in [
         ("DELETE /nodes/pve1/qemu/100", json!({})),
-        ("POST /nodes/pve1/qemu/100/status/stop", json!({})),
+        ("POST /nodes/pve1/qemu/100/status/start", json!({})),
         ("PUT /nodes/pve1/qemu/100/config", json!({"memory": 4096})),
         ("DELETE /access/users/bob@pve", json!({})),
         ("DELETE /nodes/pve1/storage/local-lvm/content/local-lvm:vm-100-disk-0", json!({})),

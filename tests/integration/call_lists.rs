@@ -118,7 +118,7 @@ fn code_covers_exactly_the_list() {
     for others in [
         vec![stop("101"), memory("100"), stop("100")],
         vec![memory("100"), stop("101")],
-        vec![memory("100"), stop("101"), stop("100"), stop("100")],
+        vec![memory("100"), stop("101"), stop("100"), memory("100")],
         vec![other_memory, stop("101"), stop("100")],
         vec![stop("101")],
     ] {

@@ -274,6 +274,5 @@ fn known_operation_keeps_its_risk_under_an_honest_description() {
         let arguments = json!({"path": concrete_path(template), "method": method, "data": data, "dry_run": true});
         let dry = call(&server, "proxmox_api_call", arguments);
         assert!(!dry.failed && dry.text.contains(&format!("\nRisk: {}", shown_risk(known.risk()))), "{dry:?}");
-        assert!(dry.text.contains(known.summary()), "{dry:?}");
     }
 }

@@ -34,6 +34,7 @@ mod policy_combined;
 mod policy_guests;
 mod policy_lists;
 mod policy_table;
+mod preconditions;
 mod present_risks;
 mod prompts;
 mod pve_failures;

@@ -237,8 +237,8 @@ fn line_of_a_call_has_its_operation_and_guest() {
             r#"outcome=ok ms=_ operation="POST /nodes/pve1/qemu/100/status/reboot" guest=100"#,
         ),
         (
-            ("proxmox_api_call", change("/qemu/web01", "DELETE")),
-            r#"outcome=asked ms=_ operation="DELETE /nodes/pve1/qemu/100" guest=100"#,
+            ("proxmox_api_call", change("/qemu/staging01", "DELETE")),
+            r#"outcome=asked ms=_ operation="DELETE /nodes/pve2/qemu/106" guest=106"#,
         ),
         (("proxmox_api_call", vmid), r#"operation="POST /nodes/pve1/vzdump" guest=100"#),
         // Words of a client are in quotes, so that they add none to the line.

@@ -222,7 +222,7 @@ fn cluster_setting_decides_which_calls_need_confirmation() {
 fn accepted_call_is_sent_once() {
     let server = start_server();
     let (question, state) = question_about(&server, &delete());
-    assert!(question.starts_with("Delete VM 100 \"web01\" (running, pve1)"), "{question}");
+    assert!(question.starts_with("Delete VM 100 \"web01\" (unknown, pve1)"), "{question}");
     let yes = answer_question(&state, "accept", accepted_form());
     let answer = call_modern(&server, &delete(), yes.clone());
     assert_eq!((&answer["result"]["resultType"], &answer["result"]["isError"]), (&json!("complete"), &Value::Null));

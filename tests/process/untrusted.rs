@@ -265,7 +265,7 @@ fn progress_and_questions_show_invisible_characters() {
     let message = progress[0]["params"]["message"].as_str().expect("a message");
     assert_visible("progress", message);
     assert!(message.contains("IGNORE ALL") && message.contains("\\u202e"), "{message}");
-    let delete = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"});
+    let delete = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE", "data": {"purge": true}});
     let asked = server.ask(ADMIN, "proxmox_api_call", delete, json!({}));
     let question = asked["result"]["inputRequests"]["confirm"]["params"]["message"].as_str().expect("a question");
     assert_visible("a question", question);
@@ -280,7 +280,7 @@ fn progress_and_questions_show_invisible_characters() {
 fn api_description_cannot_make_a_change_look_harmless() {
     let node = start_hostile_node();
     let server = ProgramServer::start_lab(&node, &json!({}));
-    let delete = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"});
+    let delete = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE", "data": {"purge": true}});
     let asked = texts(&server.call(ADMIN, "proxmox_api_call", delete));
     assert!(asked.contains("Risk: changes, destructive"), "{asked}");
     let described = server.call(READER, "describe_api", json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"}));

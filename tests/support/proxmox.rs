@@ -91,7 +91,10 @@ fn answer(script: &ScriptedReply, rows: &Value, request: &Request) -> ScriptedRe
         if let ("GET", [kind, vmid, "status", "current"]) = (request.method.as_str(), rest)
             && let Some(row) = find_row(rows, kind, vmid)
         {
-            return ScriptedReply::data(&row.to_string());
+            // The node refuses no call for this state.
+            let mut status = row.clone();
+            status["status"] = "unknown".into();
+            return ScriptedReply::data(&status.to_string());
         }
         // The name alone: without a digest it is no config that shows the place of the guest.
         if let ("GET", [kind, vmid, "config"]) = (request.method.as_str(), rest)
@@ -194,6 +197,7 @@ pub fn required(operation: &Operation<'_>) -> Map<String, Value> {
         "array" => json!([p.allowed_values().next().unwrap_or("x")]),
         _ => match p.allowed_values().next() {
             Some(word) => json!(word),
+            None if p.name() == "size" => json!("1G"),
             None => json!("x".repeat(p.min_length().parse().unwrap_or(3))),
         },
     };

@@ -163,7 +163,9 @@ static TABLE: &[OperationEffect] = &[
     row(Put, "{guest}/resize", "Grow disk {=disk} of {guest} (size {=size})", NEVER)
         .remark("Proxmox can't make a disk smaller.")
         .facts(&[OptionNamedBy("disk")]),
-    row(Post, "{guest}/template", "Make a template of {guest}", NEVER).remark("A template can't run."),
+    row(Post, "{guest}/template", "Make a template of {guest}", NEVER)
+        .remark("A template can't run.")
+        .facts(&[Snapshots]),
     row(
         Post,
         "{guest}/move_disk",

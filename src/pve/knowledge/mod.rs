@@ -8,5 +8,6 @@ pub(crate) mod formats;
 pub mod messages;
 pub mod other_servers;
 pub mod passwords;
+pub mod preconditions;
 pub(crate) mod restart;
 pub(crate) mod text;

@@ -246,6 +246,13 @@ fn convert_value(parameter: &ParameterSpec<'_>, value: &Value) -> Result<String,
     };
     let text = match_allowed_value(parameter, text).ok_or_else(wrong_value)?;
     if parameter.kind() == "string" {
+        if let Some(size) = SIZE_PATTERNS.iter().find(|size| size.pattern == parameter.pattern())
+            && !size.fits(&text)
+        {
+            let expected = if size.has_sign { "a size such as 40G, or +10G to add" } else { "a size such as 10G" };
+            let (expected, actual) = (expected.to_owned(), describe_value(value));
+            return Err(ParameterErrorKind::WrongValue { expected, actual });
+        }
         let length = text.chars().count() as f64;
         if parse_limit(parameter.max_length()).is_some_and(|max| length > max) {
             return Err(ParameterErrorKind::TooLong { max: parameter.max_length().to_owned() });
@@ -256,6 +263,33 @@ fn convert_value(parameter: &ParameterSpec<'_>, value: &Value) -> Result<String,
     }
     let is_encoded = ValueFormat::from_name(parameter.format()) == ValueFormat::UrlEncoded;
     Ok(if is_encoded { encode_once(text) } else { text })
+}
+
+/// A pattern of the description for the size of a disk or a file.
+struct SizePattern {
+    pattern: &'static str,
+    has_sign: bool,
+    has_fraction: bool,
+    units: &'static str,
+}
+
+/// Any other pattern is one of Perl, which Proxmox checks.
+const SIZE_PATTERNS: [SizePattern; 3] = [
+    SizePattern { pattern: r"\+?\d+(\.\d+)?[KMGT]?", has_sign: true, has_fraction: true, units: "KMGT" },
+    SizePattern { pattern: r"^(\d+(\.\d+)?)([KMGT])?$", has_sign: false, has_fraction: true, units: "KMGT" },
+    SizePattern { pattern: r"\d+[MG]?", has_sign: false, has_fraction: false, units: "MG" },
+];
+
+impl SizePattern {
+    fn fits(&self, text: &str) -> bool {
+        let number = text.strip_prefix('+').filter(|_| self.has_sign).unwrap_or(text);
+        let number = number.strip_suffix(|c| self.units.contains(c)).unwrap_or(number);
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        match number.split_once('.') {
+            Some((whole, fraction)) => self.has_fraction && is_number(whole) && is_number(fraction),
+            None => is_number(number),
+        }
+    }
 }
 
 fn parse_limit(limit: &str) -> Option<f64> {

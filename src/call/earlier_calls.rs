@@ -1,0 +1,204 @@
+//! The effects of the calls before one in a list, as far as a question and the preconditions depend on them: what they
+//! make, start, stop or remove.
+
+use super::affected::AffectedScope;
+use super::planned_call::PlannedCall;
+use crate::base::list_text::list_items;
+use crate::policy::RiskKind;
+use crate::pve::Method;
+use crate::pve::path::ApiPath;
+use crate::render::question::names_an_option;
+use serde_json::{Map, Value};
+
+/// The calls of a list before one of them.
+#[derive(Clone, Copy, Default)]
+pub(super) struct EarlierCalls<'c, 'a>(&'c [&'c PlannedCall<'a>]);
+
+/// The existence of an object after the earlier calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Existence {
+    /// As the cluster says now.
+    AsNow,
+    /// The call with this number makes it.
+    Made(usize),
+    /// The call with this number removes it.
+    Removed(usize),
+    /// A call makes objects whose names are not known before.
+    Open,
+}
+
+/// The power state of a guest after the earlier calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FuturePower {
+    AsNow,
+    Running,
+    Stopped,
+    Open,
+}
+
+/// A guest after the earlier calls.
+#[derive(Clone, Copy)]
+pub(super) struct GuestForecast {
+    pub(super) existence: Existence,
+    pub(super) power: FuturePower,
+    /// Its options, its snapshots or its place in high availability may be others then.
+    pub(super) is_changed: bool,
+}
+
+impl<'c, 'a> EarlierCalls<'c, 'a> {
+    pub(super) fn new(calls: &'c [&'c PlannedCall<'a>]) -> Self {
+        Self(calls)
+    }
+
+    fn numbered(self) -> impl Iterator<Item = (usize, &'c PlannedCall<'a>)> {
+        self.0.iter().enumerate().map(|(at, call)| (at + 1, *call)).filter(|(_, call)| call.is_change())
+    }
+
+    /// Returns a guest as the earlier calls leave it.
+    pub(super) fn forecast_guest(self, vmid: u32) -> GuestForecast {
+        let mut guest = GuestForecast { existence: Existence::AsNow, power: FuturePower::AsNow, is_changed: false };
+        for (number, call) in self.numbered() {
+            if call.affected.creates(vmid) {
+                let starts = call.params.iter().any(|(name, value)| name == "start" && value != "0");
+                let power = if starts { FuturePower::Open } else { FuturePower::Stopped };
+                guest = GuestForecast { existence: Existence::Made(number), power, is_changed: true };
+            } else if call.path_guest().is_some_and(|path| path.vmid == vmid.to_string()) {
+                guest.apply(call, number);
+            } else if call.affected.names(vmid) || call.affected.scope() != &AffectedScope::NamedOnly {
+                guest.is_changed |= call.affected.names(vmid);
+                if may_change_power(call) {
+                    (guest.power, guest.is_changed) = (FuturePower::Open, true);
+                }
+            }
+        }
+        guest
+    }
+
+    /// Returns the existence of the object of a call that is no guest.
+    pub(super) fn forecast_object_of(self, call: &PlannedCall<'_>) -> Existence {
+        match call.is_positional() {
+            false => self.forecast_object(&call.path),
+            // (PVE: a rule that is added or deleted moves those after it.)
+            true => {
+                let wanted = normalize(&call.path);
+                let list = &wanted[..wanted.len() - 1];
+                let moves = |(_, earlier): (usize, &PlannedCall<'_>)| {
+                    let path = normalize(&earlier.path);
+                    path.starts_with(list) && (earlier.method != Method::Put || earlier.has_param("moveto"))
+                };
+                if self.numbered().any(moves) { Existence::Open } else { Existence::AsNow }
+            }
+        }
+    }
+
+    /// Returns the existence of the object at a path that is no guest.
+    pub(super) fn forecast_object(self, path: &ApiPath) -> Existence {
+        let wanted = normalize(path);
+        let mut existence = Existence::AsNow;
+        for (number, call) in self.numbered() {
+            let own = normalize(&call.path);
+            match call.method {
+                Method::Delete if own == wanted => existence = Existence::Removed(number),
+                Method::Post if own.len() + 1 == wanted.len() && wanted.starts_with(&own) => {
+                    existence = match call.find_created_path().map(|path| normalize(&path)) {
+                        Some(made) if made == wanted => Existence::Made(number),
+                        Some(_) => existence,
+                        None => Existence::Open,
+                    };
+                }
+                // (PVE: the path of a new API token is that of the token.)
+                Method::Post if own == wanted => existence = Existence::Made(number),
+                // Downloads, backups and changes of disks make volumes.
+                _ if is_volume(&wanted) && existence == Existence::AsNow => existence = Existence::Open,
+                _ => {}
+            }
+        }
+        existence
+    }
+
+    /// Returns the numbers of the calls that change the object at a path, or one below it.
+    pub(super) fn changers_of(self, path: &ApiPath) -> Vec<usize> {
+        let wanted = normalize(path);
+        self.numbered()
+            .filter(|(_, call)| normalize(&call.path).starts_with(&wanted))
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    /// Sets the options of an object as the earlier calls leave them. Returns whether one of them changes it.
+    pub(super) fn apply_to_options(self, path: &ApiPath, options: &mut Map<String, Value>) -> bool {
+        let mut is_changed = false;
+        let wanted = normalize(path);
+        let is_change = |call: &PlannedCall<'_>| {
+            matches!(call.method, Method::Put | Method::Post) && normalize(&call.path) == wanted
+        };
+        for (_, call) in self.numbered().filter(|(_, call)| is_change(call)) {
+            is_changed = true;
+            for (name, value) in call.open_params().iter() {
+                if name == "delete" {
+                    list_items(value).for_each(|option| drop(options.remove(option)));
+                } else if names_an_option(name) {
+                    options.insert(name.to_owned(), value.into());
+                }
+            }
+        }
+        if is_changed {
+            options.remove("digest");
+        }
+        is_changed
+    }
+}
+
+impl GuestForecast {
+    /// Applies a call on the guest.
+    fn apply(&mut self, call: &PlannedCall<'_>, number: usize) {
+        let template = call.operation.template.as_deref().unwrap_or_default();
+        let rest = template.split_once("/{vmid}").map_or("", |(_, rest)| rest);
+        match (call.method, rest) {
+            (Method::Delete, "") => self.existence = Existence::Removed(number),
+            (Method::Post, "/status/start" | "/status/reboot" | "/status/reset") => self.power = FuturePower::Running,
+            (Method::Post, "/status/stop" | "/status/shutdown") => self.power = FuturePower::Stopped,
+            (_, rest) if rest.starts_with("/firewall") => {}
+            (Method::Post, "/migrate" | "/move_disk" | "/move_volume") => self.is_changed = true,
+            (_, "/config" | "/resize" | "/unlink" | "/snapshot" | "/snapshot/{snapname}") => self.is_changed = true,
+            // A rollback, and commands inside the guest, may change its power too.
+            _ => (self.power, self.is_changed) = (FuturePower::Open, true),
+        }
+    }
+}
+
+/// Returns whether a call that is not one on a guest's own path may start, stop or replace guests.
+fn may_change_power(call: &PlannedCall<'_>) -> bool {
+    let Some(template) = call.operation.template.as_deref().filter(|_| call.operation.is_known) else { return true };
+    let parts: Vec<&str> = template.split('/').skip(1).collect();
+    call.risk.kind == RiskKind::Execute
+        || matches!(
+            parts.as_slice(),
+            [
+                "nodes",
+                _,
+                "stopall" | "startall" | "suspendall" | "migrateall" | "status" | "tasks" | "qemu" | "lxc",
+                ..
+            ] | ["cluster", "bulk-action" | "ha", ..]
+        )
+}
+
+/// Returns the segments of a path that identify its object: without the node of a guest, which may move, and with the
+/// number alone for a resource of the HA manager.
+fn normalize(path: &ApiPath) -> Vec<String> {
+    let mut segments: Vec<String> = path.segments().map(|segment| segment.into_owned()).collect();
+    match segments.as_mut_slice() {
+        [top, node, kind, ..] if top == "nodes" && matches!(kind.as_str(), "qemu" | "lxc") => node.clear(),
+        [top, ha, resources, sid, ..] if top == "cluster" && ha == "ha" && resources == "resources" => {
+            if let Some((_, number)) = sid.split_once(':') {
+                *sid = number.to_owned();
+            }
+        }
+        _ => {}
+    }
+    segments
+}
+
+fn is_volume(path: &[String]) -> bool {
+    path.get(2).is_some_and(|part| part == "storage") && path.get(4).is_some_and(|part| part == "content")
+}

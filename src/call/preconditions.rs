@@ -1,0 +1,318 @@
+//! The check of calls against what is known of their objects: a call that certainly fails is an error before a question
+//! is asked or anything is sent.
+
+use super::earlier_calls::{EarlierCalls, Existence, FuturePower};
+use super::failure::explain_absent_entry;
+use super::planned_call::PlannedCall;
+use super::present_state::{AbsentPart, PresentState};
+use crate::base::hint::{Hint, render_error};
+use crate::pve::Method;
+use crate::pve::knowledge::effects::Fact;
+use crate::pve::knowledge::messages::find_next_step;
+use crate::pve::knowledge::preconditions::{Excluded, Precondition, find_preconditions};
+use crate::pve::rows::is_true;
+use crate::render::object_state::{
+    AffectedText, GuestState, MAX_ITEMS, find_ha_state, is_own_disk, quote_word, snapshot_name, text_of, to_text,
+};
+use crate::render::quoted::quote;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+/// The most characters of a name.
+const MAX_NAME_CHARS: usize = 60;
+
+/// The reason why a call would certainly fail.
+#[derive(Debug, thiserror::Error)]
+pub enum CertainFailure {
+    /// The guest is in a state in which the node refuses the call.
+    #[error("{operation} would {}: {guest} {}{}", outcome(.message), .state.describe(), cause(.message, *.is_later))]
+    GuestState {
+        operation: String,
+        guest: String,
+        state: Excluded,
+        message: String,
+        /// The earlier calls of the list bring the guest into this state.
+        is_later: bool,
+    },
+    #[error("{operation} would fail: it does not exist{}", sentence(.entries))]
+    AbsentObject { operation: String, entries: Option<String> },
+    #[error("{operation} would fail: there is no such guest on that node")]
+    AbsentGuest { operation: String },
+    #[error("{operation} would fail: {guest} has {}", others("snapshot", .names))]
+    AbsentSnapshot { operation: String, guest: String, names: Vec<String> },
+    #[error("{operation} would fail: {disk} is not set, and {guest} has {}", others("disk", .disks))]
+    AbsentDisk { operation: String, guest: String, disk: String, disks: Vec<String> },
+    #[error("{operation} would fail: {disk} of {guest} has {now}, and a disk can't be made smaller (size {size})")]
+    SmallerDisk { operation: String, guest: String, disk: String, now: String, size: String },
+    #[error("{operation} would fail: {guest} is on that node already")]
+    SameNode { operation: String, guest: String },
+    #[error("{operation} would fail: call {number} removes it")]
+    RemovedBefore { operation: String, number: usize },
+}
+
+/// Calls that would certainly fail, with their numbers in their list.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", if *.is_list { self.describe_list() } else { self.describe_only() })]
+pub struct CertainFailures {
+    failures: Vec<(usize, CertainFailure)>,
+    is_list: bool,
+}
+
+impl CertainFailures {
+    /// Collects the failures of calls in their order. `is_list` tells that the caller sent a list.
+    pub(super) fn collect(failures: Vec<(usize, CertainFailure)>, is_list: bool) -> Result<(), Self> {
+        if failures.is_empty() { Ok(()) } else { Err(Self { failures, is_list }) }
+    }
+
+    /// Returns whether the text of the error already says that nothing was sent.
+    pub(super) fn says_nothing_was_sent(&self) -> bool {
+        self.is_list
+    }
+
+    fn describe_only(&self) -> String {
+        self.failures.first().map(|(_, failure)| failure.to_string()).unwrap_or_default()
+    }
+
+    fn describe_list(&self) -> String {
+        let lines = self.failures.iter().map(|(number, failure)| format!("\ncall {number}: {}", render_error(failure)));
+        format!("no call of the list was sent: one that certainly fails ends all{}", lines.collect::<String>())
+    }
+}
+
+impl Hint for CertainFailures {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self.failures.as_slice() {
+            [(_, only)] if !self.is_list => only.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl Hint for CertainFailure {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::GuestState { message, .. } if message.is_empty() => Some("leave the call out".into()),
+            Self::GuestState { message, .. } => find_next_step(message).map(Cow::from),
+            Self::AbsentGuest { .. } => Some("find_guest finds guests by number or name".into()),
+            Self::AbsentSnapshot { .. } => Some("GET …/snapshot lists the snapshots of the guest".into()),
+            Self::AbsentDisk { .. } => Some("GET …/config shows the disks of the guest".into()),
+            Self::SmallerDisk { .. } => find_next_step("shrinking disks is not supported").map(Cow::from),
+            Self::SameNode { .. } => find_next_step("target is local node").map(Cow::from),
+            Self::RemovedBefore { .. } => Some("change the order of the calls, or leave this one out".into()),
+            Self::AbsentObject { .. } => None,
+        }
+    }
+}
+
+/// Describes what there is instead.
+fn others(kind: &str, names: &[String]) -> String {
+    if names.is_empty() { format!("no {kind}s") } else { format!("no such {kind}, only {}", names.join(", ")) }
+}
+
+fn outcome(message: &str) -> &'static str {
+    if message.is_empty() { "change nothing" } else { "fail" }
+}
+
+fn cause(message: &str, is_later: bool) -> String {
+    let then = if is_later { " by then" } else { "" };
+    if message.is_empty() { format!(" already{then}") } else { format!("{then} (Proxmox: \"{message}\")") }
+}
+
+fn sentence(text: &Option<String>) -> String {
+    text.as_ref().map(|text| format!(". {text}")).unwrap_or_default()
+}
+
+/// A guest as a call finds it. `None` is not known.
+struct KnownGuest<'s> {
+    status: Option<&'s Map<String, Value>>,
+    is_running: Option<bool>,
+    config: Option<&'s Map<String, Value>>,
+    snapshots: Option<&'s [Value]>,
+}
+
+impl PlannedCall<'_> {
+    /// Returns the reason why the call would certainly fail, after the earlier calls of its list.
+    pub(super) fn find_certain_failure(
+        &self,
+        present: &PresentState<'_>,
+        earlier: EarlierCalls<'_, '_>,
+    ) -> Option<CertainFailure> {
+        let template = self.operation.template.as_deref().filter(|_| self.operation.is_known && self.is_change())?;
+        let operation = || self.operation_line();
+        let guest = self.path_guest();
+        let forecast = guest.as_ref().and_then(|guest| Some(earlier.forecast_guest(guest.vmid.parse().ok()?)));
+        if let Some(Existence::Removed(number)) = forecast.map(|forecast| forecast.existence) {
+            return Some(CertainFailure::RemovedBefore { operation: operation(), number });
+        }
+        if self.facts().contains(&Fact::Object)
+            && let Existence::Removed(number) = earlier.forecast_object_of(self)
+        {
+            return Some(CertainFailure::RemovedBefore { operation: operation(), number });
+        }
+        match present.absent {
+            Some(AbsentPart::Guest) => return Some(CertainFailure::AbsentGuest { operation: operation() }),
+            Some(AbsentPart::Object) => {
+                let entries = explain_absent_entry(self.cluster, self);
+                return Some(CertainFailure::AbsentObject { operation: operation(), entries });
+            }
+            None => {}
+        }
+        let is_changed = forecast.is_some_and(|forecast| forecast.is_changed);
+        self.check_guest_state(template, present, earlier)
+            .or_else(|| self.check_snapshot(present))
+            .or_else(|| self.check_disk(template, present).filter(|_| !is_changed))
+    }
+
+    /// Checks the state of the guest of the path, or of the one that is overwritten.
+    fn check_guest_state(
+        &self,
+        template: &str,
+        present: &PresentState<'_>,
+        earlier: EarlierCalls<'_, '_>,
+    ) -> Option<CertainFailure> {
+        let vmid = match self.path_guest() {
+            Some(guest) => guest.vmid,
+            None => self.params.iter().find(|(name, _)| *name == "vmid")?.1.to_owned(),
+        };
+        let forecast = earlier.forecast_guest(vmid.parse().ok()?);
+        let (status, label) = find_status(present, &vmid)?;
+        let is_now = |status: &Map<String, Value>, word| text_of(status, "status") == word;
+        let config = present.state.options.as_ref().and_then(|options| options.as_ref().ok());
+        let is_config = self.path.as_str().ends_with("/config")
+            || self.facts().iter().any(|fact| matches!(fact, Fact::Disks | Fact::OptionNamedBy(_)));
+        let own_config = self.read_planned_config();
+        let snapshots = present.state.snapshots.as_ref().and_then(|rows| Some(rows.as_ref().ok()?.as_slice()));
+        let facts = KnownGuest {
+            status: status.filter(|_| !forecast.is_changed && forecast.power == FuturePower::AsNow),
+            is_running: match forecast.power {
+                FuturePower::Running => Some(true),
+                FuturePower::Stopped => Some(false),
+                FuturePower::Open => None,
+                FuturePower::AsNow => status.and_then(|status| match status {
+                    status if is_now(status, "running") => Some(true),
+                    status if is_now(status, "stopped") => Some(false),
+                    _ => None,
+                }),
+            },
+            config: config.filter(|_| is_config).or(own_config.as_ref()).filter(|_| !forecast.is_changed),
+            snapshots: snapshots.filter(|_| !forecast.is_changed),
+        };
+        let is_ha = status.is_some_and(|status| find_ha_state(status).is_some());
+        let is_locked = status.is_some_and(|status| !text_of(status, "lock").is_empty());
+        let found = find_preconditions(self.method, template, &self.params)
+            .filter(|row| !(row.yields_to_ha && is_ha || row.yields_to_lock && is_locked))
+            .find(|row| facts.is_in(row));
+        if let Some(row) = found {
+            return Some(CertainFailure::GuestState {
+                operation: self.operation_line(),
+                guest: label,
+                state: row.excluded,
+                message: row.message.replace("{vmid}", &vmid),
+                is_later: forecast.power != FuturePower::AsNow,
+            });
+        }
+        let moves = self.method == Method::Post && template.ends_with("/{vmid}/migrate");
+        let target = self.params.iter().find(|(name, _)| *name == "target").map(|(_, node)| node);
+        let is_there = self.path_guest().is_some_and(|guest| target == Some(guest.node.as_str()));
+        (moves && is_there && !forecast.is_changed)
+            .then(|| CertainFailure::SameNode { operation: self.operation_line(), guest: label })
+    }
+
+    /// Returns the configuration of the guest of the path that the plan has read.
+    fn read_planned_config(&self) -> Option<Map<String, Value>> {
+        let guest = self.path_guest()?;
+        let config = self.cluster.guest_config.get().filter(|config| config.path == guest.path(&["config"]))?;
+        serde_json::from_str(&config.data).ok()
+    }
+
+    fn check_snapshot(&self, present: &PresentState<'_>) -> Option<CertainFailure> {
+        let rows =
+            present.state.snapshots.as_ref()?.as_ref().ok().filter(|_| self.facts().contains(&Fact::Snapshot))?;
+        let wanted = self.operation.path_values.iter().find(|(name, _)| name == "snapname")?.1.as_str();
+        let names: Vec<&str> = rows.iter().filter_map(snapshot_name).collect();
+        // (PVE: every list has the row `current`. Another answer is no list of snapshots.)
+        let is_list = rows.iter().any(|row| row.get("name").is_some_and(|name| *name == "current"));
+        (is_list && !names.contains(&wanted)).then(|| CertainFailure::AbsentSnapshot {
+            operation: self.operation_line(),
+            guest: self.guest_label(present),
+            names: names.iter().take(MAX_ITEMS).map(|name| quote(name, MAX_NAME_CHARS)).collect(),
+        })
+    }
+
+    /// Checks the disk that the call grows or moves.
+    fn check_disk(&self, template: &str, present: &PresentState<'_>) -> Option<CertainFailure> {
+        let parameter = self.facts().iter().find_map(|fact| match fact {
+            Fact::OptionNamedBy(parameter) => Some(*parameter),
+            _ => None,
+        })?;
+        let param = |wanted: &str| self.params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+        let disk = param(parameter)?;
+        let config = present.state.options.as_ref()?.as_ref().ok().filter(|config| config.contains_key("digest"))?;
+        let Some(value) = config.get(disk).map(to_text) else {
+            let disks = config.iter().filter(|(name, value)| is_own_disk(name, &to_text(value)));
+            return Some(CertainFailure::AbsentDisk {
+                operation: self.operation_line(),
+                guest: self.guest_label(present),
+                disk: quote_word(disk),
+                disks: disks.map(|(name, _)| quote_word(name)).take(MAX_ITEMS).collect(),
+            });
+        };
+        let size = param("size").filter(|size| template.ends_with("/resize") && !size.starts_with('+'))?;
+        let now = value.split(',').find_map(|part| part.strip_prefix("size="))?;
+        (parse_size(size)? < parse_size(now)?).then(|| CertainFailure::SmallerDisk {
+            operation: self.operation_line(),
+            guest: self.guest_label(present),
+            disk: quote_word(disk),
+            now: quote_word(now),
+            size: quote_word(size),
+        })
+    }
+
+    fn guest_label(&self, present: &PresentState<'_>) -> String {
+        present.state.guest.as_ref().map(GuestState::label).unwrap_or_default()
+    }
+}
+
+/// Returns the status of a guest that was looked up, with the words for the guest.
+fn find_status<'s>(present: &'s PresentState<'_>, vmid: &str) -> Option<(Option<&'s Map<String, Value>>, String)> {
+    if let Some(guest) = present.state.guest.as_ref().filter(|guest| guest.vmid == vmid) {
+        return Some((guest.status.as_ref().and_then(|status| status.as_ref().ok()), guest.label()));
+    }
+    let AffectedText::Guests { guests, .. } = &present.state.affected else { return None };
+    let guest = guests.iter().find(|guest| guest.listed.vmid.to_string() == vmid)?;
+    Some((guest.status.as_ref()?.as_ref().ok(), guest.label()))
+}
+
+impl KnownGuest<'_> {
+    /// Returns whether the guest is known to be in the state of a row.
+    fn is_in(&self, row: &Precondition) -> bool {
+        let is_set = |object: Option<&Map<String, Value>>, name: &str| {
+            object.is_some_and(|object| object.get(name).is_some_and(is_true))
+        };
+        match row.excluded {
+            Excluded::Running => self.is_running == Some(true),
+            Excluded::Stopped => self.is_running == Some(false),
+            Excluded::Paused => self.status.is_some_and(|status| text_of(status, "qmpstatus") == "paused"),
+            Excluded::Template => is_set(self.status, "template") || is_set(self.config, "template"),
+            Excluded::Protected => is_set(self.config, "protection"),
+            Excluded::InHa => self.status.is_some_and(|status| find_ha_state(status).is_some()),
+            Excluded::HasSnapshots => {
+                self.snapshots.is_some_and(|rows| rows.iter().any(|row| snapshot_name(row).is_some()))
+            }
+        }
+    }
+}
+
+/// Parses a size of a disk into bytes. (PVE: K, M, G and T are powers of 1024.)
+fn parse_size(text: &str) -> Option<f64> {
+    let digits = text.trim_end_matches(['K', 'M', 'G', 'T']);
+    let exponent = match text.get(digits.len()..)? {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return None,
+    };
+    Some(digits.parse::<f64>().ok()? * (1_u64 << exponent) as f64)
+}
