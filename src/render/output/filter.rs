@@ -665,7 +665,7 @@ mod tests {
     #[test]
     fn a_condition_without_a_match_names_the_values_there_are() {
         for (filter, raws, text) in [
-            ("status=runing", &["\"running\"", "\"stopped\"", "\"running\""][..], "found: status running, stopped"),
+            ("status=off", &["\"running\"", "\"stopped\"", "\"running\""][..], "found: status running, stopped"),
             ("template=yes", &["0", "null"], "found: template no, -"),
             ("name=web*", &["\"web1\""], "found: name web1; ~ finds a part of a text, without * or ^"),
             ("name=web", &["\"web1\"", "\"web2\""], "found: name web1, web2; name~web finds 2 rows"),
