@@ -472,7 +472,7 @@ fn key_readable_by_others_is_a_warning_and_by_the_group_is_not() {
     for (mode, warned) in [(0o640, false), (0o644, true)] {
         fs::set_permissions(files.key(), fs::Permissions::from_mode(mode)).expect("to change the mode");
         let (_, mut server) = start_program(&files);
-        server.child.kill().expect("to end it");
+        server.signal(rustix::process::Signal::TERM);
         server.wait_for_exit();
         assert_eq!(server.stderr.iter().any(|line| line.contains("other users can read")), warned, "{mode:o}");
     }
