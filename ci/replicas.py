@@ -28,7 +28,7 @@ ROUNDS = 2
 # Long enough for a busy machine.
 LIMIT_SECONDS = 60
 UPID = "UPID:pve1:000001C1:00022AEA:6B0293BE:qmdestroy:100:root@pam!mcp:"
-GUEST = {"id": "qemu/100", "vmid": 100, "name": "web01", "node": "pve1", "type": "qemu", "status": "running"}
+GUEST = {"id": "qemu/100", "vmid": 100, "name": "web01", "node": "pve1", "type": "qemu", "status": "stopped"}
 ANSWERS = {
     "/version": {"version": "9.2.1", "release": "9.2", "repoid": "0123456789abcdef"},
     "/cluster/resources": [GUEST],
