@@ -32,7 +32,7 @@ function answers(guests, text) {
     [`/nodes/alpha1/tasks/${upid}/log`]: [{ n: 1, t: `ERROR: ${text}` }, { n: 2, t: `TASK ERROR: ${text}` }],
     [`/nodes/alpha1/tasks/${upid}/status`]: { upid, node: "alpha1", pid: 1094, pstart: 1, starttime: 1795861571, type: "qmstart",
       id: "100", user: "root@pam", status: "stopped", exitstatus: text || "OK" },
-    "/nodes/alpha1/qemu/101/status/current": { status: "running", qmpstatus: text || "running", name: text, vmid: 101, lock: text },
+    "/nodes/alpha1/qemu/101/status/current": { status: "stopped", qmpstatus: text || "stopped", name: text, vmid: 101, lock: text },
     "/nodes/alpha1/qemu/101/config": { name: text, description: text, tags: text, [text || "memory"]: text, digest: "0" },
     "/nodes/alpha1/qemu/101/snapshot": [{ name: text || "before", description: text, snaptime: 1795859580 }],
     "/nodes/alpha1/qemu/101/rrddata": points,
