@@ -131,6 +131,7 @@ mod guest_wait;
 mod handle;
 mod judged_call;
 mod list_changes;
+mod list_undo;
 mod lookup_error;
 mod lookups;
 mod operation;
