@@ -138,6 +138,7 @@ mod operation;
 mod plan;
 mod plan_error;
 mod planned_call;
+mod planned_changes;
 mod preconditions;
 mod present_state;
 mod renewal;

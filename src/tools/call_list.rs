@@ -63,7 +63,7 @@ pub(super) fn authorize_list<'a>(
     for (at, spec) in list.iter().enumerate() {
         match cluster.plan(*spec).map_err(CallError::from).and_then(|planned| Ok(planned.authorize()?)) {
             Ok(call) => {
-                call.keep_created_guest();
+                call.keep_for_later_plans();
                 authorized.push(call);
             }
             Err(error) => problems += &format!("call {}: {}\n", at + 1, cluster.redact(render_error(&error))),
