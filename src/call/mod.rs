@@ -113,6 +113,7 @@ mod answer_facts;
 mod approvals;
 mod audit;
 mod authorize;
+mod call_objects;
 mod changed_object;
 mod confirm;
 mod confirmation_codes;
@@ -161,6 +162,7 @@ pub use approvals::{
     DECISION_TIME, NoticeSink, PendingApproval,
 };
 pub use authorize::Authorized;
+pub use call_objects::CallObjects;
 pub use changed_object::{ChangedObject, ListEffects};
 pub use confirm::{
     ConfirmationError, ConfirmationInput, ConfirmationRequired, Confirmed, Question, Rejection, UserAnswer, UserDialog,
