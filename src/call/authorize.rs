@@ -17,7 +17,6 @@ use crate::pve::schema::Operation;
 use crate::pve::token_privileges::TokenPrivileges;
 use std::collections::HashSet;
 use std::fmt::Write;
-use std::sync::PoisonError;
 
 /// The most guests that a denial names.
 const MAX_NAMED_GUESTS: usize = 5;
@@ -86,13 +85,6 @@ impl<'a> Authorized<'a> {
     /// Returns the corrections of the path.
     pub fn into_notes(self) -> Vec<String> {
         self.planned.into_notes()
-    }
-
-    /// Keeps the guest that the call makes for the plans of later calls in the same list, which may name it.
-    pub fn keep_created_guest(&self) {
-        if let Some(guest) = self.planned.created_guest() {
-            self.planned.cluster.planned_guests.lock().unwrap_or_else(PoisonError::into_inner).push(guest);
-        }
     }
 
     pub(super) fn planned(&self) -> &PlannedCall<'a> {

@@ -3,6 +3,7 @@
 use super::fan_out::fan_out;
 use super::guest_wait::{AwaitedGuest, AwaitedState, GuestWaitEnd};
 use super::handle::ClusterHandle;
+use super::list_undo::{ObjectLife, discard_void_undos};
 use super::planned_call::PlannedCall;
 use super::present_state::{ObjectReader, PathGuest};
 use super::undo::StateBefore;
@@ -45,6 +46,7 @@ pub struct ChangedObject {
     is_in_list: bool,
     /// The start of the task that changes it, in seconds since 1970 by the clock of the node.
     begun_at: Option<u64>,
+    life: ObjectLife,
 }
 
 /// What is to be told after the last call of a list.
@@ -140,6 +142,7 @@ impl PlannedCall<'_> {
             is_creation: self.method == Method::Post,
             is_in_list: false,
             begun_at: None,
+            life: ObjectLife::of_call(self),
             set,
         })
     }
@@ -354,6 +357,7 @@ impl ChangedObject {
             is_creation: false,
             is_in_list: false,
             begun_at: None,
+            life: ObjectLife::default(),
         })
     }
 
@@ -382,34 +386,6 @@ impl ChangedObject {
     /// Returns the object for a call of a list: its own description has neither missing effects nor an undo.
     pub fn into_listed(self) -> Self {
         Self { is_in_list: true, ..self }
-    }
-
-    /// Returns the number of the guest that the change is about.
-    fn guest(&self) -> Option<&PathGuest> {
-        match &self.subject {
-            ChangedSubject::Guest { guest, .. }
-            | ChangedSubject::GuestOptions(guest)
-            | ChangedSubject::GuestDisk { guest, .. }
-            | ChangedSubject::GuestRemoval { guest, .. }
-            | ChangedSubject::Snapshot { guest, .. }
-            | ChangedSubject::Rollback { guest, .. } => Some(guest),
-            _ => None,
-        }
-    }
-
-    /// Returns whether the change removes the object that a call is about.
-    fn removes_object_of(&self, undo: &UndoCall) -> bool {
-        let removed = match &self.subject {
-            ChangedSubject::GuestRemoval { guest, .. } => guest.path(&[]),
-            ChangedSubject::Removal(path) => path.clone(),
-            _ => return false,
-        };
-        // A guest may have moved before.
-        let object_of = |path: &ApiPath| -> Vec<String> {
-            let skipped = usize::from(self.guest().is_some()) * 2;
-            path.segments().skip(skipped).map(|segment| segment.into_owned()).collect()
-        };
-        object_of(&undo.path).starts_with(&object_of(&removed))
     }
 
     /// Returns whether the change moves the guest of a path to another node.
@@ -494,10 +470,11 @@ impl ClusterHandle<'_> {
                 }
             }
         }
+        let lives: Vec<&ObjectLife> = changes.iter().map(|(_, changed)| &changed.life).collect();
+        discard_void_undos(&lives, &mut undos);
         for (at, undo) in undos.into_iter().enumerate().rev() {
-            let later = || changes[at + 1..].iter().map(|(_, changed)| changed);
-            let Some(undo) = undo.filter(|undo| !later().any(|other| other.removes_object_of(undo))) else { continue };
-            let is_moved = later().any(|other| other.moves_guest_of(&undo.path));
+            let Some(undo) = undo else { continue };
+            let is_moved = changes[at + 1..].iter().any(|(_, other)| other.moves_guest_of(&undo.path));
             let undo = if is_moved { undo.without_node() } else { undo };
             // The digest is that of a state between the calls.
             effects.undo.push(self.redact(undo.render(None)));

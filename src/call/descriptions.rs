@@ -3,6 +3,7 @@
 use super::authorize::Authorized;
 use super::earlier_calls::EarlierCalls;
 use super::fan_out::fan_out;
+use super::list_undo::{ObjectLife, discard_void_undos};
 use super::planned_call::PlannedCall;
 use super::preconditions::CertainFailures;
 use super::present_state::STATE_TIME_LIMIT;
@@ -58,7 +59,10 @@ pub fn describe_dry_runs(calls: &[Authorized<'_>], is_list: bool) -> Result<Stri
             let object = description.state.options.as_ref().and_then(|options| options.as_ref().ok());
             call.find_undo(&call.complete_state_before(object))
         });
-        describe_dry_run(descriptions, &undos.collect::<Vec<_>>(), needs_confirmation)
+        let mut undos: Vec<_> = undos.collect();
+        let lives: Vec<ObjectLife> = planned.iter().map(|call| ObjectLife::of_call(call)).collect();
+        discard_void_undos(&lives.iter().collect::<Vec<_>>(), &mut undos);
+        describe_dry_run(descriptions, &undos, needs_confirmation)
     })?;
     Ok(planned.first().expect("only calls are described").cluster.redact(text))
 }

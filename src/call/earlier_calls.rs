@@ -6,6 +6,7 @@ use super::planned_call::PlannedCall;
 use crate::base::list_text::list_items;
 use crate::policy::RiskKind;
 use crate::pve::Method;
+use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::render::question::names_an_option;
 use serde_json::{Map, Value};
@@ -97,17 +98,22 @@ impl<'c, 'a> EarlierCalls<'c, 'a> {
         let mut existence = Existence::AsNow;
         for (number, call) in self.numbered() {
             let own = normalize(&call.path);
+            let names_object = call.operation.template.as_deref().is_some_and(|template| template.ends_with('}'));
             match call.method {
-                Method::Delete if own == wanted => existence = Existence::Removed(number),
-                Method::Post if own.len() + 1 == wanted.len() && wanted.starts_with(&own) => {
+                Method::Delete if own == wanted || (names_object && wanted.starts_with(&own)) => {
+                    existence = Existence::Removed(number);
+                }
+                // An object below a new one is as new.
+                Method::Post if wanted.len() > own.len() && wanted.starts_with(&own) => {
                     existence = match call.find_created_path().map(|path| normalize(&path)) {
-                        Some(made) if made == wanted => Existence::Made(number),
+                        Some(made) if wanted.starts_with(&made) => Existence::Made(number),
                         Some(_) => existence,
                         None => Existence::Open,
                     };
                 }
                 // (PVE: the path of a new API token is that of the token.)
-                Method::Post if own == wanted => existence = Existence::Made(number),
+                Method::Post if own == wanted && names_object => existence = Existence::Made(number),
+                Method::Post if own == wanted => existence = Existence::Open,
                 // Downloads, backups and changes of disks make volumes.
                 _ if is_volume(&wanted) && existence == Existence::AsNow => existence = Existence::Open,
                 _ => {}
@@ -134,18 +140,23 @@ impl<'c, 'a> EarlierCalls<'c, 'a> {
         };
         for (_, call) in self.numbered().filter(|(_, call)| is_change(call)) {
             is_changed = true;
-            for (name, value) in call.open_params().iter() {
-                if name == "delete" {
-                    list_items(value).for_each(|option| drop(options.remove(option)));
-                } else if names_an_option(name) {
-                    options.insert(name.to_owned(), value.into());
-                }
-            }
+            apply_options(&call.open_params(), options);
         }
         if is_changed {
             options.remove("digest");
         }
         is_changed
+    }
+}
+
+/// Sets the options that the parameters of a call set, and removes those that they delete.
+pub(super) fn apply_options(params: &ApiParams, options: &mut Map<String, Value>) {
+    for (name, value) in params.iter() {
+        if name == "delete" {
+            list_items(value).for_each(|option| drop(options.remove(option)));
+        } else if names_an_option(name) {
+            options.insert(name.to_owned(), value.into());
+        }
     }
 }
 
@@ -185,7 +196,7 @@ fn may_change_power(call: &PlannedCall<'_>) -> bool {
 
 /// Returns the segments of a path that identify its object: without the node of a guest, which may move, and with the
 /// number alone for a resource of the HA manager.
-fn normalize(path: &ApiPath) -> Vec<String> {
+pub(super) fn normalize(path: &ApiPath) -> Vec<String> {
     let mut segments: Vec<String> = path.segments().map(|segment| segment.into_owned()).collect();
     match segments.as_mut_slice() {
         [top, node, kind, ..] if top == "nodes" && matches!(kind.as_str(), "qemu" | "lxc") => node.clear(),

@@ -8,6 +8,7 @@ use crate::pve::client::cluster::{ApiResponse, Cluster, ClusterOutage};
 use crate::pve::client::manager::SelectClusterError;
 use crate::pve::error::PveError;
 use crate::pve::guests::{Guest, GuestKind, GuestList};
+use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::schema::Schema;
 use crate::pve::token_privileges::TokenPrivileges;
@@ -42,6 +43,8 @@ pub struct ClusterHandle<'a> {
     pub(super) guest_config: OnceLock<GuestConfig>,
     /// The guests that earlier calls of the same list make.
     pub(super) planned_guests: Mutex<Vec<PlannedGuest>>,
+    /// The changes that earlier calls of the same list make.
+    pub(super) planned_changes: Mutex<Vec<PlannedChange>>,
     /// The privileges of the API token are looked up at most once.
     pub(super) token_privileges: OnceLock<Result<Arc<TokenPrivileges>, Arc<LookupError>>>,
 }
@@ -63,6 +66,27 @@ pub(super) struct PlannedGuest {
     pub(super) vmid: u32,
     /// Empty if the call gives none.
     pub(super) name: String,
+}
+
+/// A change that an earlier call of the same list makes.
+#[derive(Clone)]
+pub(super) struct PlannedChange {
+    /// The normalized path of the object.
+    pub(super) object: Vec<String>,
+    pub(super) base: PlannedBase,
+    pub(super) options: ApiParams,
+}
+
+/// The options that an object has before those of the call.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum PlannedBase {
+    /// The object exists already.
+    Present,
+    New,
+    /// The call copies them from this object.
+    CopyOf(ApiPath),
+    /// A backup has them.
+    Unknown,
 }
 
 /// A node in the list of its cluster.
@@ -113,6 +137,7 @@ impl<'a> CallScope<'a> {
             nodes: OnceLock::new(),
             guest_config: OnceLock::new(),
             planned_guests: Mutex::default(),
+            planned_changes: Mutex::default(),
             token_privileges: OnceLock::new(),
         }
     }

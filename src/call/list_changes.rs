@@ -52,15 +52,15 @@ impl ListChange {
     }
 }
 
-/// Replaces items with signs by the whole list, where a digest guards the operation.
+/// Replaces items with signs by the whole list, where a digest guards the operation. Returns the names of the lists.
 pub(super) fn apply_list_changes(
     cluster: &ClusterHandle<'_>,
     operation: &Operation<'_>,
     path: &ApiPath,
     data: &mut Map<String, Value>,
-) -> Result<(), PlanError> {
+) -> Result<Vec<String>, PlanError> {
     if !matches!(operation.method(), Method::Put | Method::Post) || operation.parameter("digest").is_none() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let is_list = |name: &str| operation.parameter(name).is_some_and(|parameter| parameter.format().ends_with("-list"));
     let changes: Vec<(String, ListChange)> = data
@@ -68,11 +68,19 @@ pub(super) fn apply_list_changes(
         .filter(|(name, _)| is_list(name) && !matches!(name.as_str(), "delete" | "revert"))
         .filter_map(|(name, value)| Some((name.clone(), ListChange::parse(value)?)))
         .collect();
-    let Some((first, _)) = changes.first() else { return Ok(()) };
-    let failed = |error: LookupError| PlanError::UnreadableList { parameter: first.clone(), error: Box::new(error) };
-    let read = cluster.authorize_read(CallPurpose::Lookup, path.clone(), ApiParams::new());
-    let response = read.map_err(|denied| failed(denied.into()))?.send_read().map_err(|error| failed(error.into()))?;
-    let object: Map<String, Value> = serde_json::from_str(response.data()).unwrap_or_default();
+    let Some((first, _)) = changes.first() else { return Ok(Vec::new()) };
+    let read = |path: &ApiPath| -> Result<Map<String, Value>, LookupError> {
+        let response = cluster.authorize_read(CallPurpose::Lookup, path.clone(), ApiParams::new())?.send_read()?;
+        Ok(serde_json::from_str(response.data()).unwrap_or_default())
+    };
+    let object = match cluster.forecast_options(path, &read) {
+        Ok(object) => object,
+        // The call is planned again with the list that the object has when it is sent.
+        Err(_) if cluster.is_made_before(path) => Map::new(),
+        Err(error) => {
+            return Err(PlanError::UnreadableList { parameter: first.clone(), error: Box::new(error) });
+        }
+    };
     for (name, change) in &changes {
         let separator = if name == "tags" { ";" } else { "," };
         let list = change.apply(&object.get(name).map(to_text).unwrap_or_default(), separator);
@@ -89,7 +97,7 @@ pub(super) fn apply_list_changes(
     if let Some(digest) = object.get("digest").filter(|digest| digest.is_string()) {
         data.entry("digest").or_insert_with(|| digest.clone());
     }
-    Ok(())
+    Ok(changes.into_iter().map(|(name, _)| name).collect())
 }
 
 #[cfg(test)]

@@ -113,6 +113,7 @@ mod answer_facts;
 mod approvals;
 mod audit;
 mod authorize;
+mod call_objects;
 mod changed_object;
 mod confirm;
 mod confirmation_codes;
@@ -131,12 +132,14 @@ mod guest_wait;
 mod handle;
 mod judged_call;
 mod list_changes;
+mod list_undo;
 mod lookup_error;
 mod lookups;
 mod operation;
 mod plan;
 mod plan_error;
 mod planned_call;
+mod planned_changes;
 mod preconditions;
 mod present_state;
 mod renewal;
@@ -159,6 +162,7 @@ pub use approvals::{
     DECISION_TIME, NoticeSink, PendingApproval,
 };
 pub use authorize::Authorized;
+pub use call_objects::CallObjects;
 pub use changed_object::{ChangedObject, ListEffects};
 pub use confirm::{
     ConfirmationError, ConfirmationInput, ConfirmationRequired, Confirmed, Question, Rejection, UserAnswer, UserDialog,

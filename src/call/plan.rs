@@ -104,7 +104,7 @@ pub(super) fn plan_call<'a>(
         Some(newer) => check(&newer, data),
         None => Err(error),
     });
-    let CheckedOperation { operation, params, mut assessment, mut notes } = checked?;
+    let CheckedOperation { operation, params, relative_lists, mut assessment, mut notes } = checked?;
     if method != Method::Get && cluster.cluster.settings().is_simulated && !demo::simulates(method, &resolved.path) {
         return Err(PlanError::NotSimulated(format!("{method} {}", resolved.path)));
     }
@@ -150,6 +150,7 @@ pub(super) fn plan_call<'a>(
         method,
         path,
         params,
+        relative_lists,
         operation,
         risk,
         risk_reasons,
@@ -204,6 +205,8 @@ fn check_size(data: &Map<String, Value>) -> Result<(), PlanError> {
 struct CheckedOperation {
     operation: PlannedOperation,
     params: ApiParams,
+    /// The lists of which the caller gave only the items to add or to remove.
+    relative_lists: Vec<String>,
     assessment: RiskAssessment,
     /// Differences between the parameters as given and as sent, and those that were added.
     notes: Vec<String>,
@@ -253,6 +256,7 @@ fn check_operation_call(
             return Ok(CheckedOperation {
                 operation: PlannedOperation::unknown(),
                 params: ApiParams::from_json(&data).map_err(PlanError::UnsendableParameters)?,
+                relative_lists: Vec::new(),
                 assessment: RiskAssessment { risk: Risk::UNKNOWN, reasons: Vec::new() },
                 notes: note.into_iter().collect(),
             });
@@ -269,7 +273,7 @@ fn check_operation_call(
     };
     parameter_check::unwrap_values(&operation, &mut data).map_err(|problems| reject(problems, &data))?;
     resolve_guest_names(cluster, &operation, &mut data, method != Method::Get)?;
-    apply_list_changes(cluster, &operation, path, &mut data)?;
+    let relative_lists = apply_list_changes(cluster, &operation, path, &mut data)?;
     let mut notes = correct_values(&operation, &mut data)?;
     if method != Method::Get && !schema.is_live() {
         notes.push(UNCHECKED_NOTE.into());
@@ -314,6 +318,7 @@ fn check_operation_call(
             may_be_filtered: method == Method::Get && operation.privileges().is_empty(),
         },
         params,
+        relative_lists,
         notes,
     })
 }

@@ -7,6 +7,7 @@ use super::lookup_error::LookupError;
 use super::operation::find_embedded_operation;
 use super::spec::CallSpec;
 use crate::audit::AuditEvent;
+use crate::base::list_text::list_items;
 use crate::policy::{Risk, RiskKind, RiskReason};
 use crate::pve::Method;
 use crate::pve::guests::{Guest, GuestKind};
@@ -25,6 +26,8 @@ pub struct PlannedCall<'a> {
     pub(super) method: Method,
     pub(super) path: ApiPath,
     pub(super) params: ApiParams,
+    /// The lists of which the caller gave only the items to add or to remove.
+    pub(super) relative_lists: Vec<String>,
     pub(super) operation: PlannedOperation,
     pub(super) risk: Risk,
     /// What the parameters add to the risk of the operation.
@@ -121,6 +124,7 @@ impl<'a> PlannedCall<'a> {
             affected: AffectedGuests::from_operation(&path, template, &params, risk),
             path,
             params,
+            relative_lists: Vec::new(),
             risk,
             risk_reasons: Vec::new(),
             as_if_given: Vec::new(),
@@ -136,8 +140,8 @@ impl<'a> PlannedCall<'a> {
         self.notes
     }
 
-    /// Returns whether another plan is of the same call, for which a confirmation holds. Its guest may have moved to
-    /// another node.
+    /// Returns whether a newer plan is of the same call, for which a confirmation holds. Its guest may have moved to
+    /// another node, and its risk may be smaller.
     pub(super) fn is_same_call(&self, other: &Self) -> bool {
         let is_same_path = || {
             let (own, others): (Vec<_>, Vec<_>) = (self.path.segments().collect(), other.path.segments().collect());
@@ -145,10 +149,24 @@ impl<'a> PlannedCall<'a> {
             own == others || (is_guest(&own) && is_guest(&others) && own[2..] == others[2..])
         };
         self.method == other.method
-            && self.risk == other.risk
+            && self.risk.max(other.risk) == self.risk
             && self.operation.template == other.operation.template
-            && self.params.encode() == other.params.encode()
+            && self.fixed_params() == other.fixed_params()
             && is_same_path()
+    }
+
+    /// Returns the parameters that do not depend on the state of the object.
+    fn fixed_params(&self) -> Vec<(&str, String)> {
+        let is_fixed = |name: &str| !self.relative_lists.iter().any(|list| list == name);
+        let fixed = self
+            .params
+            .iter()
+            .filter(|(name, _)| self.relative_lists.is_empty() || (is_fixed(name) && !matches!(*name, "digest")));
+        let fixed = fixed.map(|(name, value)| match name {
+            "delete" => (name, list_items(value).filter(|option| is_fixed(option)).collect::<Vec<_>>().join(",")),
+            _ => (name, value.to_owned()),
+        });
+        fixed.filter(|(name, value)| *name != "delete" || !value.is_empty()).collect()
     }
 
     pub(super) fn audited(&self) -> AuditedCall<'_> {

@@ -236,6 +236,8 @@ impl<'a> StateReader<'_, 'a> {
         let has_others = affected.named_vmids().iter().any(|vmid| is_other(vmid) && !affected.creates(*vmid));
         let heading = match affected.scope() {
             AffectedScope::NamedOnly if !has_others => return (None, AffectedText::None),
+            // No guest uses an object that an earlier call makes.
+            AffectedScope::Cluster if !has_others && self.is_object_made() => return (None, AffectedText::None),
             AffectedScope::NamedOnly => "It concerns these guests",
             AffectedScope::Node(_) => "The guests of the node",
             AffectedScope::Pool(_) => "The guests of the pool",
@@ -290,6 +292,15 @@ impl<'a> StateReader<'_, 'a> {
                 (None, AffectedText::Guests { heading, guests, unlisted, unchanged })
             }
         }
+    }
+
+    /// Returns whether an earlier call makes the object of the call, or its storage.
+    fn is_object_made(&self) -> bool {
+        let storage = self.planned.operation.path_values.iter().find(|(name, _)| name == "storage");
+        let storage = storage.and_then(|(_, storage)| ApiPath::from_segments(&["storage", storage]).ok());
+        let is_made = |existence| matches!(existence, Existence::Made(_));
+        is_made(self.earlier.forecast_object_of(self.planned))
+            || storage.is_some_and(|storage| is_made(self.earlier.forecast_object(&storage)))
     }
 
     /// Reads the state of several guests from the guests themselves, up to the number that is shown.

@@ -196,7 +196,8 @@ impl StateChange<'_> {
 impl ReplacedList {
     /// Returns the present items of the list, if the object has it.
     fn read(&self, now: &Map<String, Value>) -> Option<Vec<String>> {
-        if self.is_object {
+        // A new object has the list as the call that makes it gives it.
+        if self.is_object && !now.contains_key(self.parameter) {
             let is_on = |value: &Value| ON.contains(&to_text(value).as_str());
             return Some(now.iter().filter(|(_, value)| is_on(value)).map(|(name, _)| name.clone()).collect());
         }
@@ -241,7 +242,10 @@ impl<'c> GuestOption<'c> {
                 (is_cut || NETWORK_KEYS.into_iter().any(differs)).then_some(NETWORK_ENDS)
             }
             GuestOptionKind::MountPoint if is_on(old, "backup") && !is_on(new, "backup") => Some(BACKUP_ENDS),
-            _ => (find_volume(old) != find_volume(new) && !is_optical(old)).then_some(DISK_ENDS),
+            _ => {
+                let (now, then) = (find_volume(old), find_volume(new));
+                ((now != then || then.is_some_and(is_allocation)) && !is_optical(old)).then_some(DISK_ENDS)
+            }
         }
     }
 }
@@ -259,6 +263,11 @@ fn find_part<'v>(value: &'v str, key: &str) -> Option<&'v str> {
 fn find_volume(value: &str) -> Option<&str> {
     let named = ["file", "volume"].into_iter().find_map(|key| find_part(value, key));
     named.or_else(|| value.split(',').map(str::trim).find(|part| !part.contains('=')))
+}
+
+/// Returns whether a volume is a new one. (PVE: a number after the storage is the size of a new disk.)
+fn is_allocation(volume: &str) -> bool {
+    volume.split_once(':').is_some_and(|(_, size)| size.parse::<f64>().is_ok())
 }
 
 fn is_optical(value: &str) -> bool {
@@ -280,7 +289,8 @@ impl ClusterHandle<'_> {
         let reader = ObjectReader::new(self);
         match change {
             StateChange::GuestOptions { config, options } => {
-                let now: Result<Map<String, Value>, NotKnown> = reader.read_before(config.clone());
+                let now: Result<Map<String, Value>, NotKnown> =
+                    self.forecast_options(config, &|path| reader.read_before(path.clone()));
                 let find_loss = |option: &GuestOption<'_>| match &now {
                     Ok(now) => now.get(option.name).and_then(|old| option.find_loss(&to_text(old))),
                     Err(_) if option.kind == GuestOptionKind::Network => Some(NETWORK_ENDS),
@@ -289,13 +299,17 @@ impl ClusterHandle<'_> {
                 options.iter().filter_map(|option| Some((option.parameter.to_owned(), find_loss(option)?))).collect()
             }
             StateChange::List { path, list, items } => {
-                let now: Result<Map<String, Value>, NotKnown> = reader.read_value((*path).clone());
+                let now: Result<Map<String, Value>, NotKnown> =
+                    self.forecast_options(path, &|path| reader.read_value(path.clone()));
                 // An object without the list has another selection, which the list replaces.
                 let before = now.ok().and_then(|now| list.read(&now));
                 let keeps_all = before.is_some_and(|before| before.iter().all(|item| items.contains(item)));
                 if keeps_all { Vec::new() } else { raise(list.parameter, list.reason) }
             }
             StateChange::HaGuest { status, reason, .. } => {
+                if let Some(is_managed) = self.forecast_ha(status) {
+                    return if is_managed { raise("vmid", reason) } else { Vec::new() };
+                }
                 let now: Result<Map<String, Value>, NotKnown> = reader.read_value(status.clone());
                 let is_managed = |now: Map<String, Value>| {
                     now.get("ha").and_then(|ha| ha.get("managed")).is_some_and(|on| ON.contains(&to_text(on).as_str()))
@@ -303,7 +317,8 @@ impl ClusterHandle<'_> {
                 if now.map_or(true, is_managed) { raise("vmid", reason) } else { Vec::new() }
             }
             StateChange::IpSetMember(path) => {
-                let now: Result<Map<String, Value>, NotKnown> = reader.read_value((*path).clone());
+                let now: Result<Map<String, Value>, NotKnown> =
+                    self.forecast_options(path, &|path| reader.read_value(path.clone()));
                 let is_out = |now: Map<String, Value>| {
                     now.get("nomatch").is_some_and(|nomatch| ON.contains(&to_text(nomatch).as_str()))
                 };
@@ -343,6 +358,18 @@ impl ClusterHandle<'_> {
                     || list_items(&tokens).any(|token| access.loses_inherited(&grant, Grantee::Token(token)));
                 if loses { raise("path", INHERITED_IS_LOST) } else { Vec::new() }
             }
+        }
+    }
+}
+
+impl ClusterHandle<'_> {
+    /// Returns whether the HA manager manages a guest after the earlier calls of the list, where they decide it.
+    fn forecast_ha(&self, status: &ApiPath) -> Option<bool> {
+        let vmid = status.segments().nth(3)?;
+        let resource = ApiPath::from_segments(&["cluster", "ha", "resources", &vmid]).ok()?;
+        match self.is_made_before(&resource) {
+            true => Some(true),
+            false => self.find_planned_guest(&vmid).map(|_| false),
         }
     }
 }

@@ -8,8 +8,8 @@ use super::output::{format_notes, join_output};
 use super::tasks::report_progress;
 use crate::base::hint::render_error;
 use crate::call::{
-    Authorized, CallError, CallSpec, ChangedObject, ClusterHandle, CommandEnd, Confirmed, FollowUpKind, GuestWaitEnd,
-    ListEffects, Outcome, describe_dry_runs,
+    Authorized, CallError, CallObjects, CallSpec, ChangedObject, ClusterHandle, CommandEnd, Confirmed, FollowUpKind,
+    GuestWaitEnd, ListEffects, Outcome, describe_dry_runs,
 };
 use crate::mcp::catalog::{ToolError, ToolOutput};
 use crate::mcp::context::CallContext;
@@ -18,6 +18,7 @@ use crate::pve::path::ApiPath;
 use crate::pve::task::{TaskState, Upid, WaitLimits};
 use crate::render::cluster_errors::prefix_cluster;
 use crate::render::command::{has_succeeded, render_command, render_running_command, render_unknown_command};
+use crate::render::outcome::ResponseNote;
 use crate::render::output::{OutputArguments, OutputOptions};
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -63,7 +64,7 @@ pub(super) fn authorize_list<'a>(
     for (at, spec) in list.iter().enumerate() {
         match cluster.plan(*spec).map_err(CallError::from).and_then(|planned| Ok(planned.authorize()?)) {
             Ok(call) => {
-                call.keep_created_guest();
+                call.keep_for_later_plans();
                 authorized.push(call);
             }
             Err(error) => problems += &format!("call {}: {}\n", at + 1, cluster.redact(render_error(&error))),
@@ -94,7 +95,7 @@ pub(super) struct ListRun<'a> {
     pub(super) cluster: &'a ClusterHandle<'a>,
     /// The context of the call, which sends progress and ends the list.
     pub(super) context: &'a CallContext<'a>,
-    /// Each task is followed to its end before the next call.
+    /// Each task is followed to its end before the next call. Otherwise only one on an object of the next call is.
     pub(super) waits: bool,
     /// No call begins after it.
     pub(super) deadline: Instant,
@@ -102,9 +103,27 @@ pub(super) struct ListRun<'a> {
     pub(super) max_result_bytes: usize,
 }
 
+/// The work that a call of the list has started, and that is not followed yet.
+enum BegunWork {
+    Task(Box<FollowedTask>),
+    /// The HA manager was asked to change a guest.
+    HaRequest(Box<ChangedObject>),
+}
+
+/// A call of the list that began or was left out.
+struct ListedCall {
+    operation: String,
+    end: CallEnd,
+    objects: CallObjects,
+    changed: Option<ChangedObject>,
+    begun: Option<BegunWork>,
+}
+
 /// The end of one call of a list.
 enum CallEnd {
     Done(String),
+    /// It was sent, and what it has started is not followed.
+    Begun(String),
     /// The end of the task or command was not seen.
     Running(String),
     Failed(String),
@@ -143,6 +162,7 @@ impl CallEnd {
     fn label(&self) -> &'static str {
         match self {
             Self::Done(_) => "done",
+            Self::Begun(_) => "begun",
             Self::Running(_) => "still running",
             Self::Failed(_) => "failed",
             Self::Unknown(_) => "unknown",
@@ -152,15 +172,25 @@ impl CallEnd {
 
     fn text(&self) -> String {
         match self {
-            Self::Done(text) | Self::Running(text) | Self::Failed(text) | Self::Unknown(text) => text.clone(),
+            Self::Done(text) | Self::Begun(text) | Self::Running(text) | Self::Failed(text) | Self::Unknown(text) => {
+                text.clone()
+            }
             Self::NotBegun(reason) => reason.to_string(),
+        }
+    }
+
+    /// Returns the end of a call whose task or command continues.
+    fn into_begun(self) -> Self {
+        match self {
+            Self::Done(text) => Self::Begun(text),
+            end => end,
         }
     }
 
     /// Returns the reason for which the calls after it are not begun.
     fn stop(&self, number: usize) -> Option<ListStop> {
         match self {
-            Self::Done(_) => None,
+            Self::Done(_) | Self::Begun(_) => None,
             Self::Running(_) | Self::Unknown(_) => Some(ListStop::UnknownEnd { number }),
             Self::Failed(_) => Some(ListStop::Failure { number }),
             Self::NotBegun(reason) => Some(*reason),
@@ -173,22 +203,68 @@ impl ListRun<'_> {
     /// error.
     pub(super) fn execute(&self, calls: Vec<Confirmed<'_>>) -> Result<ToolOutput, ToolError> {
         let share = self.max_result_bytes / calls.len().max(1);
-        let mut ends: Vec<(String, CallEnd)> = Vec::new();
-        let mut changes: Vec<(usize, ChangedObject)> = Vec::new();
+        let mut made: Vec<ListedCall> = Vec::new();
         let mut stop = None;
         for (at, call) in calls.into_iter().enumerate() {
             let operation = call.operation();
-            stop = stop.or_else(|| self.find_stop());
-            let (end, changed) = match stop {
-                Some(reason) => (CallEnd::NotBegun(reason), None),
-                None => self.execute_call(call, at == 0, share),
+            let objects = call.objects();
+            stop = stop.or_else(|| self.find_stop()).or_else(|| self.follow_tasks_before(&objects, &mut made));
+            let listed = match stop {
+                Some(reason) => {
+                    let end = CallEnd::NotBegun(reason);
+                    ListedCall { operation, end, objects, changed: None, begun: None }
+                }
+                None => self.execute_call(call, objects, at == 0, share),
             };
-            let is_done = matches!(end, CallEnd::Done(_));
-            changes.extend(changed.filter(|_| is_done).map(|changed| (at + 1, changed)));
-            stop = end.stop(at + 1);
-            ends.push((operation, end));
+            stop = listed.end.stop(at + 1);
+            made.push(listed);
         }
-        self.render(&ends, &self.cluster.describe_list_effects(&changes))
+        self.read_ended_tasks(&mut made);
+        let is_made = |(_, call): &(usize, &ListedCall)| matches!(call.end, CallEnd::Done(_) | CallEnd::Begun(_));
+        let changes = made.iter().enumerate().filter(is_made);
+        let changes: Vec<_> = changes.filter_map(|(at, call)| Some((at + 1, call.changed.clone()?))).collect();
+        let effects = self.cluster.describe_list_effects(&changes);
+        self.render(&made.into_iter().map(|call| (call.operation, call.end)).collect::<Vec<_>>(), &effects)
+    }
+
+    /// Follows the tasks of earlier calls on the objects of a call to their ends. Returns the reason for which the call is
+    /// not begun then.
+    fn follow_tasks_before(&self, objects: &CallObjects, made: &mut [ListedCall]) -> Option<ListStop> {
+        for (at, earlier) in made.iter_mut().enumerate() {
+            if !objects.depend_on(&earlier.objects) {
+                continue;
+            }
+            let cluster = self.cluster.with_new_lookups();
+            earlier.end = match earlier.begun.take() {
+                Some(BegunWork::Task(task)) => self.follow_task(&cluster, *task),
+                Some(BegunWork::HaRequest(changed)) => self.follow_ha_request(&cluster, &changed),
+                None => continue,
+            };
+            if let Some(stop) = earlier.end.stop(at + 1) {
+                return Some(stop);
+            }
+        }
+        None
+    }
+
+    /// Reads the tasks that were not followed once. One that has ended is done, or a failure.
+    fn read_ended_tasks(&self, made: &mut [ListedCall]) {
+        let deadline = Instant::now() + MIN_WAIT;
+        for call in made.iter_mut() {
+            let Some(BegunWork::Task(task)) = call.begun.take() else { continue };
+            let cluster = self.cluster.with_new_lookups();
+            let Some(Ok(result)) = cluster.watch_task(&task.upid).ok().map(|watch| watch.read(deadline)) else {
+                continue;
+            };
+            if result.state == TaskState::Running {
+                continue;
+            }
+            call.end = match task.render_end(&cluster, &result, Instant::now()) {
+                FollowedEnd::Ended(output) => CallEnd::Done(join_output(output)),
+                FollowedEnd::Pending(output) => CallEnd::Begun(join_output(output)),
+                FollowedEnd::Failed(text) => CallEnd::Failed(text),
+            };
+        }
     }
 
     fn find_stop(&self) -> Option<ListStop> {
@@ -199,8 +275,9 @@ impl ListRun<'_> {
         }
     }
 
-    /// Sends a call. Returns its end, with the object that it changes.
-    fn execute_call(&self, call: Confirmed<'_>, is_first: bool, max_bytes: usize) -> (CallEnd, Option<ChangedObject>) {
+    /// Sends a call.
+    fn execute_call(&self, call: Confirmed<'_>, objects: CallObjects, is_first: bool, max_bytes: usize) -> ListedCall {
+        let operation = call.operation();
         let cluster = self.cluster.with_new_lookups();
         // The first call was planned right before.
         let result = match is_first {
@@ -212,43 +289,75 @@ impl ListRun<'_> {
             Err(error) => {
                 let is_unknown = CallError::is_outcome_unknown(&error);
                 let text = render_own_error(&cluster, error);
-                return (if is_unknown { CallEnd::Unknown(text) } else { CallEnd::Failed(text) }, None);
+                let end = if is_unknown { CallEnd::Unknown(text) } else { CallEnd::Failed(text) };
+                return ListedCall { operation, end, objects, changed: None, begun: None };
             }
         };
         let changed = outcome.changed.take().map(ChangedObject::into_listed);
         outcome.changed = changed.clone();
-        (self.follow_outcome(&cluster, outcome, max_bytes), changed)
+        let (end, begun) = self.follow_outcome(&cluster, outcome, max_bytes);
+        ListedCall { operation, end, objects, changed, begun }
     }
 
-    /// Follows what a call has started, if the list waits, and returns its end.
-    fn follow_outcome(&self, cluster: &ClusterHandle<'_>, mut outcome: Outcome, max_bytes: usize) -> CallEnd {
+    /// Follows what a call has started, if the list waits. Returns its end, with the work that is not followed.
+    fn follow_outcome(
+        &self,
+        cluster: &ClusterHandle<'_>,
+        mut outcome: Outcome,
+        max_bytes: usize,
+    ) -> (CallEnd, Option<BegunWork>) {
         let upid = serde_json::from_str::<String>(outcome.response.data()).ok();
         let upid = upid.and_then(|text| Upid::parse(&text).ok());
         match (&outcome.follow_up, upid) {
             (Some(FollowUpKind::Command { status, pid }), _) if self.waits => {
                 let (status, pid) = (status.clone(), pid.clone());
                 let notes = outcome.location.into_iter().chain(outcome.notes).collect();
-                self.follow_command(cluster, notes, &status, &pid)
+                (self.follow_command(cluster, notes, &status, &pid), None)
             }
-            (_, Some(upid)) if self.waits => self.follow_task(cluster, outcome, &upid),
+            (_, Some(upid)) => {
+                let mut task = FollowedTask::own(&upid, outcome.notes.clone());
+                (task.location, task.changed) = (outcome.location.clone(), outcome.changed.clone());
+                task.starts_guest = outcome.follow_up == Some(FollowUpKind::GuestStart);
+                match self.waits {
+                    true => (self.follow_task(cluster, task), None),
+                    false => {
+                        let begun = BegunWork::Task(Box::new(task));
+                        (render_answer(cluster, outcome, max_bytes).into_begun(), Some(begun))
+                    }
+                }
+            }
+            (Some(FollowUpKind::Command { .. }), None) => {
+                (render_answer(cluster, outcome, max_bytes).into_begun(), None)
+            }
+            (None | Some(FollowUpKind::GuestStart), None) if !self.waits => {
+                let asks_ha = matches!(outcome.later, Some(ResponseNote::HaRequest));
+                let changed = outcome.changed.clone().filter(|_| asks_ha);
+                let end = render_answer(cluster, outcome, max_bytes);
+                match changed {
+                    Some(changed) => (end.into_begun(), Some(BegunWork::HaRequest(Box::new(changed)))),
+                    None => (end, None),
+                }
+            }
             _ => {
-                let changed = outcome.changed.as_ref().filter(|_| self.waits);
+                let changed = outcome.changed.as_ref();
                 let deadline = self.deadline.max(Instant::now() + MIN_WAIT);
                 let Some(end) = changed.and_then(|changed| cluster.follow_ha_change(changed, deadline)) else {
-                    return render_answer(cluster, outcome, max_bytes);
+                    return (render_answer(cluster, outcome, max_bytes), None);
                 };
                 outcome.later = None;
                 outcome.notes.extend(end.describe_ha_request().map(str::to_owned));
-                match (end, render_answer(cluster, outcome, max_bytes)) {
+                let end = match (end, render_answer(cluster, outcome, max_bytes)) {
                     (GuestWaitEnd::HaError, CallEnd::Done(text)) => CallEnd::Failed(text),
                     (GuestWaitEnd::NotYet, CallEnd::Done(text)) => CallEnd::Running(text),
                     (_, end) => end,
-                }
+                };
+                (end, None)
             }
         }
     }
 
-    fn follow_task(&self, cluster: &ClusterHandle<'_>, outcome: Outcome, upid: &Upid) -> CallEnd {
+    fn follow_task(&self, cluster: &ClusterHandle<'_>, task: FollowedTask) -> CallEnd {
+        let upid = &task.upid;
         let watch = match cluster.watch_task(upid) {
             Ok(watch) => watch,
             Err(denied) => {
@@ -256,9 +365,6 @@ impl ListRun<'_> {
                 return CallEnd::Running(format!("{upid}\nthe task was begun and can't be waited for: {reason}"));
             }
         };
-        let mut task = FollowedTask::own(upid, outcome.notes);
-        (task.location, task.changed) = (outcome.location, outcome.changed);
-        task.starts_guest = outcome.follow_up == Some(FollowUpKind::GuestStart);
         let deadline = self.deadline.max(Instant::now() + MIN_WAIT);
         let limits = WaitLimits { deadline, running_until: None };
         match watch.follow(limits, &mut report_progress(self.context, upid)) {
@@ -271,6 +377,18 @@ impl ListRun<'_> {
                 }
             }
             Err(error) => CallEnd::Running(task.render_error(cluster, error)),
+        }
+    }
+
+    fn follow_ha_request(&self, cluster: &ClusterHandle<'_>, changed: &ChangedObject) -> CallEnd {
+        let deadline = self.deadline.max(Instant::now() + MIN_WAIT);
+        let end = cluster.follow_ha_change(changed, deadline).unwrap_or(GuestWaitEnd::Reached);
+        let notes: Vec<String> = end.describe_ha_request().map(str::to_owned).into_iter().collect();
+        let text = cluster.describe_changed(changed).join("\n") + &format_notes('\n', &notes);
+        match end {
+            GuestWaitEnd::Reached => CallEnd::Done(text),
+            GuestWaitEnd::NotYet => CallEnd::Running(text),
+            GuestWaitEnd::HaError => CallEnd::Failed(text),
         }
     }
 
@@ -289,7 +407,7 @@ impl ListRun<'_> {
         let count = |label| ends.iter().filter(|(_, end)| end.label() == label).count();
         let (done, all) = (count("done"), ends.len());
         let mut text = format!("{done} of {all} calls are done");
-        for label in ["failed", "unknown", "still running", "not begun"] {
+        for label in ["failed", "unknown", "begun", "still running", "not begun"] {
             if let some @ 1.. = count(label) {
                 text += &format!(", {some} {label}");
             }
@@ -308,7 +426,7 @@ impl ListRun<'_> {
             several => text += &format!("\n\nundo, in this order:\n{}", several.join("\n")),
         }
         let text = prefix_cluster(self.cluster.label(), &text);
-        if ends.iter().any(|(_, end)| !matches!(end, CallEnd::Done(_) | CallEnd::Running(_))) {
+        if ends.iter().any(|(_, end)| !matches!(end, CallEnd::Done(_) | CallEnd::Begun(_) | CallEnd::Running(_))) {
             return Err(ToolError::Failed(format!("{text}\n\n{UNTRUSTED_NOTICE}")));
         }
         let to_json =

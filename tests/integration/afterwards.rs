@@ -206,6 +206,33 @@ fn items_are_added_to_a_list_and_removed_from_it() {
 }
 
 #[test]
+fn items_of_a_list_option_are_added_by_each_call_to_what_earlier_calls_leave() {
+    let (_demo, server) = start_open_demo();
+    let make = |calls: &[(&str, &str)]| {
+        let to_call = |(path, tags): &(&str, &str)| match *tags {
+            "" => json!({"path": path, "method": "POST", "data": {"newid": 140, "name": "copy"}}),
+            tags => json!({"path": path, "method": "PUT", "data": {"tags": tags}}),
+        };
+        let calls: Vec<Value> = calls.iter().map(to_call).collect();
+        let plan = call(&server, "proxmox_api_call", json!({"calls": calls, "dry_run": true}));
+        assert!(!plan.failed, "{plan:?}");
+        let result = call(&server, "proxmox_api_call", json!({"calls": calls}));
+        assert!(!result.failed, "{result:?}");
+        plan.text
+    };
+    let tags = |guest: &str| {
+        let path = format!("/qemu/{guest}/config");
+        call(&server, "proxmox_api_get", json!({"path": path, "fields": "tags"})).text
+    };
+    let vm = "/qemu/web01/config";
+    let plan = make(&[(vm, "+x"), (vm, "+y,-web"), (vm, "-x")]);
+    assert!(plan.contains("prod;x;y") && plan.contains("prod;y"), "{plan}");
+    assert_eq!(tags("web01"), "tags: prod;y");
+    make(&[("/nodes/pve1/qemu/100/clone", ""), ("/qemu/copy/config", "+test"), ("/qemu/140/config", "-prod")]);
+    assert_eq!(tags("140"), "tags: y;test");
+}
+
+#[test]
 fn misleading_answers_are_set_right() {
     let (_demo, server) = start_open_demo();
     let read = |path: &str| call(&server, "proxmox_api_get", json!({"path": path})).all_text();

@@ -84,7 +84,10 @@ fn list_is_sent_in_its_order_without_a_question_if_nothing_asks_for_one() {
     let server = start(confirming_policy());
     let result = run(&server, &[memory("101"), snapshot("web01"), memory("100")], json!({}));
     assert!(!result.failed && result.text.starts_with("3 of 3 calls are done"), "{result:?}");
-    assert!(result.text.contains(&format!("2. done: POST /nodes/pve1/qemu/100/snapshot\n{UPID}\n")), "{result:?}");
+    assert!(
+        result.text.contains("2. done: POST /nodes/pve1/qemu/100/snapshot\nOK: qmsnapshot of guest 100"),
+        "{result:?}"
+    );
     assert_eq!(server.node.writes(), [MEMORY_101, "POST /nodes/pve1/qemu/100/snapshot", MEMORY_100]);
     assert_eq!(result.structured["calls"][2]["end"], "done", "{result:?}");
 }
@@ -191,13 +194,76 @@ fn list_stops_at_the_first_failure() {
 }
 
 #[test]
-fn task_that_fails_ends_the_list_only_if_it_is_waited_for() {
-    for (waits, sent) in [(true, 1), (false, 2)] {
+fn task_that_fails_ends_the_list_before_a_call_that_depends_on_it() {
+    for (waits, next, sent) in [(true, "100", 1), (true, "101", 1), (false, "100", 1), (false, "101", 2)] {
         let server = start_with(open_policy(), |request| task_reply(request, "snapshot feature is not available"));
-        let result = run(&server, &[snapshot("100"), memory("100")], json!({"wait": waits}));
-        assert_eq!((result.failed, server.node.writes().len()), (waits, sent), "{result:?}");
-        assert_eq!(result.text.contains("1. failed: POST"), waits, "{result:?}");
-        assert_eq!(result.text.contains("2. not begun: PUT"), waits, "{result:?}");
+        let result = run(&server, &[snapshot("100"), memory(next)], json!({"wait": waits}));
+        assert!(result.failed && result.text.contains("1. failed: POST"), "{waits} {next}: {result:?}");
+        assert_eq!(server.node.writes().len(), sent, "{waits} {next}: {result:?}");
+        assert_eq!(result.text.contains("2. not begun: PUT"), sent == 1, "{waits} {next}: {result:?}");
+    }
+}
+
+#[test]
+fn task_that_is_not_followed_has_only_begun() {
+    let server = start_with(open_policy(), |request| {
+        let is_status = request.path().contains("/tasks/") && request.path().ends_with("/status");
+        let running = || ScriptedReply::data(&json!({"status": "running"}).to_string());
+        is_status.then(running).or_else(|| task_reply(request, "OK"))
+    });
+    let result = run(&server, &[snapshot("100"), memory("101")], json!({}));
+    assert!(!result.failed && result.text.starts_with("1 of 2 calls are done, 1 begun\n"), "{result:?}");
+    assert!(result.text.contains(&format!("1. begun: POST /nodes/pve1/qemu/100/snapshot\n{UPID}\n")), "{result:?}");
+    assert_eq!(result.structured["calls"][0]["end"], "begun", "{result:?}");
+}
+
+#[test]
+fn call_waits_for_the_task_of_an_earlier_one_on_its_object() {
+    let clone = |newid: u32| json!({"path": "/nodes/pve1/qemu/100/clone", "method": "POST", "data": {"newid": newid}});
+    let new_vm = json!({"path": "/nodes/pve1/qemu/300/config", "method": "PUT", "data": {"memory": 4096}});
+    let backup = json!({"path": "/nodes/pve1/vzdump", "method": "POST", "data": {"vmid": "100", "storage": "local"}});
+    let download = json!({"path": "/nodes/pve1/storage/local/download-url", "method": "POST",
+        "data": {"content": "iso", "filename": "a.iso", "url": "https://example.org/a.iso"}});
+    let drive = json!({"path": "/qemu/101/config", "method": "PUT", "data": {"ide2": "local:iso/a.iso,media=cdrom"}});
+    let read = |guest: &str| json!({"path": format!("/qemu/{guest}/pending"), "method": "GET"});
+    let stop_all = json!({"path": "/nodes/pve1/stopall", "method": "POST"});
+    for (calls, waits) in [
+        (vec![snapshot("100"), memory("100")], true),
+        (vec![snapshot("100"), memory("101")], false),
+        (vec![snapshot("100"), snapshot("101")], false),
+        (vec![snapshot("100"), read("100")], true),
+        (vec![snapshot("100"), read("101")], false),
+        (vec![clone(300), new_vm], true),
+        (vec![clone(300), clone(301)], false),
+        (vec![clone(300), memory("100")], true),
+        (vec![backup, memory("100")], true),
+        (vec![download.clone(), drive], true),
+        (vec![download, memory("101")], false),
+        (vec![stop_all.clone(), memory("100")], true),
+        (vec![stop_all, json!({"path": "/version", "method": "GET"})], false),
+    ] {
+        let order: Arc<Mutex<Vec<&str>>> = Arc::default();
+        let seen = order.clone();
+        let server = start_with(open_policy(), move |request| {
+            let path = request.path();
+            let step = match request.method.as_str() {
+                "GET" if path.contains("/tasks/") && path.ends_with("/status") => "task",
+                "GET" if path.ends_with("/pending") || path.ends_with("/version") => "read",
+                "GET" => "",
+                _ => "change",
+            };
+            seen.lock().expect("a list").push(step);
+            task_reply(request, "OK")
+        });
+        let result = run(&server, &calls, json!({}));
+        let order = order.lock().expect("a list");
+        let is_read = calls[1]["method"] == "GET";
+        let position = |wanted| order.iter().rposition(|step| *step == wanted);
+        let last = if is_read { position("read") } else { position("change") };
+        let task = order.iter().position(|step| *step == "task");
+        assert!(!result.failed && task.is_some(), "{calls:?}: {result:?}");
+        assert_eq!(task < last, waits, "{calls:?}: {result:?} {order:?}");
+        assert!(result.text.contains("1. done: POST"), "{calls:?}: {result:?}");
     }
 }
 

@@ -17,6 +17,7 @@ fn start(status: Value, config: Value) -> ToolServer {
     let node = RecordingNode::with(gzipped_facts(), move |request: &Request| {
         let path = request.path();
         match request.method.as_str() {
+            "GET" if path.ends_with("/snapshot/new/config") => Some(server_error("snapshot 'new' does not exist")),
             "GET" if path.ends_with("/status/current") => Some(ScriptedReply::data(&status.to_string())),
             "GET" if path.ends_with("/config") => Some(ScriptedReply::data(&config.to_string())),
             "GET" if path.ends_with("/snapshot") => {
@@ -152,6 +153,12 @@ fn calls_of_a_list_are_judged_after_those_before_them() {
     let memory = || json!({"memory": 1024});
     let rule = format!("DELETE {VM}/firewall/rules/0");
     let storage = || json!({"storage": "nfs2", "type": "dir", "path": "/x"});
+    let container_snapshot = format!("POST {CONTAINER}/snapshot");
+    let (describe, container_describe) =
+        (format!("PUT {VM}/snapshot/new/config"), format!("PUT {CONTAINER}/snapshot/new/config"));
+    let description = || json!({"description": "x"});
+    let remove_snapshot = format!("DELETE {VM}/snapshot/old");
+    let describe_old = format!("PUT {VM}/snapshot/old/config");
     for (status, calls, refused) in [
         ("running", vec![(stop.as_str(), none()), (&remove, none())], &[][..]),
         ("running", vec![(&options, memory()), (&remove, none())], &["call 2"]),
@@ -159,6 +166,10 @@ fn calls_of_a_list_are_judged_after_those_before_them() {
         ("stopped", vec![(&remove, none()), (&options, memory())], &["call 2", "call 1 removes it"]),
         ("running", vec![(&snapshot, json!({"snapname": "new"})), (&rollback, none())], &[]),
         ("running", vec![(&snapshot, json!({"snapname": "other"})), (&rollback, none())], &["call 2"]),
+        ("running", vec![(&snapshot, json!({"snapname": "new"})), (&describe, description())], &[]),
+        ("running", vec![(&container_snapshot, json!({"snapname": "new"})), (&container_describe, description())], &[]),
+        ("running", vec![(&snapshot, json!({"snapname": "other"})), (&describe, description())], &["call 2"]),
+        ("running", vec![(&remove_snapshot, none()), (&describe_old, description())], &["call 2", "call 1 removes it"]),
         ("running", vec![("POST /storage", storage()), ("PUT /storage/nfs2", json!({"content": "iso"}))], &[]),
         ("running", vec![("PUT /storage/nfs2", json!({"content": "iso"})), (&remove, none())], &["call 1", "call 2"]),
         ("running", vec![(&rule, none()), (&rule, none())], &[]),

@@ -173,3 +173,33 @@ fn each_call_of_a_list_is_undone_to_the_config_right_before_it() {
     assert!(undone[0].contains("2048") && undone[1].contains("1024"), "{}", result.text);
     assert!(!undo.contains("digest"), "{}", result.text);
 }
+
+#[test]
+fn later_calls_of_a_list_are_rated_on_what_earlier_ones_make() {
+    let new_vm = || ("POST /nodes/pve1/qemu", json!({"vmid": 300, "scsi0": "local:8", "net0": "virtio,bridge=vmbr0"}));
+    let clone = || ("POST /nodes/pve1/qemu/100/clone", json!({"newid": 300}));
+    let config = "PUT /nodes/pve1/qemu/300/config";
+    let (start_it, shut_down) = ("POST /nodes/pve1/qemu/300/status/start", "POST /nodes/pve1/qemu/300/status/shutdown");
+    let storage = || ("POST /storage", json!({"storage": "nfs2", "type": "dir", "path": "/x", "content": "iso"}));
+    for (calls, is_destructive) in [
+        (vec![new_vm(), (config, json!({"scsi1": "local:8", "net1": "virtio,bridge=vmbr1"}))], false),
+        (vec![new_vm(), (config, json!({"scsi0": "local:8"}))], true),
+        (vec![new_vm(), (config, json!({"scsi1": "local:8"})), (config, json!({"delete": "scsi1"}))], true),
+        (vec![clone(), (config, json!({"scsi1": "local:8"}))], false),
+        (vec![clone(), (config, json!({"net0": "virtio,bridge=vmbr0"}))], true),
+        (vec![new_vm(), (start_it, json!({})), (shut_down, json!({}))], false),
+        (vec![storage(), ("PUT /storage/nfs2", json!({"content": "iso,backup"}))], false),
+        (vec![storage(), ("PUT /storage/nfs2", json!({"content": "backup"}))], true),
+    ] {
+        let server = start(confirming_policy(), present);
+        let list = |(line, data): &(&str, Value)| {
+            let (method, path) = line.split_once(' ').expect("a method and a path");
+            json!({"path": path, "method": method, "data": data})
+        };
+        let list: Vec<Value> = calls.iter().map(list).collect();
+        let result = server.call("proxmox_api_call", json!({"calls": list, "dry_run": true}));
+        let (_, later) = result.text.split_once("\n2. ").expect("two calls");
+        assert!(!result.failed && later.contains("destructive") == is_destructive, "{calls:?}: {result:?}");
+        assert!(!later.contains("may affect any"), "{calls:?}: {result:?}");
+    }
+}

@@ -178,3 +178,61 @@ fn no_undo_is_offered_where_a_part_is_lost() {
         assert!(!plan.failed && line_of(&plan.text, "Undo: ").is_none(), "{change} {data}: {plan:?}");
     }
 }
+
+#[test]
+fn undo_of_a_list_leaves_out_what_the_list_removes_again() {
+    let (_demo, server) = start_open_demo();
+    for (calls, undone) in [
+        (
+            &[
+                ("POST /qemu/web01/snapshot", json!({"snapname": "bb"})),
+                ("DELETE /nodes/pve1/qemu/100/snapshot/bb", json!({})),
+            ][..],
+            &[][..],
+        ),
+        (
+            &[
+                ("POST /lxc/200/snapshot", json!({"snapname": "bb"})),
+                ("PUT /nodes/pve1/lxc/200/snapshot/bb/config", json!({"description": "x"})),
+                ("DELETE /nodes/pve1/lxc/200/snapshot/bb", json!({})),
+            ],
+            &[],
+        ),
+        (
+            &[
+                ("POST /access/users", json!({"userid": "zed@pve"})),
+                ("PUT /access/users/zed@pve", json!({"comment": "x"})),
+                ("DELETE /access/users/zed@pve", json!({})),
+                ("PUT /qemu/106/config", json!({"description": "x"})),
+            ],
+            &["PUT /nodes/pve2/qemu/106/config"],
+        ),
+        (
+            &[
+                ("POST /cluster/ha/resources", json!({"sid": "106", "state": "ignored"})),
+                ("DELETE /cluster/ha/resources/vm:106", json!({})),
+            ],
+            &[],
+        ),
+        (
+            &[
+                ("POST /pools", json!({"poolid": "p1", "comment": "a"})),
+                ("POST /pools", json!({"poolid": "p2"})),
+                ("DELETE /pools/p2", json!({})),
+            ],
+            &["DELETE /pools/p1"],
+        ),
+    ] {
+        let list: Vec<Value> = calls.iter().map(|(line, data)| arguments(line, data)).collect();
+        let list: Vec<Value> = list
+            .iter()
+            .map(|call| json!({"path": call["path"], "method": call["method"], "data": call["data"]}))
+            .collect();
+        let text = call(&server, "proxmox_api_call", json!({"calls": list, "wait": true})).text;
+        let all = format!("{0} of {0} calls are done", calls.len());
+        let undo = text.split_once("\n\nundo").map_or("", |(_, undo)| undo);
+        let lines = undo.lines().filter(|line| line.contains(" /")).count();
+        assert!(text.starts_with(&all) && lines == undone.len(), "{text}");
+        assert!(undone.iter().all(|line| undo.contains(line)), "{text}");
+    }
+}

@@ -1,0 +1,67 @@
+//! The undos of a list without those of objects that the list itself removes.
+
+use super::earlier_calls::normalize;
+use super::planned_call::PlannedCall;
+use crate::pve::Method;
+use crate::pve::path::ApiPath;
+use crate::render::undo::UndoCall;
+
+/// The objects that a call makes and removes, by their normalized paths.
+#[derive(Clone, Default)]
+pub(super) struct ObjectLife {
+    made: Option<Vec<String>>,
+    removed: Option<Vec<String>>,
+}
+
+impl ObjectLife {
+    pub(super) fn of_call(call: &PlannedCall<'_>) -> Self {
+        Self { made: find_made(call), removed: find_removed(call) }
+    }
+}
+
+fn find_made(call: &PlannedCall<'_>) -> Option<Vec<String>> {
+    if call.method != Method::Post {
+        return None;
+    }
+    let path = match call.created_guest() {
+        Some(guest) => {
+            ApiPath::from_segments(&["nodes", &guest.node, guest.kind.as_str(), &guest.vmid.to_string()]).ok()
+        }
+        None => call.find_created_path(),
+    };
+    path.map(|path| normalize(&path))
+}
+
+fn find_removed(call: &PlannedCall<'_>) -> Option<Vec<String>> {
+    let template = call.operation.template.as_deref().filter(|_| call.method == Method::Delete)?;
+    if template == "/pools" {
+        let (_, pool) = call.params.iter().find(|(name, _)| *name == "poolid")?;
+        return Some(vec!["pools".to_owned(), pool.to_owned()]);
+    }
+    template.ends_with('}').then(|| normalize(&call.path))
+}
+
+/// Discards the undos of what a later call of the list removes for good, and those of an object that the list makes and
+/// removes again.
+pub(super) fn discard_void_undos(lives: &[&ObjectLife], undos: &mut [Option<UndoCall>]) {
+    let mut is_removed = vec![false; lives.len()];
+    for (at, life) in lives.iter().enumerate() {
+        let Some(removed) = &life.removed else { continue };
+        let is_below = |undo: &UndoCall| normalize(&undo.path).starts_with(removed);
+        let makes_it = |before: &usize| {
+            let undo = undos[*before].as_ref().filter(|undo| undo.method == Method::Delete);
+            let made = lives[*before].made.clone().or_else(|| undo.map(|undo| normalize(&undo.path)));
+            !is_removed[*before] && made.as_ref() == Some(removed)
+        };
+        let first = match (0..at).rev().find(makes_it) {
+            Some(maker) => {
+                (is_removed[maker], undos[maker], undos[at]) = (true, None, None);
+                maker
+            }
+            // The undo of the removal brings the object back, as it was before the removal.
+            None if undos[at].is_some() => continue,
+            None => 0,
+        };
+        undos[first..at].iter_mut().filter(|undo| undo.as_ref().is_some_and(is_below)).for_each(|undo| *undo = None);
+    }
+}
