@@ -180,7 +180,8 @@ fn protects_only_numbers(policy: EffectivePolicy<'_>) -> bool {
 
 pub(super) fn deny(call: AuditedCall<'_>, reason: Denial) -> DeniedCall {
     call.record_denial(&reason);
-    DeniedCall { operation: format!("{} {}", call.method, call.path).into(), reason, causes: None }
+    let runs_in_vm = call.template == Some("/nodes/{node}/qemu/{vmid}/agent/exec");
+    DeniedCall { operation: format!("{} {}", call.method, call.path).into(), reason, causes: None, runs_in_vm }
 }
 
 /// Denies a call that affects a protected guest, or that may affect one as far as the server can see.

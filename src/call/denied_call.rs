@@ -13,6 +13,8 @@ pub struct DeniedCall {
     pub(super) reason: Denial,
     /// The parameters that make the call riskier than its operation.
     pub(super) causes: Option<Box<DenialCauses>>,
+    /// The call runs a command in a VM.
+    pub(super) runs_in_vm: bool,
 }
 
 /// The reasons for the risk of a denied call that its parameters give.
@@ -35,6 +37,13 @@ impl DeniedCall {
 
 impl Hint for DeniedCall {
     fn hint(&self) -> Option<Cow<'_, str>> {
-        self.reason.hint()
+        let hint = self.reason.hint()?;
+        let reads = match self.reason {
+            _ if !self.runs_in_vm => return Some(hint),
+            Denial::Exec { .. } => "get-fsinfo, get-osinfo and file-read",
+            Denial::AccessLevel { .. } => "get-fsinfo and get-osinfo",
+            _ => return Some(hint),
+        };
+        Some(format!("{hint}. Without a command, GET …/agent/{reads} show much of a VM").into())
     }
 }
