@@ -51,8 +51,8 @@ pub fn find_path<'s>(schema: &'s Schema, path: &ApiPath) -> Result<PathMatch<'s>
     schema.match_path(&segments).map_err(|mismatch| {
         let known: String = segments.iter().take(mismatch.matched_segments).map(|s| format!("/{s}")).collect();
         PlanError::UnknownPath(UnknownPath {
-            known: if known.is_empty() { "/".into() } else { known },
-            segment: segments.get(mismatch.matched_segments).map(|segment| shorten(segment).into_owned()),
+            known: if known.is_empty() { "/".into() } else { known.into() },
+            segment: segments.get(mismatch.matched_segments).map(|segment| shorten(segment).into()),
             suggestion: mismatch.suggestion,
             alternatives: mismatch.alternatives,
             is_newer: schema.is_live() && schema::embedded_schema().match_path(&segments).is_ok(),

@@ -109,9 +109,9 @@ pub enum PlanError {
 #[derive(Debug, thiserror::Error)]
 pub struct UnknownPath {
     /// The known part of the path.
-    pub known: String,
+    pub known: Box<str>,
     /// The first unknown segment. `None` if the path ends before an operation.
-    pub segment: Option<String>,
+    pub segment: Option<Box<str>>,
     pub suggestion: Option<String>,
     pub alternatives: Vec<String>,
     /// A newer release of Proxmox VE has the path.
@@ -243,7 +243,7 @@ impl UnknownPath {
 
     /// Returns whether the path would be a list of guests, which is below a node.
     fn is_guest_list(&self) -> bool {
-        self.known == "/" && matches!(self.segment.as_deref(), Some("qemu" | "lxc" | "vms" | "guests"))
+        &*self.known == "/" && matches!(self.segment.as_deref(), Some("qemu" | "lxc" | "vms" | "guests"))
     }
 }
 
