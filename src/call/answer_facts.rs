@@ -51,14 +51,14 @@ impl ClusterHandle<'_> {
                 vec!["get_cluster_resources is shorter, and type=vm, node or storage still shorter".into()]
             }
             path if path.starts_with("/nodes/") && path.contains("/storage/") && path.ends_with("/content") => {
-                self.describe_volumes(data)
+                self.describe_volumes(data, options.selects())
             }
             _ => Vec::new(),
         }
     }
 
-    /// Describes the volumes of guests that do not exist.
-    fn describe_volumes(&self, data: &str) -> Vec<String> {
+    /// Describes the volumes of guests that do not exist. The caller may be shown a part of the list only.
+    fn describe_volumes(&self, data: &str, is_part_shown: bool) -> Vec<String> {
         let size = |row: &ApiRow| row.count("used").or_else(|| row.count("size")).unwrap_or(0);
         let volumes = parse_list(data, |row| Some((row.count("vmid")?, size(row)))).unwrap_or_default();
         let guests = if volumes.is_empty() { None } else { self.fetch_guests(CallPurpose::Lookup).ok() };
@@ -74,7 +74,8 @@ impl ClusterHandle<'_> {
         });
         let parts: Vec<String> = parts.collect();
         let more = if missing.len() > parts.len() { ", …" } else { "" };
-        let note = format!("no guest that the API token sees has the number {}{more}", parts.join(", "));
+        let place = if is_part_shown { "in the whole list, " } else { "" };
+        let note = format!("{place}no guest that the API token sees has the number {}{more}", parts.join(", "));
         if parts.is_empty() { Vec::new() } else { vec![note] }
     }
 

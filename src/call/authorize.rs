@@ -2,7 +2,7 @@
 
 use super::affected::{AffectedGuests, AffectedScope};
 use super::audit::AuditedCall;
-use super::denied_call::{DenialCauses, DeniedCall};
+use super::denied_call::{DenialCauses, DeniedCall, DeniedOperation};
 use super::handle::ClusterHandle;
 use super::lookup_error::LookupError;
 use super::planned_call::{GuestView, PlannedCall};
@@ -172,7 +172,9 @@ fn protects_only_numbers(policy: EffectivePolicy<'_>) -> bool {
 
 pub(super) fn deny(call: AuditedCall<'_>, reason: Denial) -> DeniedCall {
     call.record_denial(&reason);
-    DeniedCall { operation: format!("{} {}", call.method, call.path).into(), reason, causes: None }
+    let runs_in_vm = call.template == Some("/nodes/{node}/qemu/{vmid}/agent/exec");
+    let operation = Box::new(DeniedOperation { text: format!("{} {}", call.method, call.path), runs_in_vm });
+    DeniedCall { operation, reason, causes: None }
 }
 
 /// Denies a call that affects a protected guest, or that may affect one as far as the server can see.

@@ -1,11 +1,16 @@
 //! Corrections of parameters that can mean one thing only, as callers write them. Each correction is a note.
 
+use super::handle::ClusterHandle;
 use super::plan_error::PlanError;
 use crate::pve::Method;
+use crate::pve::path::ApiPath;
 use crate::pve::schema::Operation;
+use crate::render::labels::{format_local_time, now_seconds};
+use crate::render::output::{ReadingTime, TimeSpan};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Parameters whose plain number is a count of MiB. (PVE: memory of a guest.)
 const MEBIBYTE_PARAMETERS: [&str; 3] = ["memory", "balloon", "swap"];
@@ -35,6 +40,44 @@ pub(super) fn correct_values(
     notes.extend(encode_file_content(operation, data)?);
     notes.extend(split_agent_bytes(operation, data));
     Ok(notes)
+}
+
+/// Replaces dates in the bounds of a read by those that Proxmox accepts. Most are seconds since 1970, and those of the
+/// system log are a day or a time of the node. Returns the notes.
+pub(super) fn convert_dates(
+    cluster: &ClusterHandle<'_>,
+    operation: &Operation<'_>,
+    path: &ApiPath,
+    data: &mut Map<String, Value>,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    for name in ["since", "until"] {
+        let Some(parameter) = operation.parameter(name).filter(|_| operation.method() == Method::Get) else { continue };
+        let is_number = parameter.kind() == "integer";
+        let Some(Value::String(text)) = data.get(name) else { continue };
+        if !is_number && !text.contains(|c: char| c.is_ascii_alphabetic()) {
+            continue;
+        }
+        // The zone is looked up for a date alone.
+        let span = |utc_offset| TimeSpan::parse(text, ReadingTime { utc_offset, now: now_seconds() });
+        if span(0).is_none() {
+            continue;
+        }
+        let utc_offset = cluster.find_utc_offset(path);
+        let Some(span) = span(utc_offset) else { continue };
+        let seconds = if name == "since" { span.first } else { span.last };
+        let time = format_local_time(seconds, utc_offset);
+        let value = if is_number { Value::from(seconds) } else { format_log_time(seconds, utc_offset).into() };
+        notes.push(format!("`{name}` was sent as {}, which is {time}", value.to_string().trim_matches('"')));
+        data.insert(name.to_owned(), value);
+    }
+    notes
+}
+
+/// Formats a time of the node as the system log takes it: `2026-11-28 10:15:30`.
+fn format_log_time(seconds: u64, utc_offset: i32) -> String {
+    let local = UNIX_EPOCH + Duration::from_secs(seconds.saturating_add_signed(utc_offset.into()));
+    humantime::format_rfc3339_seconds(local).to_string().replace('T', " ").replace('Z', "")
 }
 
 /// Value that replaces the one of the caller.

@@ -6,13 +6,21 @@ use std::borrow::Cow;
 
 /// A call that the policy denies, with the reason.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("refused: {operation}: {reason}{}", describe_causes(.causes.as_deref()))]
+#[error("refused: {}: {reason}{}", .operation.text, describe_causes(.causes.as_deref()))]
 pub struct DeniedCall {
     /// Method and path.
-    pub(super) operation: Box<str>,
+    pub(super) operation: Box<DeniedOperation>,
     pub(super) reason: Denial,
     /// The parameters that make the call riskier than its operation.
     pub(super) causes: Option<Box<DenialCauses>>,
+}
+
+/// Method and path of a denied call.
+#[derive(Clone, Debug)]
+pub struct DeniedOperation {
+    pub(super) text: String,
+    /// The call runs a command in a VM.
+    pub(super) runs_in_vm: bool,
 }
 
 /// The reasons for the risk of a denied call that its parameters give.
@@ -35,6 +43,13 @@ impl DeniedCall {
 
 impl Hint for DeniedCall {
     fn hint(&self) -> Option<Cow<'_, str>> {
-        self.reason.hint()
+        let hint = self.reason.hint()?;
+        let reads = match self.reason {
+            _ if !self.operation.runs_in_vm => return Some(hint),
+            Denial::Exec { .. } => "get-fsinfo, get-osinfo and file-read",
+            Denial::AccessLevel { .. } => "get-fsinfo and get-osinfo",
+            _ => return Some(hint),
+        };
+        Some(format!("{hint}. Without a command, GET …/agent/{reads} show much of a VM").into())
     }
 }

@@ -51,13 +51,26 @@ pub fn find_path<'s>(schema: &'s Schema, path: &ApiPath) -> Result<PathMatch<'s>
     schema.match_path(&segments).map_err(|mismatch| {
         let known: String = segments.iter().take(mismatch.matched_segments).map(|s| format!("/{s}")).collect();
         PlanError::UnknownPath(UnknownPath {
-            known: if known.is_empty() { "/".into() } else { known },
-            segment: segments.get(mismatch.matched_segments).map(|segment| shorten(segment).into_owned()),
+            known: if known.is_empty() { "/".into() } else { known.into() },
+            segment: segments.get(mismatch.matched_segments).map(|segment| shorten(segment).into()),
             suggestion: mismatch.suggestion,
             alternatives: mismatch.alternatives,
             is_newer: schema.is_live() && schema::embedded_schema().match_path(&segments).is_ok(),
+            elsewhere: find_elsewhere(schema, path),
         })
     })
+}
+
+/// Returns the paths below a node and the cluster that end as a path that the API does not have.
+fn find_elsewhere(schema: &Schema, path: &ApiPath) -> Option<Box<str>> {
+    let segments: Vec<_> = path.segments().collect();
+    let has = |top: &&[&str]| {
+        let parts: Vec<&str> = top.iter().copied().chain(segments.iter().map(AsRef::as_ref)).collect();
+        schema.match_path(&parts).is_ok_and(|found| found.operations().next().is_some())
+    };
+    let tops = [&["nodes", "{node}"][..], &["cluster"]].into_iter().filter(|top| !segments.is_empty() && has(top));
+    let paths: Vec<String> = tops.map(|top| format!("/{}{}", top.join("/"), shorten(path.as_str()))).collect();
+    (!paths.is_empty()).then(|| paths.join(" or ").into())
 }
 
 /// Returns the operation of a method on a path.

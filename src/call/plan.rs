@@ -5,7 +5,7 @@ use super::audit::{AuditedCall, MAX_COMMAND_BYTES};
 use super::authorize::{
     check_named_guests, check_operation, check_path, check_risk, protection_needs_guests, protection_needs_token,
 };
-use super::corrections::correct_values;
+use super::corrections::{convert_dates, correct_values};
 use super::denied_call::DeniedCall;
 use super::guest_names::resolve_guest_names;
 use super::handle::{ClusterHandle, GuestConfig};
@@ -275,6 +275,7 @@ fn check_operation_call(
     resolve_guest_names(cluster, &operation, &mut data, method != Method::Get)?;
     let relative_lists = apply_list_changes(cluster, &operation, path, &mut data)?;
     let mut notes = correct_values(&operation, &mut data)?;
+    notes.extend(convert_dates(cluster, &operation, path, &mut data));
     if method != Method::Get && !schema.is_live() {
         notes.push(UNCHECKED_NOTE.into());
     }
@@ -413,6 +414,12 @@ fn assess_by_state(
 ) -> Result<Vec<&'static str>, DeniedCall> {
     let mut as_if_given = Vec::new();
     let Some(template) = operation.template.as_deref().filter(|_| operation.is_known) else { return Ok(as_if_given) };
+    let is_firewall = call.method == Method::Put && template.ends_with("/firewall/options");
+    if is_firewall && !assessment.reasons.is_empty() {
+        check_operation(call, Some(template), assessment.risk)?;
+        let kept = call.cluster.find_kept_options(call.path, call.params);
+        *assessment = assess_without(call, template, &kept);
+    }
     let has_lists = call.cluster.policy().has_lists();
     for change in StateChange::from_operation(call.method, template, call.path, call.params) {
         if assessment.risk.is_sensitive() && !(has_lists && change.as_if_given().is_some()) {
@@ -431,6 +438,15 @@ fn assess_by_state(
         }
     }
     Ok(as_if_given)
+}
+
+/// Returns the risk of a call without the parameters that change nothing.
+fn assess_without(call: AuditedCall<'_>, template: &str, kept: &[String]) -> RiskAssessment {
+    let decoded: Vec<_> = call.path.segments().collect();
+    let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
+    let operation = find_embedded_operation(call.method, call.path).map_or(Risk::UNKNOWN, |known| known.risk());
+    let rules = AssessedCall { method: call.method.as_str(), template, segments: &segments, operation }.find_rules();
+    rules.assess(call.params.iter().filter(|(name, _)| !kept.iter().any(|kept| kept == name)))
 }
 
 /// Checks the known parameters, where the description is that of another version than the node's that the path names.

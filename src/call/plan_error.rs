@@ -109,13 +109,15 @@ pub enum PlanError {
 #[derive(Debug, thiserror::Error)]
 pub struct UnknownPath {
     /// The known part of the path.
-    pub known: String,
+    pub known: Box<str>,
     /// The first unknown segment. `None` if the path ends before an operation.
-    pub segment: Option<String>,
+    pub segment: Option<Box<str>>,
     pub suggestion: Option<String>,
     pub alternatives: Vec<String>,
     /// A newer release of Proxmox VE has the path.
     pub is_newer: bool,
+    /// The paths that the caller may mean, below a node or the cluster, joined.
+    pub elsewhere: Option<Box<str>>,
 }
 
 /// A method that a path does not have.
@@ -200,6 +202,12 @@ impl Hint for PlanError {
                 Some("POST /nodes/{node}/vzdump with the guest's own node backs it up".into())
             }
             Self::BackupAsTemplate(_) => Some("add restore=1 to restore it".into()),
+            Self::UnknownPath(path) if path.is_guest_list() => Some(
+                "get_cluster_resources with type=vm lists the guests, and /nodes/{node}/qemu or /nodes/{node}/lxc those \
+                 of one node"
+                    .into(),
+            ),
+            Self::UnknownPath(UnknownPath { elsewhere: Some(paths), .. }) => Some(format!("write {paths}").into()),
             Self::UnknownPath(_) => Some("search_api finds operations by plain words".into()),
             Self::InvalidParameters { .. } => Some("describe_api shows all parameters".into()),
             _ => None,
@@ -231,6 +239,11 @@ impl UnknownPath {
     /// Returns whether the path would run a command inside a container.
     fn is_command_in_container(&self) -> bool {
         self.known.contains("/lxc") && matches!(self.segment.as_deref(), Some("exec" | "agent" | "exec-status"))
+    }
+
+    /// Returns whether the path would be a list of guests, which is below a node.
+    fn is_guest_list(&self) -> bool {
+        &*self.known == "/" && matches!(self.segment.as_deref(), Some("qemu" | "lxc" | "vms" | "guests"))
     }
 }
 

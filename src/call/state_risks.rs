@@ -281,6 +281,15 @@ fn is_on(value: &str, key: &str) -> bool {
 }
 
 impl ClusterHandle<'_> {
+    /// Returns the parameters of a change of options that the object has with the same values now. Returns nothing if the
+    /// object can't be read.
+    pub(super) fn find_kept_options(&self, path: &ApiPath, params: &ApiParams) -> Vec<String> {
+        let now: Result<Map<String, Value>, NotKnown> = ObjectReader::new(self).read_value(path.clone());
+        let Ok(now) = now else { return Vec::new() };
+        let is_kept = |(name, value): &(&str, &str)| now.get(*name).is_some_and(|now| to_text(now) == *value);
+        params.iter().filter(is_kept).map(|(name, _)| name.to_owned()).collect()
+    }
+
     /// Looks up the state on which a change depends. Returns the parameters that raise its risk, with the reasons.
     pub(super) fn find_state_risks(&self, change: &StateChange<'_>) -> Vec<(String, &'static str)> {
         let settings = self.cluster.settings();

@@ -1,5 +1,6 @@
 //! Tasks in the lists of nodes, and the line of a log that says why a task failed.
 
+use crate::pve::knowledge::messages::is_unfit_state;
 use crate::pve::rows::ApiRow;
 use crate::pve::task::{TaskState, Upid};
 
@@ -31,6 +32,11 @@ impl TaskEntry {
             TaskState::Failed(reason) => Some(reason),
             _ => None,
         }
+    }
+
+    /// Returns whether the task failed because its guest runs already, or does not run.
+    pub fn did_not_fit_state(&self) -> bool {
+        self.failure().is_some_and(is_unfit_state)
     }
 }
 

@@ -155,8 +155,13 @@ impl Section {
     /// Adds a line about several equal problems.
     pub fn push_problems(&mut self, row: &str, path: impl Into<String>, times: usize) {
         let text = if times > 1 { format!("{row} ({times} times)") } else { row.to_owned() };
+        self.push_counted_problems(&text, path, times);
+    }
+
+    /// Adds a line about several problems that says their number itself.
+    pub fn push_counted_problems(&mut self, row: &str, path: impl Into<String>, times: usize) {
         let problem_path = Some(to_row(&path.into()));
-        self.rows.push(SectionRow { text: to_row(&text), problem_path, shared: None, times });
+        self.rows.push(SectionRow { text: to_row(row), problem_path, shared: None, times });
     }
 
     /// Adds a line about an object with a problem that others may have too. `subject` names it in few words.

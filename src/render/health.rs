@@ -48,6 +48,20 @@ const UPDATES: Topic = Topic { noun: "pending updates", path: "/nodes/{node}/apt
 const SUBSCRIPTIONS: Topic = Topic { noun: "subscriptions", path: "/nodes/{node}/subscription" };
 const GUESTS: Topic = Topic { noun: "locked guests", path: "/cluster/resources?type=vm" };
 
+/// The kinds of tasks whose failures come first: backups, replication, migrations and HA.
+const URGENT_TASKS: [&str; 10] = [
+    "vzdump",
+    "replicate",
+    "qmigrate",
+    "vzmigrate",
+    "migrateall",
+    "hastart",
+    "hastop",
+    "hashutdown",
+    "hamigrate",
+    "harelocate",
+];
+
 /// The states of an HA resource that need attention.
 const HA_TROUBLE: [&str; 6] = ["error", "fence", "recovery", "freeze", "unknown", "queued"];
 
@@ -315,7 +329,8 @@ fn describe_node(node: &NodeSummary) -> String {
     row
 }
 
-/// Describes failed tasks, the newest first.
+/// Describes failed tasks: the urgent ones first, and those that did not fit the state of a guest last, on one line. The
+/// newest are first among each.
 pub(super) fn describe_failed_tasks(
     heading: &str,
     answers: &[PartAnswer<Vec<ExplainedTask>>],
@@ -348,11 +363,37 @@ pub(super) fn describe_failed_tasks(
             None => equal.push((found, 1)),
         }
     }
-    for (found, times) in equal {
+    let is_urgent = |found: &ExplainedTask| URGENT_TASKS.contains(&found.task.upid.kind.as_str());
+    let (unfit, mut others): (Vec<_>, Vec<_>) =
+        equal.into_iter().partition(|(found, _)| !is_urgent(found) && found.task.did_not_fit_state());
+    others.sort_by_key(|(found, _)| !is_urgent(found));
+    let (alone, together) = if unfit.len() > 1 { (Vec::new(), unfit) } else { (unfit, Vec::new()) };
+    for (found, times) in others.into_iter().chain(alone) {
         let row = describe_failure(found, facts.utc_offset);
         section.push_problems(&row, found.task.upid.path_to("log").as_str(), times);
     }
+    if !together.is_empty() {
+        let total = together.iter().map(|(_, times)| times).sum();
+        section.push_counted_problems(&describe_unfit_tasks(&together, total), FAILED_TASKS.path, total);
+    }
     section
+}
+
+/// Describes tasks that did not fit the state of their guests, each reason once.
+fn describe_unfit_tasks(tasks: &[(&ExplainedTask, usize)], total: usize) -> String {
+    let mut reasons: Vec<(&str, usize)> = Vec::new();
+    for (found, times) in tasks {
+        let reason = found.task.failure().unwrap_or_default();
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, number)) => *number += times,
+            None => reasons.push((reason, *times)),
+        }
+    }
+    let reasons: Vec<String> = reasons
+        .iter()
+        .map(|(reason, times)| if *times > 1 { format!("{reason} ({times} times)") } else { (*reason).to_owned() })
+        .collect();
+    format!("{total} that did not fit the state of the guest: {}", reasons.join(", "))
 }
 
 fn is_same_failure(a: &ExplainedTask, b: &ExplainedTask) -> bool {

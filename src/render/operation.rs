@@ -5,7 +5,7 @@ use crate::base::hint::Hint;
 use crate::base::suggest::suggest;
 use crate::pve::Method;
 use crate::pve::knowledge::examples::need;
-use crate::pve::knowledge::formats::find_form;
+use crate::pve::knowledge::formats::{find_form, find_unit};
 use crate::pve::schema::{Operation, ParameterSpec, PathMatch, Schema, fold_families};
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -256,7 +256,7 @@ fn push_instance_types(text: &mut String, parameter: &ParameterSpec<'_>) {
     }
 }
 
-/// Appends words, range and default.
+/// Appends words, range, unit and default.
 fn push_limits(text: &mut String, parameter: &ParameterSpec<'_>) {
     let words: Vec<&str> = parameter.allowed_values().collect();
     let _ = match (words.as_slice(), parameter.minimum(), parameter.maximum()) {
@@ -266,6 +266,9 @@ fn push_limits(text: &mut String, parameter: &ParameterSpec<'_>) {
         (_, "", most) => write!(text, " ≤{most}"),
         (_, least, most) => write!(text, " {least}–{most}"),
     };
+    if let Some(unit) = find_unit(parameter.name()).filter(|_| matches!(parameter.kind(), "integer" | "number")) {
+        let _ = write!(text, " {unit}");
+    }
     if !parameter.default().is_empty() && parameter.default().len() <= 24 {
         let _ = write!(text, " ={}", parameter.default());
     }

@@ -42,10 +42,16 @@ pub struct ClusterView<'a> {
     pub state: Result<(HealthFacts, Vec<Section>), ErrorText>,
 }
 
+/// A line about one or more problems.
+struct ProblemLine {
+    text: String,
+    problems: usize,
+}
+
 /// The problems of one topic, of all clusters.
 struct TopicProblems {
     topic: Topic,
-    lines: Vec<String>,
+    lines: Vec<ProblemLine>,
     /// The number of problems. A line may have many.
     total: usize,
     /// The number of problems by cluster, where there are several clusters.
@@ -68,8 +74,8 @@ pub fn render_overview(clusters: &[ClusterView<'_>], now: u64, max_bytes: usize)
     }
     let troubled: Vec<&TopicProblems> = topics.iter().filter(|topic| !topic.lines.is_empty()).collect();
     let headings: Vec<String> = troubled.iter().map(|topic| topic.heading()).collect();
-    let problems = troubled.iter().flat_map(|topic| &topic.lines);
-    let others = head.iter().chain(&tail).chain(&headings).chain(problems).map(|line| line.len() + 1).sum();
+    let problems = troubled.iter().flat_map(|topic| &topic.lines).map(|line| line.text.len() + 1).sum::<usize>();
+    let others = head.iter().chain(&tail).chain(&headings).map(|line| line.len() + 1).sum::<usize>() + problems;
     tail.extend(describe_limits(clusters, MAX_LIMITS_BYTES.max(max_bytes.saturating_sub(others))));
 
     let fixed = head.iter().chain(&tail).chain(&headings).map(|line| line.len() + 1).sum::<usize>();
@@ -77,7 +83,8 @@ pub fn render_overview(clusters: &[ClusterView<'_>], now: u64, max_bytes: usize)
     let mut lines = head;
     for ((topic, heading), shown) in troubled.iter().zip(headings).zip(shown) {
         lines.push(heading);
-        lines.extend(topic.lines.iter().take(shown).cloned());
+        lines.extend(topic.lines[..shown].iter().map(|line| line.text.clone()));
+        lines.extend(topic.describe_rest(shown));
     }
     lines.extend(tail);
     cut(&lines.join("\n"), max_bytes)
@@ -92,6 +99,12 @@ impl TopicProblems {
         let places = if names.is_empty() { names } else { format!(": {names}") };
         let Topic { noun, path } = self.topic;
         format!("{noun} ({}{places}) {path}", self.total)
+    }
+
+    /// Returns the number of problems after the first lines, which are left out.
+    fn describe_rest(&self, shown: usize) -> Option<String> {
+        let more = self.lines[shown..].iter().map(|line| line.problems).sum::<usize>();
+        (shown > 0 && more > 0).then(|| format!("- {more} more"))
     }
 
     fn describe_clean(&self) -> String {
@@ -148,7 +161,7 @@ fn silent_first<'v, 'a>(clusters: &'v [ClusterView<'a>]) -> impl Iterator<Item =
 }
 
 /// Describes problems. Many objects with the same one have one line.
-fn describe_problems(rows: &[&SectionRow], topic: Topic, label: Option<&str>) -> Vec<String> {
+fn describe_problems(rows: &[&SectionRow], topic: Topic, label: Option<&str>) -> Vec<ProblemLine> {
     let mut subjects_by_problem: HashMap<&str, Vec<&str>> = HashMap::new();
     let mut brief: HashSet<&str> = HashSet::new();
     for (row, SharedProblem { subject, problem }) in rows.iter().filter_map(|row| Some((row, row.shared.as_ref()?))) {
@@ -163,14 +176,18 @@ fn describe_problems(rows: &[&SectionRow], topic: Topic, label: Option<&str>) ->
     let is_alone = |row: &SectionRow| {
         row.shared.as_ref().is_none_or(|shared| !subjects_by_problem.contains_key(shared.problem.as_str()))
     };
-    let alone = rows.iter().filter(|row| is_alone(row)).map(|row| describe_problem(row, topic, label));
+    let alone = rows
+        .iter()
+        .filter(|row| is_alone(row))
+        .map(|row| ProblemLine { text: describe_problem(row, topic, label), problems: row.times });
     let label = label.map(|name| format!("{}: ", cut(name, MAX_NAME_BYTES))).unwrap_or_default();
     // The most frequent problem comes first, and equal ones by their text.
     let mut shared: Vec<(&&str, &Vec<&str>)> = subjects_by_problem.iter().collect();
     shared.sort_by_key(|(problem, subjects)| (std::cmp::Reverse(subjects.len()), **problem));
-    let shared = shared
-        .into_iter()
-        .map(|(problem, subjects)| format!("- {label}{}: {}", cut(problem, MAX_ROW_BYTES), list_subjects(subjects)));
+    let shared = shared.into_iter().map(|(problem, subjects)| ProblemLine {
+        text: format!("- {label}{}: {}", cut(problem, MAX_ROW_BYTES), list_subjects(subjects)),
+        problems: subjects.len(),
+    });
     shared.chain(alone).collect()
 }
 
@@ -197,13 +214,30 @@ fn describe_problem(row: &SectionRow, topic: Topic, label: Option<&str>) -> Stri
     }
 }
 
-/// Returns how many lines of each topic fit: one of each topic before the second of any.
-fn divide_lines(topics: &[&TopicProblems], mut room: usize) -> Vec<usize> {
+/// Returns how many lines of each topic fit: one of each topic before the second of any. There is room for the line that
+/// counts the rest.
+fn divide_lines(topics: &[&TopicProblems], room: usize) -> Vec<usize> {
+    let mut is_part = vec![false; topics.len()];
+    loop {
+        let parts = topics.iter().zip(&is_part).filter(|(_, is_part)| **is_part);
+        let rest: usize = parts.map(|(topic, _)| format!("- {} more\n", topic.total).len()).sum();
+        let shown = fill_room(topics, room.saturating_sub(rest));
+        let new = (0..topics.len()).filter(|&at| !is_part[at] && (1..topics[at].lines.len()).contains(&shown[at]));
+        let new: Vec<usize> = new.collect();
+        if new.is_empty() {
+            return shown;
+        }
+        new.into_iter().for_each(|at| is_part[at] = true);
+    }
+}
+
+/// Returns how many lines of each topic fit without any other line.
+fn fill_room(topics: &[&TopicProblems], mut room: usize) -> Vec<usize> {
     let mut shown = vec![0; topics.len()];
     let mut is_full = vec![false; topics.len()];
     while is_full.contains(&false) {
         for (place, topic) in topics.iter().enumerate().filter(|(place, _)| !is_full[*place]).collect::<Vec<_>>() {
-            match topic.lines.get(shown[place]).map(|line| line.len() + 1).filter(|size| *size <= room) {
+            match topic.lines.get(shown[place]).map(|line| line.text.len() + 1).filter(|size| *size <= room) {
                 Some(size) => {
                     room -= size;
                     shown[place] += 1;

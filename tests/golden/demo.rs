@@ -167,6 +167,7 @@ fn reads(document: &mut Document, server: &McpServer) {
         json!({"path": "/cluster/resources?type=storage", "filter": "disk>90%", "fields": "id"}),
         json!({"path": "/nodes/pve1/qemu", "filter": "maxmem>90%"}),
         json!({"path": "/nodes/pve1/storage/nas/content", "filter": "ctime<2020-01-01", "fields": "vmid"}),
+        json!({"path": "/nodes/pve1/storage/nas/content", "filter": "vmid=100|vmid=101"}),
         json!({"path": "/nodes/pve1/storage/nas/content", "filter": "ctime>=1999-01", "fields": "vmid", "limit": 1}),
         json!({"path": "/cluster/tasks", "filter": "starttime>24h"}),
         json!({"paths": ["/version", "/nodes", "/cluster/backup"], "filter": "node=pve1", "fields": "node,vmid"}),

@@ -40,7 +40,16 @@ fn start_sick_node() -> RecordingNode {
         {"id": "storage/pve1/local", "type": "storage", "storage": "local", "node": "pve1", "status": "available", "content": "backup,iso", "disk": 99, "maxdisk": 100},
         {"id": "storage/pve1/nas", "type": "storage", "storage": "nas", "node": "pve1", "status": "unknown", "content": "images", "shared": 1},
     ]);
-    let task = json!([{"upid": UPID, "endtime": 1, "status": "job errors"}]);
+    let task = |kind: &str, status: &str| {
+        let upid = UPID.replace("6B0293BE:vzdump", &format!("6B0293CF:{kind}"));
+        json!({"upid": upid, "endtime": 2, "status": status})
+    };
+    let tasks = json!([
+        task("qmstart", "VM 100 already running"),
+        task("qmreset", "VM 100 not running"),
+        task("qmstart", "VM 100 already running"),
+        {"upid": UPID, "endtime": 1, "status": "job errors"},
+    ]);
     let log = json!({"data": [{"n": 1, "t": "INFO: starting"}, {"n": 2, "t": "ERROR: Backup of VM 100 failed - No space left on device"}, {"n": 3, "t": "TASK ERROR: job errors"}], "total": 3});
     let privileges =
         json!({"/": {"Sys.Audit": 1, "Sys.Modify": 1, "VM.Audit": 1, "Datastore.Audit": 1, "Datastore.Allocate": 1}});
@@ -63,7 +72,7 @@ fn start_sick_node() -> RecordingNode {
                 {"id": "100-0", "guest": 100, "target": "pve2", "fail_count": 3, "error": "no route to host"},
             ])),
             "cluster/backup" => data(json!([{"id": "nightly", "enabled": 0, "all": 1, "storage": "local"}])),
-            "nodes/pve1/tasks" => data(task.clone()),
+            "nodes/pve1/tasks" => data(tasks.clone()),
             path if path.ends_with("/log") => Some(ScriptedReply::body(log.to_string())),
             "nodes/pve1/certificates/info" => {
                 data(json!([{"filename": "pve-ssl.pem", "notafter": now() + 5 * 86_400 + 60}]))
@@ -121,7 +130,8 @@ fn overview_says_what_is_wrong_and_what_was_not_seen() {
     // Between 02:00 and 04:00 UTC the last failed backup of the demo is older than a day.
     document.redact(r"- (demo: )?TIME vzdump on pve1 by root@pam: job errors; [^\n]*\n", "");
     document.redact(r"failed tasks \(\d+", "failed tasks (N");
-    document.redact(r"demo \d+, sick", "demo N, sick");
+    document.redact(r"sick 4, demo \d+", "sick 4, demo N");
+    document.redact(r"- \d+ more\n", "- N more\n");
     document.redact(r"(CPU|memory) \d+%", "$1 N%");
     let arguments = || json!({"type": "overview"});
     document.section("The demo");

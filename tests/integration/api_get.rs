@@ -70,6 +70,37 @@ fn parse_json(result: &ToolResult) -> Value {
     serde_json::from_str(&result.text).unwrap_or_else(|e| panic!("{e}: {result:?}"))
 }
 
+// ---- dates
+
+#[test]
+fn dates_of_a_log_are_sent_as_proxmox_counts_them() {
+    let node = proxmox_with(gzipped_facts(), |request| match request.path() {
+        "/api2/json/nodes/pve1/time" => {
+            Some(ScriptedReply::data(r#"{"time":1700000000,"localtime":1700003600,"timezone":"Europe/Berlin"}"#))
+        }
+        _ => None,
+    });
+    let server = start_server(&node, 0);
+    for (path, since, until, sent) in [
+        ("tasks", json!("2026-11-28"), json!("2026-11-28"), "since=1795820400&until=1795906799"),
+        ("journal", json!("2026-11-28T10:15:30Z"), json!("1795906799"), "since=1795860930&until=1795906799"),
+        ("firewall/log", json!(1_795_820_400), json!("2026-11-28 01:00"), "since=1795820400&until=1795824059"),
+        (
+            "syslog",
+            json!("2026-11-28T10:15:30Z"),
+            json!("2026-11-28"),
+            "since=2026-11-28%2011%3A15%3A30&until=2026-11-28",
+        ),
+    ] {
+        let path = format!("/nodes/pve1/{path}");
+        node.forget();
+        let result =
+            call(&server, "proxmox_api_get", json!({"path": path, "params": {"since": since, "until": until}}));
+        let targets: Vec<String> = node.requests().into_iter().map(|request| request.target).collect();
+        assert!(targets.contains(&format!("/api2/json{path}?{sent}")), "{path}: {targets:?} {result:?}");
+    }
+}
+
 // ---- several paths
 
 #[test]

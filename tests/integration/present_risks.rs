@@ -16,6 +16,7 @@ fn present(request: &Request) -> Option<ScriptedReply> {
         "/cluster/backup/all" => json!({"id": "all", "all": 1, "schedule": "daily"}),
         "/cluster/firewall/ipset/web/192.0.2.1" => json!({"cidr": "192.0.2.1", "nomatch": 1}),
         "/cluster/firewall/ipset/web/192.0.2.2" => json!({"cidr": "192.0.2.2"}),
+        "/cluster/firewall/options" => json!({"enable": 1, "policy_in": "DROP"}),
         "/nodes/pve1/qemu/100/config" => {
             json!({"name": "web01", "net0": "virtio,bridge=vmbr0,firewall=1", "digest": "d"})
         }
@@ -67,6 +68,32 @@ fn list_that_can_t_be_read_is_asked() {
         is_object.then(|| ScriptedReply::refusal(403, "Permission check failed", r#"{"data":null}"#))
     });
     assert!(!is_sent(&server, "/access/roles/Ops", json!({"privs": "VM.Audit,VM.PowerMgmt,VM.Backup"})));
+}
+
+#[test]
+fn firewall_options_that_keep_their_values_are_not_asked() {
+    const PATH: &str = "/cluster/firewall/options";
+    let server = start(confirming_policy(), present);
+    for (data, sent) in [
+        (json!({"enable": 1, "policy_in": "DROP", "log_ratelimit": "enable=1"}), true),
+        (json!({"enable": 0}), false),
+        (json!({"policy_out": "DROP"}), false),
+        (json!({"delete": "policy_in"}), false),
+    ] {
+        assert_eq!(is_sent(&server, PATH, data.clone()), sent, "{data}");
+    }
+    let data = json!({"enable": 1, "policy_in": "ACCEPT"});
+    let text = server.call("proxmox_api_call", json!({"path": PATH, "method": "PUT", "data": data})).text;
+    assert!(
+        text.contains("policy_in: allows all incoming traffic") && !text.contains("enable: the firewall"),
+        "{text}"
+    );
+
+    let hidden = start(confirming_policy(), |request| {
+        let is_object = request.method == "GET" && request.path().ends_with(PATH);
+        is_object.then(|| ScriptedReply::refusal(403, "Permission check failed", r#"{"data":null}"#))
+    });
+    assert!(!is_sent(&hidden, PATH, json!({"enable": 1})));
 }
 
 /// Returns whether guests are under HA. Of guest 110 that can't be read.

@@ -76,6 +76,15 @@ pub(crate) fn find_form(format: &str) -> Option<&'static str> {
     FORMS.iter().find(|(name, _)| *name == format).map(|(_, form)| *form)
 }
 
+/// Returns the unit of a number that the description only names: of a network card, a disk or a replication.
+pub(crate) fn find_unit(name: &str) -> Option<&'static str> {
+    match name {
+        "rate" | "mbps" | "mbps_rd" | "mbps_wr" | "mbps_max" | "mbps_rd_max" | "mbps_wr_max" => Some("MB/s"),
+        "bps" | "bps_rd" | "bps_wr" => Some("bytes/s"),
+        _ => None,
+    }
+}
+
 /// Parameters whose value may contain slashes at the end of a path. (PVE: `fragmentDelimiter`.)
 pub(in crate::pve) const PATH_REMAINDER_PARAMETERS: [&str; 2] = ["volume", "cidr"];
 

@@ -233,6 +233,7 @@ static TABLE: &[Row] = &[
     row(ANY, Contains("can't migrate VM which uses local devices"), Meaning::Conflict, "a device of this node ties the guest to it: GET …/config shows hostpci and usb entries"),
     row(ANY, Contains("running container without --online or --restart"), Meaning::Conflict, CONTAINER_MOVE),
     row(ANY, Contains("CT migration of running container"), Meaning::Conflict, CONTAINER_MOVE),
+    row(ANY, Contains("can't live migrate attached local disks"), Meaning::Conflict, "a disk of the running VM is on a storage of its node: add with-local-disks=1, which copies it, and targetstorage if the target node lacks that storage"),
     row(ANY, InOrder("can't migrate local", "disk"), Meaning::Conflict, LOCAL_DISK),
     row(ANY, Contains("Cannot migrate from local storage"), Meaning::Conflict, LOCAL_DISK),
     row(ANY, Contains("can't migrate VM - check log"), Meaning::Unclassified, "the lines with ERROR of the task's log name what ties the VM to its node: GET /nodes/{node}/tasks/{upid}/log"),
@@ -612,6 +613,12 @@ pub(in crate::pve) fn is_unknown_end(exit_status: &str) -> bool {
     matches!(exit_status, "unexpected status" | "unknown") || exit_status.starts_with("unable to read tail")
 }
 
+/// Returns whether this exit status says that a guest runs already, or does not run, so that the task had nothing to do.
+pub(in crate::pve) fn is_unfit_state(exit_status: &str) -> bool {
+    let is_about_guest = exit_status.starts_with("VM ") || exit_status.starts_with("CT ");
+    is_about_guest && ["already running", "not running"].iter().any(|state| exit_status.trim_end().ends_with(state))
+}
+
 /// Returns whether this exit status is that of a task that was asked to stop (PVE: its worker dies of SIGTERM).
 pub(in crate::pve) fn is_interruption(exit_status: &str) -> bool {
     matches!(exit_status, "received interrupt" | "interrupted by signal")
@@ -857,6 +864,7 @@ mod tests {
         (500, "can't migrate running container without --online or --restart", Meaning::Conflict, "restart=1"),
         (500, "CT migration of running container is not supported. Use restart mode", Meaning::Conflict, "restart=1"),
         (500, "can't migrate local disk 'local-lvm:vm-100-disk-0': x", Meaning::Conflict, "with-local-disks"),
+        (500, "can't live migrate attached local disks without with-local-disks option", Meaning::Conflict, "add with-local-disks=1"),
         (500, "Cannot migrate from local storage 'local-lvm'", Meaning::Conflict, "with-local-disks"),
         (500, "can't migrate VM - check log", Meaning::Unclassified, "log"),
         (500, "migration aborted", Meaning::Unclassified, "stays"),

@@ -60,7 +60,7 @@ pub enum ArgumentError {
 
 /// The syntax of the argument `filter`.
 const FILTER_SYNTAX: &str = "write key=value, with =, !=, <, <=, >, >=, ~ (contains) or !~, a comma or `and` between \
-    conditions, and quotes around a value that holds either";
+    conditions, and quotes around a value that holds one of these or |";
 
 impl Hint for OutputError {
     fn hint(&self) -> Option<Cow<'_, str>> {

@@ -87,7 +87,7 @@ fn parse_condition(text: &str) -> Result<(FilterCondition, &str), ArgumentError>
         None => {
             let (value, rest) = split_unquoted_value(rest);
             // As part of the value it would match no row.
-            if value.to_ascii_lowercase().contains(" or ") || value.contains("||") || value.contains("&&") {
+            if value.to_ascii_lowercase().contains(" or ") || value.contains('|') || value.contains("&&") {
                 return Err(ArgumentError::UnsupportedOr(quote_short(text)));
             }
             if let Some(next) = find_next_condition(value) {
@@ -627,6 +627,8 @@ mod tests {
             ("a=1 type = x", "is missing before"),
             ("a~x y b!=x", "is missing before"),
             ("a=1 or b=2", "there is no `or`"),
+            ("a=1|a=2", "there is no `or`"),
+            ("name~web|db", "there is no `or`"),
             ("a=1 && b=2", "there is no `or`"),
         ] {
             let error = parse_filter(text).unwrap_err().to_string();

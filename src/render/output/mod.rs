@@ -32,3 +32,4 @@ pub use key_format::has_times;
 pub use options::{AnswerFacts, OutputArguments, OutputFormat, OutputOptions};
 pub(super) use table_writer::format_cell;
 pub use unknown_key::UnknownKey;
+pub use wanted_value::{ReadingTime, TimeSpan};

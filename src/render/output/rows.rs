@@ -277,7 +277,11 @@ pub fn write_list<'a>(
 
 /// Describes the part of a list that Proxmox sent.
 pub fn describe_sent_part(sent: usize, all: usize) -> String {
-    format!("{sent} of {all} rows were sent: params start and limit select others, start={} the last", all - sent)
+    format!(
+        "{sent} of {all} rows were sent: limit={all} without params start and limit shows all; params start and limit \
+         select others, start={} the last",
+        all - sent
+    )
 }
 
 /// Notes which rows are shown.

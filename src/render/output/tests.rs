@@ -217,7 +217,8 @@ fn envelope_members_are_noted_and_can_be_requested() {
     let note = rendered.note.unwrap();
     assert!(
         note.starts_with(
-            "2 of 7 rows were sent: params start and limit select others, start=5 the last; rows 1..1 of 2 shown"
+            "2 of 7 rows were sent: limit=7 without params start and limit shows all; params start and limit select \
+             others, start=5 the last; rows 1..1 of 2 shown"
         ),
         "{note}"
     );

@@ -35,6 +35,24 @@ const SIZE_UNITS: [(&str, f64); 5] = [
 const TIME_UNITS: [(&str, f64); 6] =
     [("s", 1.0), ("m", 60.0), ("min", 60.0), ("h", 3_600.0), ("d", 86_400.0), ("w", 604_800.0)];
 
+/// The first and the last second of a part of the time, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeSpan {
+    pub first: u64,
+    pub last: u64,
+}
+
+impl TimeSpan {
+    /// Parses a date, a time or a distance from now, in the forms of a condition: `2026-11-28`, `24h ago`, `today`.
+    pub fn parse(text: &str, time: ReadingTime) -> Option<Self> {
+        let value = text.trim().to_lowercase();
+        match parse_time(&value, time)? {
+            WantedValue::Range { low, high } if low >= 0.0 => Some(Self { first: low as u64, last: high as u64 }),
+            _ => None,
+        }
+    }
+}
+
 impl WantedValue {
     /// Parses a value in lower case. Returns `None` if values of this format can't be compared with it.
     pub fn parse(format: KeyFormat, value: &str, time: ReadingTime) -> Option<Self> {
