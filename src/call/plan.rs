@@ -121,7 +121,6 @@ pub(super) fn plan_call<'a>(
         return Err(PlanError::CommandTooLong { parameter: parameter.to_owned(), limit: MAX_COMMAND_BYTES });
     }
     check_agent_command(&operation, &params)?;
-    check_for_a_change(method, &operation, &params)?;
     let as_if_given = assess_by_state(call, &operation, &mut assessment)?;
     let risk = assessment.risk;
     let (mut correction, mut location) = (None, None);
@@ -330,17 +329,6 @@ fn check_agent_command(operation: &PlannedOperation, params: &ApiParams) -> Resu
     let is_option = |word: &str| word.strip_prefix('-').is_some_and(|name| !name.is_empty());
     if has_arguments && (!only.contains(['/', '\\']) || words.any(is_option)) {
         return Err(PlanError::CommandLine { command: shorten(only).into_owned() });
-    }
-    Ok(())
-}
-
-/// Rejects a change of a guest's configuration without an option. (PVE: "no options specified".)
-fn check_for_a_change(method: Method, operation: &PlannedOperation, params: &ApiParams) -> Result<(), PlanError> {
-    const NO_OPTIONS: [&str; 3] = ["digest", "skiplock", "background_delay"];
-    let template = operation.template.as_deref().filter(|_| operation.is_known && method != Method::Get);
-    let is_config = matches!(template, Some("/nodes/{node}/qemu/{vmid}/config" | "/nodes/{node}/lxc/{vmid}/config"));
-    if is_config && params.names().all(|name| NO_OPTIONS.contains(&name)) {
-        return Err(PlanError::NothingToChange);
     }
     Ok(())
 }

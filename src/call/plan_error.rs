@@ -72,8 +72,6 @@ pub enum PlanError {
     /// The guest agent would look for a program of this name.
     #[error("`command` is one text with blanks, `{command}`, and the guest agent takes it as the name of one program")]
     CommandLine { command: String },
-    #[error("nothing to change: no option of the guest is given")]
-    NothingToChange,
     /// An operation that the cluster of `--demo` does not have.
     #[error("the demo simulates only a part of the API, without {0}")]
     NotSimulated(String),
@@ -197,7 +195,6 @@ impl Hint for PlanError {
                     .into(),
             ),
             Self::HostName(_) => Some("GET /nodes lists the nodes".into()),
-            Self::NothingToChange => Some("give the options and their new values in data".into()),
             Self::NotSimulated(_) => Some("a real node does it".into()),
             Self::BackupElsewhere { .. } => {
                 Some("POST /nodes/{node}/vzdump with the guest's own node backs it up".into())

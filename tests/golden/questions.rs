@@ -168,7 +168,6 @@ fn failing_calls() -> Vec<(&'static str, Value)> {
         ("POST /cluster/backup", json!({"id": "backup-nightly", "schedule": "sun 03:00", "all": true})),
         ("POST /qemu/staging01/clone", json!({"newid": 900, "target": "pve9"})),
         ("POST /qemu/staging01/clone", json!({"newid": 900, "full": true, "storage": "nosuch"})),
-        ("PUT /qemu/web01/config", json!({})),
         (
             "POST /nodes/pve2/qemu",
             json!({"vmid": 101, "archive": "nas:backup/vzdump-qemu-101-2026_01_02-03_04_05.vma.zst", "force": true}),

@@ -242,19 +242,3 @@ fn question_says_that_the_server_may_lose_its_own_access() {
         assert_eq!(result.text.contains("own access of this server"), is_own, "{line} {data}: {result:?}");
     }
 }
-
-#[test]
-fn configuration_without_a_change_is_an_error() {
-    for (line, data, is_refused) in [
-        (format!("PUT {VM}/config"), json!({}), true),
-        (format!("POST {VM}/config"), json!({"digest": "d"}), true),
-        (format!("PUT {CONTAINER}/config"), json!({}), true),
-        (format!("PUT {VM}/config"), json!({"memory": 1024}), false),
-        (format!("PUT {VM}/config"), json!({"delete": "tags"}), false),
-    ] {
-        let server = start(json!({"status": "running"}), json!({"tags": "a"}));
-        let result = server.call_as(0, CALL, call(&line, &data));
-        assert_eq!(result.text.contains("nothing to change"), is_refused, "{line} {data}: {result:?}");
-        assert_eq!(server.node.writes().is_empty(), is_refused, "{line} {data}");
-    }
-}
