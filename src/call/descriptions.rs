@@ -30,7 +30,7 @@ pub(super) fn describe_all(
     let found: Vec<_> = fan_out(&numbers, MAX_CONCURRENT_CALLS, |at| {
         let (call, earlier) = (calls[*at], EarlierCalls::new(&calls[..*at]));
         let present = call.look_up_state(deadline, earlier);
-        let failure = call.find_certain_failure(&present, earlier);
+        let failure = call.find_certain_failure(&present, deadline, earlier);
         (call.facts(), present.state, failure)
     });
     let (mut described, mut failures) = (Vec::new(), Vec::new());
@@ -82,6 +82,7 @@ fn describe<'c>(call: &'c PlannedCall<'_>, facts: &'c [Fact], state: &'c ObjectS
         risk: call.risk,
         risk_reason: call.operation.risk_reason,
         risk_reasons: &call.risk_reasons,
+        limits_own_access: call.limits_own_access(),
         state,
     }
 }

@@ -131,6 +131,22 @@ impl<'c, 'a> EarlierCalls<'c, 'a> {
             .collect()
     }
 
+    /// Returns whether an earlier call may remove the object at a path without naming it: with the object above it, with
+    /// a guest, or by a command.
+    pub(super) fn may_remove_others(self, path: &ApiPath) -> bool {
+        let wanted = normalize(path);
+        self.numbered().any(|(_, call)| {
+            let own = normalize(&call.path);
+            let is_sibling = own.len() == wanted.len()
+                && own.split_last().map(|(_, above)| above) == wanted.split_last().map(|(_, above)| above);
+            let is_sync = call.operation.template.as_deref().is_some_and(|template| template.ends_with("/sync"));
+            !call.operation.is_known
+                || call.risk.kind == RiskKind::Execute
+                || is_sync
+                || (call.method == Method::Delete && !is_sibling)
+        })
+    }
+
     /// Sets the options of an object as the earlier calls leave them. Returns whether one of them changes it.
     pub(super) fn apply_to_options(self, path: &ApiPath, options: &mut Map<String, Value>) -> bool {
         let mut is_changed = false;

@@ -8,6 +8,7 @@ use crate::base::shorten::shorten_to;
 use crate::pve::error::PveError;
 use crate::pve::guests::FindGuestError;
 use crate::pve::params::ApiParams;
+use crate::pve::rows::is_true;
 use crate::render::changed_object::GuestPlace;
 use crate::render::object_state::{NotKnown, find_ha_state, text_of};
 use serde_json::{Map, Value};
@@ -109,6 +110,8 @@ pub enum GuestWaitError {
     Guest(#[from] FindGuestError),
     #[error("the list of guests can't be read: {0}")]
     List(String),
+    #[error("guest {0} is a template, which never runs")]
+    Template(String),
     #[error("the state of guest {guest} can't be read: {reason}")]
     Unreadable { guest: String, reason: String },
 }
@@ -118,6 +121,7 @@ impl Hint for GuestWaitError {
         match self {
             Self::Guest(error) => error.hint(),
             Self::NotManaged(_) => Some("POST /cluster/ha/resources adds it".into()),
+            Self::Template(_) => Some("POST …/clone makes a guest of it, which can run".into()),
             Self::Deleted(_) | Self::List(_) | Self::Unreadable { .. } => None,
         }
     }
@@ -169,8 +173,19 @@ impl AwaitedGuest {
             [_, "ha", state] if HA_STATES.contains(state) => AwaitedState::Ha((*state).to_owned()),
             _ => return Err(unknown()),
         };
-        Ok(Some(Self { guest: words.swap_remove(0), state, by_ha: false }))
+        Ok(Some(Self { guest: find_guest_word(&words.swap_remove(0)).to_owned(), state, by_ha: false }))
     }
+}
+
+/// Returns the name or number in a word for a guest, which may be an HA resource (`vm:104`) or a path (`/qemu/104`).
+fn find_guest_word(word: &str) -> &str {
+    let resource =
+        word.split_once(':').filter(|(kind, _)| KIND_WORDS.iter().any(|known| known.eq_ignore_ascii_case(kind)));
+    if let Some((_, guest)) = resource {
+        return guest;
+    }
+    let mut parts = word.split('/').skip_while(|part| !matches!(*part, "qemu" | "lxc")).skip(1);
+    parts.next().filter(|guest| !guest.is_empty()).unwrap_or(word)
 }
 
 impl fmt::Display for AwaitedState {
@@ -187,6 +202,15 @@ impl fmt::Display for AwaitedState {
 }
 
 impl AwaitedState {
+    /// Returns whether only a guest that can run has the state.
+    fn needs_running_guest(&self) -> bool {
+        match self {
+            Self::Power(state) => *state != "stopped",
+            Self::Suspended => true,
+            Self::Ha(_) | Self::Unlocked | Self::Gone | Self::OnNode(_) => false,
+        }
+    }
+
     /// Returns whether a guest on this node with this status has the state.
     fn is_reached(&self, node: &str, status: &Map<String, Value>) -> bool {
         match self {
@@ -279,6 +303,9 @@ impl ClusterHandle<'_> {
                         let line = GuestPlace { kind: place.kind, vmid: &place.vmid, node: &place.node };
                         return Err(GuestWaitError::NotManaged(self.redact(line.describe_state(&status))));
                     }
+                    if awaited.state.needs_running_guest() && status.get("template").is_some_and(is_true) {
+                        return Err(GuestWaitError::Template(place.vmid));
+                    }
                     let line = GuestPlace { kind: place.kind, vmid: &place.vmid, node: &place.node };
                     let line = self.redact(line.describe_state(&status));
                     let is_ha = awaited.by_ha || matches!(awaited.state, AwaitedState::Ha(_));
@@ -336,6 +363,10 @@ mod tests {
             ("VM web01 is started", "web01", power("running")),
             ("guest 100 to be off", "100", power("stopped")),
             ("vm running", "vm", power("running")),
+            ("vm:104 started", "104", power("running")),
+            ("ct:200 ha started", "200", AwaitedState::Ha("started".into())),
+            ("/nodes/pve1/qemu/100/status/current running", "100", power("running")),
+            ("/lxc/dns01 stopped", "dns01", power("stopped")),
             ("100 hibernated", "100", AwaitedState::Suspended),
             ("100 unlocked", "100", AwaitedState::Unlocked),
             ("100 deleted", "100", AwaitedState::Gone),

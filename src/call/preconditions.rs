@@ -17,6 +17,7 @@ use crate::render::object_state::{
 use crate::render::quoted::quote;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::time::Instant;
 
 /// The most characters of a name.
 const MAX_NAME_CHARS: usize = 60;
@@ -48,6 +49,16 @@ pub enum CertainFailure {
     SameNode { operation: String, guest: String },
     #[error("{operation} would fail: call {number} removes it")]
     RemovedBefore { operation: String, number: usize },
+    #[error("{operation} would fail: call {number} of the list takes that name or number")]
+    MadeBefore { operation: String, number: usize },
+    #[error("{operation} would fail: the number is in use by {guest}")]
+    UsedNumber { operation: String, guest: String },
+    #[error("{operation} would fail: {object} exists already")]
+    UsedName { operation: String, object: String },
+    #[error("{operation} would fail: {what}")]
+    AbsentTarget { operation: String, what: String, list: &'static str },
+    #[error("{operation} would fail: the pool is not empty (members: {count})")]
+    PoolWithMembers { operation: String, count: usize },
 }
 
 /// Calls that would certainly fail, with their numbers in their list.
@@ -99,6 +110,11 @@ impl Hint for CertainFailure {
             Self::SmallerDisk { .. } => find_next_step("shrinking disks is not supported").map(Cow::from),
             Self::SameNode { .. } => find_next_step("target is local node").map(Cow::from),
             Self::RemovedBefore { .. } => Some("change the order of the calls, or leave this one out".into()),
+            Self::UsedNumber { .. } => find_next_step("config file already exists").map(Cow::from),
+            Self::UsedName { .. } => find_next_step("already exists").map(Cow::from),
+            Self::MadeBefore { .. } => Some("choose another name or number, or leave one of the calls out".into()),
+            Self::AbsentTarget { list, .. } => Some(format!("GET {list} lists what the cluster has").into()),
+            Self::PoolWithMembers { .. } => find_next_step("pool is not empty (contains").map(Cow::from),
             Self::AbsentObject { .. } => None,
         }
     }
@@ -135,6 +151,7 @@ impl PlannedCall<'_> {
     pub(super) fn find_certain_failure(
         &self,
         present: &PresentState<'_>,
+        deadline: Instant,
         earlier: EarlierCalls<'_, '_>,
     ) -> Option<CertainFailure> {
         let template = self.operation.template.as_deref().filter(|_| self.operation.is_known && self.is_change())?;
@@ -161,6 +178,7 @@ impl PlannedCall<'_> {
         self.check_guest_state(template, present, earlier)
             .or_else(|| self.check_snapshot(present))
             .or_else(|| self.check_disk(template, present).filter(|_| !is_changed))
+            .or_else(|| self.check_names(template, present, deadline, earlier))
     }
 
     /// Checks the state of the guest of the path, or of the one that is overwritten.

@@ -15,15 +15,23 @@ use crate::pve::knowledge::effects::{Fact, OperationEffect, find_effect};
 use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use crate::render::object_state::{AffectedGuest, AffectedText, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState};
+use crate::render::object_state::{
+    AffectedGuest, AffectedText, GuestBackups, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState, describe_listed,
+    quote_word,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
 /// The time that all look-ups of one question have. A user waits for it.
 pub(super) const STATE_TIME_LIMIT: Duration = Duration::from_secs(5);
+/// The time of it that the count of a guest's backups has.
+const BACKUP_TIME_LIMIT: Duration = Duration::from_secs(2);
 /// The least time for a look-up. A shorter one would only make the node look slow.
 const MIN_TIME: Duration = Duration::from_millis(500);
+
+/// The most VMs whose drives are read for one ISO image.
+const MAX_IMAGE_READS: usize = 64;
 
 /// The most states of guests that are read at once.
 const MAX_CONCURRENT_READS: usize = 4;
@@ -92,7 +100,7 @@ impl<'a> PlannedCall<'a> {
 
     /// Looks up the object of a change, as the earlier calls of its list leave it. A read has none.
     pub(super) fn look_up_state(&self, deadline: Instant, earlier: EarlierCalls<'_, 'a>) -> PresentState<'a> {
-        let objects = ObjectReader { cluster: self.cluster, deadline };
+        let objects = ObjectReader::until(self.cluster, deadline);
         let reader = StateReader { planned: self, objects, earlier };
         let path_guest = self.path_guest();
         let unread = |guest: PathGuest, made_by| GuestState {
@@ -150,8 +158,10 @@ impl<'a> PlannedCall<'a> {
                 },
                 Fact::RestoredOptions => state.restored = reader.read_restored_options(),
                 Fact::VolumeUse => {
-                    state.volume_use = state.guest.as_ref().and_then(|guest| reader.find_volume_use(guest))
+                    state.volume_use = state.guest.as_ref().and_then(|guest| reader.find_volume_use(guest));
+                    state.drives = if state.guest.is_none() { reader.find_drives_of_image() } else { Vec::new() };
                 }
+                Fact::Backups => state.guest_backups = reader.count_backups(),
                 Fact::PrunedBackups => {
                     state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone()))
                 }
@@ -368,6 +378,30 @@ impl<'a> StateReader<'_, 'a> {
         config.into_iter().find(|(_, value)| names_volume(value)).map(|(name, _)| name)
     }
 
+    /// Counts the backups of the guest of the path, in a part of the time, since a storage may hang.
+    fn count_backups(&self) -> Option<GuestBackups> {
+        let deadline = self.objects.deadline.min(Instant::now() + BACKUP_TIME_LIMIT);
+        ObjectReader::until(self.cluster(), deadline).count_backups(&self.planned.path_guest()?)
+    }
+
+    /// Returns the drives of guests that have the ISO image of the path, as far as the first guests can be read.
+    fn find_drives_of_image(&self) -> Vec<String> {
+        let volume = self.planned.operation.path_values.iter().find(|(name, _)| name == "volume");
+        let Some((_, volume)) = volume.filter(|(_, volume)| volume.contains(":iso/")) else { return Vec::new() };
+        let guests = self.cluster().look_up_guests().unwrap_or_default();
+        let is_vm = |guest: &&Guest| guest.kind == GuestKind::Qemu && !guest.node.is_empty();
+        let guests: Vec<&Guest> = guests.iter().filter(is_vm).take(MAX_IMAGE_READS).collect();
+        let found = fan_out(&guests, MAX_CONCURRENT_READS, |guest| {
+            let place = PathGuest { kind: guest.kind, node: guest.node.clone(), vmid: guest.vmid.to_string() };
+            let config: Looked<Map<String, Value>> =
+                place.try_path(&["config"]).and_then(|path| self.objects.read_value(path));
+            let has_image = |value: &Value| value.as_str().and_then(|value| value.split(',').next()) == Some(volume);
+            let names = config.unwrap_or_default().into_iter().filter(|(_, value)| has_image(value));
+            names.map(|(name, _)| format!("{} of {}", quote_word(&name), describe_listed(guest))).collect::<Vec<_>>()
+        });
+        found.into_iter().flatten().collect()
+    }
+
     fn read_network_changes(&self) -> Looked<String> {
         let response = self.objects.send(self.planned.path.clone(), ApiParams::new())?;
         // (PVE: the changes are beside `data`.)
@@ -380,6 +414,11 @@ impl<'h> ObjectReader<'h> {
     /// Begins look-ups that have a few seconds together.
     pub(super) fn new(cluster: &'h ClusterHandle<'h>) -> Self {
         Self { cluster, deadline: Instant::now() + STATE_TIME_LIMIT }
+    }
+
+    /// Begins look-ups that share the time of others.
+    pub(super) fn until(cluster: &'h ClusterHandle<'h>, deadline: Instant) -> Self {
+        Self { cluster, deadline }
     }
 
     pub(super) fn read_value<T: DeserializeOwned>(&self, path: ApiPath) -> Looked<T> {
@@ -423,6 +462,12 @@ impl PathGuest {
         ApiPath::from_segments(&segments).map_err(|error| NotKnown::new(error.to_string()))
     }
 
+    /// Returns a path below the node of a guest.
+    pub(super) fn try_node_path(&self, rest: &[&str]) -> Looked<ApiPath> {
+        let segments = [&["nodes", self.node.as_str()], rest].concat();
+        ApiPath::from_segments(&segments).map_err(|error| NotKnown::new(error.to_string()))
+    }
+
     /// Returns the path of a part of the guest.
     pub(super) fn path(&self, rest: &[&str]) -> ApiPath {
         let segments = ["nodes", &self.node, self.kind.as_str(), &self.vmid];
@@ -456,6 +501,8 @@ mod tests {
             "/nodes/pve1/lxc/100/snapshot",
             "/nodes/pve1/storage/local/prunebackups",
             "/nodes/pve1/network",
+            "/nodes/pve1/storage",
+            "/nodes/pve1/storage/local/content",
         ] {
             let operation = find_embedded_operation(Method::Get, &ApiPath::from_static(path)).expect(path);
             assert_eq!(operation.risk(), Risk::READ, "{path}");
@@ -497,8 +544,9 @@ mod tests {
             let Some(effect) = find_effect(operation.method(), operation.template(), &ApiParams::new()) else {
                 continue;
             };
-            let needs_guest =
-                |fact: &Fact| matches!(fact, Fact::Disks | Fact::OptionNamedBy(_) | Fact::Snapshots | Fact::Snapshot);
+            let needs_guest = |fact: &Fact| {
+                matches!(fact, Fact::Disks | Fact::OptionNamedBy(_) | Fact::Snapshots | Fact::Snapshot | Fact::Backups)
+            };
             let is_guest = operation.template().contains("/{vmid}");
             assert!(is_guest || !effect.facts.iter().any(needs_guest), "{}", operation.template());
             // A look-up must be a plain read, or the policy would demand a confirmation for it.

@@ -2,6 +2,7 @@
 //! to the API token of this server. What can't be read counts as the worst.
 
 use super::handle::ClusterHandle;
+use super::planned_call::PlannedCall;
 use super::present_state::ObjectReader;
 use crate::base::list_text::list_items;
 use crate::pve::Method;
@@ -278,6 +279,40 @@ fn is_optical(value: &str) -> bool {
 fn is_on(value: &str, key: &str) -> bool {
     let parts = value.split(',').filter_map(|part| part.trim().split_once('='));
     parts.filter(|(given, _)| *given == key).any(|(_, on)| ON.contains(&on))
+}
+
+impl PlannedCall<'_> {
+    /// Returns whether the call deletes or limits the API token of this server, or its user.
+    pub(super) fn limits_own_access(&self) -> bool {
+        let settings = self.cluster.cluster.settings();
+        let is_own = |user: &str, token: Option<&str>| {
+            user == settings.user && token.is_none_or(|token| token == settings.token_id)
+        };
+        let segments: Vec<_> = self.path.segments().collect();
+        let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
+        let is_named = match segments.as_slice() {
+            ["access", "users", user] => is_own(user, None),
+            ["access", "users", user, "token", token] => is_own(user, Some(token)),
+            _ => false,
+        };
+        // A new secret and an end of the token or its user end the access too.
+        let limits = ["enable", "expire", "groups", "privsep", "regenerate", "delete"];
+        match self.method {
+            Method::Delete => is_named,
+            Method::Put if self.path.as_str() == "/access/acl" => {
+                let items = |name: &'static str| {
+                    self.params.iter().filter(move |(given, _)| *given == name).flat_map(|(_, value)| list_items(value))
+                };
+                let is_removed = items("delete").any(|on| ON.contains(&on));
+                is_removed
+                    && (items("users").any(|user| is_own(user, None))
+                        || items("tokens")
+                            .any(|token| token.split_once('!').is_some_and(|(user, token)| is_own(user, Some(token)))))
+            }
+            Method::Put => is_named && self.params.names().any(|name| limits.contains(&name)),
+            _ => false,
+        }
+    }
 }
 
 impl ClusterHandle<'_> {

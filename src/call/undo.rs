@@ -9,6 +9,7 @@ use crate::pve::Method;
 use crate::pve::guests::GuestKind;
 use crate::pve::knowledge::effects::{Fact, Undo};
 use crate::pve::knowledge::passwords::SecretPart;
+use crate::pve::knowledge::preconditions::refuses_used_name;
 use crate::pve::knowledge::restart::waits_for_start;
 use crate::pve::path::ApiPath;
 use crate::pve::rows::is_true;
@@ -58,7 +59,10 @@ impl PlannedCall<'_> {
 
     fn can_be_undone(&self) -> bool {
         let is_undone_by_words = matches!(self.effect().map(|effect| effect.undo), Some(Undo::Never | Undo::Partly(_)));
-        let has_secret = self.operation.secrets.iter().any(|(_, part)| *part != SecretPart::None);
+        // The undo of a new object deletes it, without its secrets.
+        let template = self.operation.template.as_deref().unwrap_or_default();
+        let creates = self.method == Method::Post && (self.created_guest().is_some() || refuses_used_name(template));
+        let has_secret = !creates && self.operation.secrets.iter().any(|(_, part)| *part != SecretPart::None);
         self.is_change()
             && self.operation.is_known
             && self.risk != Risk::UNKNOWN
@@ -97,7 +101,7 @@ impl PlannedCall<'_> {
         self.params.names().any(|given| given == name)
     }
 
-    fn param(&self, name: &str) -> Option<&str> {
+    pub(super) fn param(&self, name: &str) -> Option<&str> {
         self.params.iter().find(|(given, _)| *given == name).map(|(_, value)| value)
     }
 
@@ -228,10 +232,6 @@ impl PlannedCall<'_> {
 
     /// Returns the call that deletes what the call creates.
     fn remove_created(&self) -> Option<UndoCall> {
-        // A running guest can't be deleted.
-        if self.param("start") == Some("1") {
-            return None;
-        }
         let template = self.operation.template.as_deref()?;
         let path = match template.ends_with("/firewall/rules") || template == "/cluster/firewall/groups/{group}" {
             // (PVE: a new rule is the first one.)
@@ -239,7 +239,13 @@ impl PlannedCall<'_> {
             true => return None,
             false => self.find_created_path()?,
         };
-        Some(UndoCall::new(Method::Delete, path, Vec::new()))
+        let undo = UndoCall::new(Method::Delete, path, Vec::new());
+        // (PVE: a running guest can't be deleted, and only a container can be deleted by force.)
+        Some(match self.created_guest().filter(|_| self.param("start") == Some("1")).map(|guest| guest.kind) {
+            Some(GuestKind::Lxc) => UndoCall { data: vec![("force".to_owned(), "1".to_owned())], ..undo },
+            Some(GuestKind::Qemu) => UndoCall { remark: Some("stop the VM first: POST …/status/stop"), ..undo },
+            None => undo,
+        })
     }
 
     /// Returns the path of the object that the call creates, if it can be deleted there.

@@ -31,6 +31,14 @@ pub struct NotKnown {
     pub is_absent: bool,
 }
 
+/// The backups of a guest that a call deletes.
+#[derive(Clone, Copy, Debug)]
+pub struct GuestBackups {
+    pub found: usize,
+    /// Every storage of the list was read.
+    pub is_complete: bool,
+}
+
 /// The object of a call as it is now, as far as it was looked up.
 #[derive(Default)]
 pub struct ObjectState<'a> {
@@ -43,6 +51,10 @@ pub struct ObjectState<'a> {
     pub restored: Option<[Map<String, Value>; 2]>,
     /// The option of the guest that names the volume.
     pub volume_use: Option<String>,
+    /// The drives of guests that have the ISO image of the path.
+    pub drives: Vec<String>,
+    /// The backups of the guest.
+    pub guest_backups: Option<GuestBackups>,
     /// The zone of the node, in seconds east of UTC.
     pub utc_offset: i32,
     /// The backups of a storage, each with a mark: keep or remove.
@@ -284,7 +296,7 @@ impl NotKnown {
 }
 
 /// Returns a listed guest as [`GuestState::describe`] does.
-fn describe_listed(guest: &Guest) -> String {
+pub fn describe_listed(guest: &Guest) -> String {
     let mut text = format!("{} {}", kind_name(guest.kind), guest.vmid);
     push_name(&mut text, &guest.name);
     let state = if guest.status.is_empty() { "state not known" } else { &quote_word(&guest.status) };
@@ -532,8 +544,22 @@ fn format_time(seconds: u64) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
+/// Appends the number of the backups that a deleted guest leaves.
+pub fn push_guest_backups(text: &mut String, backups: Option<GuestBackups>) {
+    match backups {
+        Some(GuestBackups { found: 0, is_complete: true }) => {
+            text.push_str("The API token sees no backup of it.\n");
+        }
+        Some(GuestBackups { found: found @ 1.., is_complete }) => {
+            let least = if is_complete { "" } else { "at least " };
+            let _ = writeln!(text, "Its backups are kept ({least}{found}).");
+        }
+        _ => text.push_str("Backups of it are kept, if there are any.\n"),
+    }
+}
+
 /// Appends `and N more` where a list was cut. `{}` is the number.
-fn push_more(text: &mut String, total: usize, phrase: &str) {
+pub fn push_more(text: &mut String, total: usize, phrase: &str) {
     if let Some(more @ 1..) = total.checked_sub(MAX_ITEMS) {
         text.push_str(&phrase.replace("{}", &more.to_string()));
     }

@@ -49,6 +49,8 @@ pub struct CallDescription<'a> {
     pub risk_reason: &'a str,
     /// What the parameters add to the risk.
     pub risk_reasons: &'a [RiskReason],
+    /// This server may no longer reach the cluster afterwards, or do less there.
+    pub limits_own_access: bool,
     pub state: &'a ObjectState<'a>,
 }
 
@@ -140,6 +142,9 @@ pub fn describe_approval(id: &str, plan: &str, page: Option<&str>, minutes: u64)
 /// at last the risk. Everything that is sent is shown, except for passwords.
 fn describe_call(call: &CallDescription<'_>, length: DescriptionLength) -> String {
     let mut text = String::with_capacity(512);
+    if call.limits_own_access {
+        text.push_str("This is the own access of this server to the cluster, which it may lose. ");
+    }
     push_headline(&mut text, call);
     push_limited_facts(&mut text, call);
     push_parameters(&mut text, call);
@@ -345,7 +350,12 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
                 if let (Some(name), Some(guest)) = (volume_use, guest) {
                     let _ = writeln!(text, "The volume is {} of {}.", quote_word(name), guest.describe());
                 }
+                for drive in call.state.drives.iter().take(object_state::MAX_ITEMS) {
+                    let _ = writeln!(text, "The volume is {drive}.");
+                }
+                object_state::push_more(text, call.state.drives.len(), "It is also in {} more drives.\n");
             }
+            (Fact::Backups, ..) => object_state::push_guest_backups(text, call.state.guest_backups),
             (Fact::PrunedBackups, _, _, Some(backups), _) => object_state::push_pruned_backups(text, backups),
             (Fact::PendingNetwork, .., Some(changes)) => {
                 object_state::push_network_changes(text, changes, changed_by);

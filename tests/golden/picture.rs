@@ -67,7 +67,7 @@ fn conversation() -> Vec<Part> {
                 ("Delete VM 106 ", "\n"),
                 ("Its disks: scsi0 ", ","),
                 ("Its snapshots: ", "\n"),
-                ("Its backups ", "\n"),
+                ("The API token sees no backup ", "\n"),
             ],
         },
     ]

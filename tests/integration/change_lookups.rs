@@ -129,8 +129,9 @@ fn question_and_its_confirmation_read_each_object_once() {
     let server = start(confirming_policy(), |_| None);
     let path = "DELETE /nodes/pve1/qemu/100";
     let guest = "GET /nodes/pve1/qemu/100";
-    let wanted = ["/config", "/status/current", "/snapshot"].map(|part| format!("{guest}{part}"));
-    let question = assert_requests(&server, path, &wanted.each_ref().map(String::as_str));
+    let [config, status, snapshots] = ["/config", "/status/current", "/snapshot"].map(|part| format!("{guest}{part}"));
+    let storages = "GET /nodes/pve1/storage?content=backup&enabled=1";
+    let question = assert_requests(&server, path, &[&config, &status, &snapshots, storages]);
     assert!(question.text.contains("vm-100-disk-0"), "{question:?}");
     let code = confirmation_code_in(&question.text);
     let (result, requests) = requests_of(&server, path, Some(&code));

@@ -3,7 +3,8 @@
 use crate::support::node::{Request, ScriptedReply};
 use crate::support::policy::{ALL, RecordingNode, client, confirming_policy};
 use crate::support::proxmox::{gzipped_facts, server_error};
-use crate::support::tool::{ToolResult, ToolServer};
+use crate::support::test_tools::start_open_demo;
+use crate::support::tool::{self, ToolResult, ToolServer};
 use serde_json::{Value, json};
 
 const CALL: &str = "proxmox_api_call";
@@ -24,6 +25,9 @@ fn start(status: Value, config: Value) -> ToolServer {
                 Some(ScriptedReply::data(&json!([{"name": "old"}, {"name": "current"}]).to_string()))
             }
             "GET" if path.starts_with("/api2/json/storage/") => Some(server_error("storage 'nfs2' does not exist")),
+            "GET" if path == "/api2/json/pools" => {
+                Some(ScriptedReply::data(r#"[{"poolid":"web","members":[{"id":"qemu/100"}]}]"#))
+            }
             "GET" if path == "/api2/json/storage" => Some(ScriptedReply::data(r#"[{"storage":"local"}]"#)),
             _ => None,
         }
@@ -134,6 +138,7 @@ fn call_that_would_fail_is_an_error_and_no_question() {
     for (line, data) in [
         (remove.as_str(), json!({})),
         ("DELETE /storage/nfs2", json!({})),
+        ("DELETE /pools", json!({"poolid": "web"})),
         ("PUT /storage/nfs2", json!({"disable": true})),
     ] {
         let result = server.call_as(0, CALL, call(line, &data));
@@ -182,5 +187,69 @@ fn calls_of_a_list_are_judged_after_those_before_them() {
             assert!(result.text.contains(part), "{part}: {result:?}");
         }
         assert_eq!(server.node.writes(), [""; 0]);
+    }
+}
+
+#[test]
+fn name_that_is_in_use_is_refused_unless_the_list_frees_it() {
+    let clone = |number: u32| ("POST /qemu/106/clone", json!({"newid": number}));
+    let snapshot = || ("POST /qemu/106/snapshot", json!({"snapname": "before-upgrade"}));
+    let user = |name: &str| ("POST /access/users", json!({"userid": name}));
+    let pool = |name: &str| ("POST /pools", json!({"poolid": name}));
+    let restore = json!({"vmid": 106, "force": true,
+        "archive": "nas:backup/vzdump-qemu-106-2026_01_02-03_04_05.vma.zst"});
+    let none = || json!({});
+    for (calls, refused) in [
+        (vec![clone(104)], &["104"][..]),
+        (vec![clone(900)], &[]),
+        (vec![clone(900), clone(900)], &["call 2", "call 1 of the list"]),
+        (vec![("DELETE /qemu/106", none()), ("POST /nodes/pve1/qemu", json!({"vmid": 106}))], &[]),
+        (vec![("POST /nodes/pve2/qemu", restore)], &[]),
+        (vec![snapshot()], &["exists already"]),
+        (vec![("POST /qemu/106/snapshot", json!({"snapname": "other"}))], &[]),
+        (vec![("DELETE /qemu/106/snapshot/before-upgrade", none()), snapshot()], &[]),
+        (vec![user("alice@pve")], &["exists already"]),
+        (vec![user("new@pve")], &[]),
+        (vec![user("new@pve"), user("alice@pve")], &["call 2"]),
+        (vec![("DELETE /access/users/alice@pve", none()), user("alice@pve")], &[]),
+        (vec![pool("prod")], &["exists already"]),
+        (vec![pool("new"), pool("new")], &["call 2"]),
+        (vec![("DELETE /pools/prod", none())], &["not empty"]),
+        (vec![pool("new"), ("DELETE /pools/new", none())], &[]),
+        (vec![("POST /qemu/106/migrate", json!({"target": "pve9"}))], &["no node pve9"]),
+        (vec![("POST /nodes/pve1/vzdump", json!({"vmid": 100, "storage": "nosuch"}))], &["no storage nosuch"]),
+        (vec![("POST /nodes/pve1/vzdump", json!({"vmid": 100, "storage": "nas"}))], &[]),
+    ] {
+        let (_demo, server) = start_open_demo();
+        let lines: Vec<Value> = calls.iter().map(|(line, data)| call(line, data)).collect();
+        let mut arguments = match lines.as_slice() {
+            [only] => only.clone(),
+            _ => json!({"calls": lines}),
+        };
+        arguments["dry_run"] = true.into();
+        let result = tool::call(&server, CALL, arguments);
+        assert_eq!(result.failed, !refused.is_empty(), "{calls:?}: {result:?}");
+        for part in refused {
+            assert!(result.text.contains(part), "{part}: {result:?}");
+        }
+    }
+}
+
+#[test]
+fn question_says_that_the_server_may_lose_its_own_access() {
+    let (_demo, server) = start_open_demo();
+    for (line, data, is_own) in [
+        ("DELETE /access/users/demo@pve", json!({}), true),
+        ("PUT /access/users/demo@pve", json!({"enable": false}), true),
+        ("PUT /access/users/demo@pve", json!({"comment": "x"}), false),
+        ("DELETE /access/users/alice@pve", json!({}), false),
+        ("DELETE /access/users/demo@pve/token/full", json!({}), true),
+        ("DELETE /access/users/root@pam/token/backup", json!({}), false),
+    ] {
+        let mut arguments = call(line, &data);
+        arguments["dry_run"] = true.into();
+        let result = tool::call(&server, CALL, arguments);
+        assert!(!result.failed, "{line}: {result:?}");
+        assert_eq!(result.text.contains("own access of this server"), is_own, "{line} {data}: {result:?}");
     }
 }

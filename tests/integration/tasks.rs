@@ -334,7 +334,9 @@ fn wait_for(node: &Node, state: &str) -> ToolResult {
 #[test]
 fn wait_for_a_state_accepts_the_words_of_people_and_names_those_it_knows() {
     let node = start_guest_node(|_| (guest_runs(), true));
-    for state in ["web01 running", "VM 100 is started", "web01 Running", "100 on"] {
+    for state in
+        ["web01 running", "VM 100 is started", "web01 Running", "100 on", "vm:100 started", "/qemu/100 running"]
+    {
         let result = wait_for(&node, state);
         assert!(!result.failed && result.text.starts_with("OK: VM 100"), "{state}: {result:?}");
     }
@@ -344,6 +346,16 @@ fn wait_for_a_state_accepts_the_words_of_people_and_names_those_it_knows() {
     }
     let result = wait_for(&node, "100 ha started");
     assert!(result.failed && result.text.contains("does not manage the guest: VM 100"), "{result:?}");
+}
+
+#[test]
+fn wait_for_a_template_to_run_is_an_error() {
+    let template = || ScriptedReply::data(r#"{"vmid":100,"name":"web01","status":"stopped","template":1}"#);
+    let node = start_guest_node(move |_| (template(), true));
+    let result = wait_for(&node, "100 running");
+    assert!(result.failed && result.text.contains("guest 100 is a template"), "{result:?}");
+    let result = wait_for(&node, "100 stopped");
+    assert!(!result.failed, "{result:?}");
 }
 
 #[test]

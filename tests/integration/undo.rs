@@ -166,7 +166,6 @@ fn no_undo_is_offered_where_a_part_is_lost() {
         ("DELETE /qemu/staging01", json!({})),
         ("DELETE /qemu/staging01/snapshot/before-upgrade", json!({})),
         ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "storage": "nas"})),
-        ("POST /nodes/pve1/qemu", json!({"vmid": 901, "memory": 512, "start": true})),
         (
             "PUT /access/acl",
             json!({"path": "/pool/stage", "roles": "PVEVMAdmin", "groups": "operators", "delete": true}),
@@ -234,5 +233,32 @@ fn undo_of_a_list_leaves_out_what_the_list_removes_again() {
         let lines = undo.lines().filter(|line| line.contains(" /")).count();
         assert!(text.starts_with(&all) && lines == undone.len(), "{text}");
         assert!(undone.iter().all(|line| undo.contains(line)), "{text}");
+    }
+}
+
+#[test]
+fn undo_of_a_new_guest_deletes_it_with_a_password_and_when_it_runs() {
+    let (_demo, server) = start_open_demo();
+    let template = "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst";
+    let container =
+        |start: bool| json!({"vmid": 901, "ostemplate": template, "password": "correct horse", "start": start});
+    for (line, data, undo) in [
+        ("POST /nodes/pve1/lxc", container(false), "DELETE /nodes/pve1/lxc/901"),
+        ("POST /nodes/pve1/lxc", container(true), "DELETE /nodes/pve1/lxc/901 {\"force\":\"1\"}"),
+        (
+            "POST /nodes/pve1/qemu",
+            json!({"vmid": 901, "start": true}),
+            "DELETE /nodes/pve1/qemu/901 (stop the VM first: POST …/status/stop)",
+        ),
+        (
+            "POST /access/users",
+            json!({"userid": "new@pve", "password": "correct horse"}),
+            "DELETE /access/users/new@pve",
+        ),
+    ] {
+        let mut plan = arguments(line, &data);
+        plan["dry_run"] = true.into();
+        let plan = call(&server, "proxmox_api_call", plan);
+        assert_eq!(line_of(&plan.text, "Undo: "), Some(undo), "{line} {data}: {plan:?}");
     }
 }

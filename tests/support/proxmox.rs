@@ -140,6 +140,7 @@ pub fn is_question_lookup(request: &Request) -> bool {
         && matches!(
             segments.as_slice(),
             ["nodes", _, "qemu" | "lxc", _, "config" | "snapshot"]
+                | ["nodes", _, "storage"]
                 | ["nodes", _, "qemu" | "lxc", _, "status", "current"]
         )
 }

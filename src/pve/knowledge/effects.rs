@@ -95,6 +95,8 @@ pub enum Fact {
     RestoredOptions,
     /// The option of a guest that names the volume of the path.
     VolumeUse,
+    /// The number of the guest's backups, which are kept.
+    Backups,
     /// The backups that would be removed.
     PrunedBackups,
     /// The changes of the network that are not applied yet.
@@ -123,16 +125,15 @@ impl OperationEffect {
 
 use Condition::{Item, Other, Value};
 use Fact::{
-    Disks, Object, OptionNamedBy, PendingNetwork, PrunedBackups, RestoredOptions, Snapshot, Snapshots, VolumeUse,
+    Backups, Disks, Object, OptionNamedBy, PendingNetwork, PrunedBackups, RestoredOptions, Snapshot, Snapshots,
+    VolumeUse,
 };
 use Method::{Delete, Get, Post, Put};
 use Undo::{By, Partly};
 
 static TABLE: &[OperationEffect] = &[
     // Guests.
-    row(Delete, "{guest}", "Delete {guest} and its disks", NEVER)
-        .remark("Its backups are kept.")
-        .facts(&[Disks, Snapshots]),
+    row(Delete, "{guest}", "Delete {guest} and its disks", NEVER).facts(&[Disks, Snapshots, Backups]),
     row(Post, "{guest}/status/start", "Start {guest}", By("Shutting it down undoes this.")),
     row(Post, "{guest}/status/stop", "Stop {guest} on {cluster} at once, as if its power was cut", LOSES_UNSAVED),
     row(

@@ -138,6 +138,49 @@ static TABLE: &[Precondition] = &[
         .given("force"),
 ];
 
+/// The operations that make an object, and refuse the name of one that exists. A read of the object fails unless it exists.
+static UNIQUE_NAMES: &[&str] = &[
+    "/access/domains",
+    "/access/groups",
+    "/access/roles",
+    "/access/users",
+    "/access/users/{userid}/token/{tokenid}",
+    "/cluster/backup",
+    "/cluster/ha/resources",
+    "/cluster/ha/rules",
+    "/cluster/replication",
+    "/cluster/sdn/vnets",
+    "/cluster/sdn/zones",
+    "/pools",
+    "/storage",
+];
+
+/// The parameters that name the node and the storage to which an operation brings something.
+pub struct TargetParameters {
+    pub node: &'static str,
+    pub storage: &'static str,
+}
+
+/// The operations that check their target first, whatever else they are given.
+static TARGETS: &[(&str, TargetParameters)] = &[
+    ("{guest}/migrate", TargetParameters { node: "target", storage: "" }),
+    ("{guest}/clone", TargetParameters { node: "target", storage: "storage" }),
+    ("{guest}/move_disk", TargetParameters { node: "", storage: "storage" }),
+    ("{guest}/move_volume", TargetParameters { node: "", storage: "storage" }),
+    ("/nodes/{node}/vzdump", TargetParameters { node: "", storage: "storage" }),
+];
+
+/// Returns whether a POST on this path refuses the name of an object that exists.
+pub fn refuses_used_name(template: &str) -> bool {
+    UNIQUE_NAMES.contains(&template)
+}
+
+/// Returns the parameters of an operation that name its targets. An operation without one has an empty name.
+pub fn find_target_parameters(method: Method, template: &str) -> Option<&'static TargetParameters> {
+    let row = TARGETS.iter().find(|(pattern, _)| method == Post && fits(pattern, template));
+    row.map(|(_, parameters)| parameters)
+}
+
 /// Returns the rows about an operation with these parameters, in their order.
 pub fn find_preconditions(
     method: Method,
@@ -188,6 +231,37 @@ mod tests {
             for name in row.unless.iter().copied().chain([row.given]).filter(|name| !name.is_empty()) {
                 let has = operations.iter().any(|operation| operation.parameter(name).is_some());
                 assert!(has, "{} {} has no {name}", row.method, row.template);
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_operations_whose_object_can_be_read() {
+        let schema = embedded_schema();
+        for template in UNIQUE_NAMES {
+            assert!(schema.find_by_template(Post, template).is_some(), "{template}");
+            let is_object = |one: &str| {
+                let read = schema.find_by_template(Method::Get, one);
+                read.is_some_and(|read| read.risk().is_read_only() && matches!(read.return_type(), "object" | "null"))
+            };
+            let below = schema.operations().map(|operation| operation.template().to_owned());
+            let is_child = |one: &String| {
+                one.strip_prefix(template).is_some_and(|rest| rest.starts_with("/{") && rest.matches('/').count() == 1)
+            };
+            assert!(is_object(template) || below.filter(is_child).any(|one| is_object(&one)), "{template}");
+        }
+    }
+
+    #[test]
+    fn targets_are_parameters_of_their_operations() {
+        for (pattern, targets) in TARGETS {
+            let operations: Vec<_> = embedded_schema()
+                .operations()
+                .filter(|one| one.method() == Post && fits(pattern, one.template()))
+                .collect();
+            assert!(!operations.is_empty(), "{pattern}");
+            for name in [targets.node, targets.storage].into_iter().filter(|name| !name.is_empty()) {
+                assert!(operations.iter().all(|operation| operation.parameter(name).is_some()), "{pattern} {name}");
             }
         }
     }

@@ -1,0 +1,162 @@
+//! The check of the names in a call against the cluster: a new object whose name is in use, and a target that does not
+//! exist. What can't be read is left to the node.
+
+use super::earlier_calls::{EarlierCalls, Existence, FuturePower};
+use super::operation::find_embedded_operation;
+use super::planned_call::PlannedCall;
+use super::preconditions::CertainFailure;
+use super::present_state::{ObjectReader, PathGuest, PresentState};
+use crate::pve::Method;
+use crate::pve::knowledge::preconditions::{find_target_parameters, refuses_used_name};
+use crate::pve::params::ApiParams;
+use crate::pve::path::ApiPath;
+use crate::render::object_state::{kind_name, quote_word, snapshot_name, text_of};
+use serde_json::{Map, Value};
+use std::time::Instant;
+
+impl PlannedCall<'_> {
+    /// Returns the reason why the names in the call certainly make it fail, after the earlier calls of its list.
+    pub(super) fn check_names(
+        &self,
+        template: &str,
+        present: &PresentState<'_>,
+        deadline: Instant,
+        earlier: EarlierCalls<'_, '_>,
+    ) -> Option<CertainFailure> {
+        let reader = ObjectReader::until(self.cluster, deadline);
+        self.check_new_guest(&reader, earlier)
+            .or_else(|| self.check_new_snapshot(template, &reader, earlier))
+            .or_else(|| self.check_new_object(template, &reader, earlier))
+            .or_else(|| self.check_targets(template, &reader, deadline, earlier))
+            .or_else(|| self.check_pool(template, present, &reader, earlier))
+    }
+
+    /// Checks the number of a new guest.
+    fn check_new_guest(&self, reader: &ObjectReader<'_>, earlier: EarlierCalls<'_, '_>) -> Option<CertainFailure> {
+        let vmid = self.created_guest()?.vmid;
+        let forecast = earlier.forecast_guest(vmid);
+        match forecast.existence {
+            Existence::Made(number) => return Some(self.made_before(number)),
+            // A guest that moves to another cluster may be deleted by then.
+            Existence::AsNow if forecast.power != FuturePower::Open => {}
+            _ => return None,
+        }
+        let listed = self.cluster.look_up_guests().ok()?.iter().find(|guest| guest.vmid == vmid)?;
+        let guest = PathGuest { kind: listed.kind, node: listed.node.clone(), vmid: vmid.to_string() };
+        // The list may still have a guest that was just deleted.
+        let config: Map<String, Value> = reader.read_value(guest.try_path(&["config"]).ok()?).ok()?;
+        let name = Some(listed.name.as_str()).filter(|name| !name.is_empty());
+        let name = name.map(|name| format!(" {}", quote_word(name))).unwrap_or_default();
+        config.contains_key("digest").then(|| CertainFailure::UsedNumber {
+            operation: self.operation_line(),
+            guest: format!("{} {vmid}{name} on {}", kind_name(listed.kind), quote_word(&listed.node)),
+        })
+    }
+
+    /// Checks the name of a new snapshot.
+    fn check_new_snapshot(
+        &self,
+        template: &str,
+        reader: &ObjectReader<'_>,
+        earlier: EarlierCalls<'_, '_>,
+    ) -> Option<CertainFailure> {
+        let guest = self.path_guest().filter(|_| self.method == Method::Post && template.ends_with("/snapshot"))?;
+        let name = self.param("snapname")?;
+        match earlier.forecast_object(&guest.try_path(&["snapshot", name]).ok()?) {
+            Existence::Made(number) => return Some(self.made_before(number)),
+            Existence::AsNow => {}
+            _ => return None,
+        }
+        let forecast = earlier.forecast_guest(guest.vmid.parse().ok()?);
+        if forecast.existence != Existence::AsNow || forecast.power == FuturePower::Open {
+            return None;
+        }
+        let rows: Vec<Value> = reader.read_value(guest.path(&["snapshot"])).ok()?;
+        rows.iter().filter_map(snapshot_name).any(|used| used == name).then(|| CertainFailure::UsedName {
+            operation: self.operation_line(),
+            object: format!("snapshot {} of {}", quote_word(name), describe_guest(&guest)),
+        })
+    }
+
+    /// Checks the name of a new object that is no guest and no snapshot.
+    fn check_new_object(
+        &self,
+        template: &str,
+        reader: &ObjectReader<'_>,
+        earlier: EarlierCalls<'_, '_>,
+    ) -> Option<CertainFailure> {
+        if self.method != Method::Post || !refuses_used_name(template) {
+            return None;
+        }
+        let path = self.find_created_path()?;
+        match earlier.forecast_object(&path) {
+            Existence::Made(number) => return Some(self.made_before(number)),
+            Existence::AsNow if !earlier.may_remove_others(&path) => {}
+            _ => return None,
+        }
+        find_embedded_operation(Method::Get, &path).filter(|read| read.risk().is_read_only())?;
+        let object: Map<String, Value> = reader.read_value(path.clone()).ok()?;
+        (!object.is_empty()).then(|| CertainFailure::UsedName {
+            operation: self.operation_line(),
+            object: path.segments().next_back().map(|name| quote_word(&name)).unwrap_or_default(),
+        })
+    }
+
+    /// Checks the node and the storage to which the call brings something.
+    fn check_targets(
+        &self,
+        template: &str,
+        reader: &ObjectReader<'_>,
+        deadline: Instant,
+        earlier: EarlierCalls<'_, '_>,
+    ) -> Option<CertainFailure> {
+        let targets = find_target_parameters(self.method, template)?;
+        // (PVE: a clone takes this word for its own node.)
+        let node = self.param(targets.node).filter(|node| *node != "localhost");
+        if let Some(node) = node.filter(|node| self.cluster.lacks_node(node, deadline)) {
+            let what = format!("the cluster has no node {}", quote_word(node));
+            return Some(CertainFailure::AbsentTarget { operation: self.operation_line(), what, list: "/nodes" });
+        }
+        let storage = self.param(targets.storage).filter(|name| !name.is_empty() && !self.has_param("target-vmid"))?;
+        let path = ApiPath::from_segments(&["storage", storage]).ok()?;
+        if earlier.forecast_object(&path) != Existence::AsNow {
+            return None;
+        }
+        reader.read_value::<Map<String, Value>>(path).err().filter(|reason| reason.is_absent)?;
+        let what = format!("the cluster has no storage {}", quote_word(storage));
+        Some(CertainFailure::AbsentTarget { operation: self.operation_line(), what, list: "/storage" })
+    }
+
+    /// Checks that a pool which the call deletes has no members.
+    fn check_pool(
+        &self,
+        template: &str,
+        present: &PresentState<'_>,
+        reader: &ObjectReader<'_>,
+        earlier: EarlierCalls<'_, '_>,
+    ) -> Option<CertainFailure> {
+        let template = Some(template).filter(|_| self.method == Method::Delete)?;
+        let pool = match (template, self.param("poolid")) {
+            ("/pools/{poolid}", _) => present.state.options.as_ref()?.as_ref().ok()?.clone(),
+            ("/pools", Some(name)) => {
+                let mut params = ApiParams::new();
+                params.push("poolid", name);
+                let rows: Vec<Map<String, Value>> = reader.read(ApiPath::from_static("/pools"), params).ok()?;
+                rows.into_iter().find(|row| text_of(row, "poolid") == name)?
+            }
+            _ => return None,
+        };
+        let count = pool.get("members")?.as_array()?.len();
+        let is_changed =
+            !earlier.changers_of(&ApiPath::from_static("/pools")).is_empty() || earlier.may_remove_others(&self.path);
+        (count > 0 && !is_changed).then(|| CertainFailure::PoolWithMembers { operation: self.operation_line(), count })
+    }
+
+    fn made_before(&self, number: usize) -> CertainFailure {
+        CertainFailure::MadeBefore { operation: self.operation_line(), number }
+    }
+}
+
+fn describe_guest(guest: &PathGuest) -> String {
+    format!("{} {}", kind_name(guest.kind), guest.vmid)
+}
