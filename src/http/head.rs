@@ -123,6 +123,9 @@ impl RequestHead {
     }
 
     /// Parses a complete head, including its blank line.
+    ///
+    /// Not inlined, since the place for the headers would then stay on the stack of each thread that serves a stream.
+    #[inline(never)]
     fn parse(&mut self, bytes: &[u8], max_headers: usize) -> Result<(), RequestError> {
         let mut space = [const { MaybeUninit::uninit() }; Limits::MAX_HEADERS];
         let mut request = httparse::Request::new(&mut []);

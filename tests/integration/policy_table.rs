@@ -531,8 +531,10 @@ fn change_that_takes_away_what_it_does_not_name_is_asked() {
         ("PUT /storage/x", json!({"nodes": "pve2"}), true),
         (config, json!({"net2": "virtio,bridge=vmbr0"}), false),
         (lxc, json!({"mp0": "local:8,mp=/data"}), true),
-        (lxc, json!({"mp0": "local:8,mp=/srv,backup=1"}), false),
-        (lxc, json!({"mp1": "local:8,mp=/srv"}), false),
+        // A size makes a new volume.
+        (lxc, json!({"mp0": "local:8,mp=/srv,backup=1"}), true),
+        (lxc, json!({"mp1": "local:8,mp=/srv"}), true),
+        (lxc, json!({"mp2": "local:8,mp=/srv"}), false),
     ] {
         let verdict = lowest_level(&server, "proxmox_api_call", &json!({"path": line, "data": data}));
         assert_eq!(verdict, ("F", asks), "{line} {data}");
