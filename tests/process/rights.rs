@@ -40,6 +40,11 @@ fn reply(path: &str, method: &str) -> ScriptedReply {
             r#"[{"type":"qemu","id":"qemu/100","vmid":100,"node":"pve1","name":"web","pool":"prod","status":"stopped"}]"#,
         ),
         "/access/permissions" => ScriptedReply::data(r#"{"/":{"VM.Audit":1,"Pool.Audit":1}}"#),
+        // A list waits for the task before its next call on the guest.
+        path if path.contains("/tasks/") && path.ends_with("/status") => {
+            ScriptedReply::data(r#"{"status":"stopped","exitstatus":"OK"}"#)
+        }
+        path if path.contains("/tasks/") => ScriptedReply::data("[]"),
         _ => ScriptedReply::data(r#"[{"node":"pve1","status":"online"}]"#),
     }
 }
