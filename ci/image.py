@@ -17,7 +17,7 @@ import time
 from server import Server
 
 REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LIMIT = 10_000_000
+LIMIT = 13_000_000
 
 
 def expect(what, found, wanted):
