@@ -35,9 +35,12 @@ class Answer:
     is_error: bool
 
     def rows(self):
-        """The rows of the table in the text, each as a dict by column."""
-        lines = [line.split("\t") for line in self.text.splitlines() if "\t" in line]
-        return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+        """The rows of the tables in the text, each as a dict by column. A blank line ends a table."""
+        rows = []
+        for part in self.text.split("\n\n"):
+            lines = [line.split("\t") for line in part.splitlines() if "\t" in line]
+            rows += [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+        return rows
 
     def data(self):
         """The `data` of an unchanged answer of Proxmox. Notes of the server may be before and after it."""
