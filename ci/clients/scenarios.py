@@ -71,6 +71,7 @@ def demo(session):
     expect(asked.is_error and first["name"] in asked.text and code, "a stop needs confirmation", asked)
     done = session.call("proxmox_api_call", confirm=code.group(1), **stop)
     expect("OK: qmstop" in done.text, "the code confirms the call", done)
+    session.call("proxmox_api_call", method="POST", path=f"/qemu/{first['name']}/status/start", wait=True)
     again = session.try_call("proxmox_api_call", confirm=code.group(1), **stop)
     expect(again.is_error and "used before" in again.text, "a code is accepted only once", again)
 
