@@ -13,6 +13,7 @@ use crate::pve::guests;
 use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
+use crate::pve::property_string::find_part;
 use crate::pve::rows::{is_true, read_count};
 use crate::pve::task::Upid;
 use crate::render::changed_object::{self, ChangedOptions, GuestPlace};
@@ -317,11 +318,6 @@ fn is_card(name: &str) -> bool {
 fn find_cards(names: &[String], config: Option<&Map<String, Value>>) -> Vec<(String, String)> {
     let cards = names.iter().filter(|name| is_card(name));
     cards.filter_map(|name| Some((name.clone(), config?.get(name)?.as_str()?.to_owned()))).collect()
-}
-
-/// Returns the value of a key of a property string.
-fn find_part<'v>(value: &'v str, key: &str) -> Option<&'v str> {
-    value.split(',').find_map(|part| part.strip_prefix(key)?.strip_prefix('='))
 }
 
 /// Returns the MAC address of a network card. (PVE: a VM has it beside the model, `virtio=BC:24:…`.)

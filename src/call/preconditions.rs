@@ -10,6 +10,7 @@ use crate::pve::Method;
 use crate::pve::knowledge::effects::Fact;
 use crate::pve::knowledge::messages::find_next_step;
 use crate::pve::knowledge::preconditions::{Excluded, Precondition, find_preconditions};
+use crate::pve::property_string::{find_part, parse_disk_size};
 use crate::pve::rows::is_true;
 use crate::render::object_state::{
     AffectedText, GuestState, MAX_ITEMS, find_ha_state, is_own_disk, quote_word, snapshot_name, text_of, to_text,
@@ -276,8 +277,8 @@ impl PlannedCall<'_> {
             });
         };
         let size = param("size").filter(|size| template.ends_with("/resize") && !size.starts_with('+'))?;
-        let now = value.split(',').find_map(|part| part.strip_prefix("size="))?;
-        (parse_size(size)? < parse_size(now)?).then(|| CertainFailure::SmallerDisk {
+        let now = find_part(&value, "size")?;
+        (parse_disk_size(size)? < parse_disk_size(now)?).then(|| CertainFailure::SmallerDisk {
             operation: self.operation_line(),
             guest: self.guest_label(present),
             disk: quote_word(disk),
@@ -319,18 +320,4 @@ impl KnownGuest<'_> {
             }
         }
     }
-}
-
-/// Parses a size of a disk into bytes. (PVE: K, M, G and T are powers of 1024.)
-fn parse_size(text: &str) -> Option<f64> {
-    let digits = text.trim_end_matches(['K', 'M', 'G', 'T']);
-    let exponent = match text.get(digits.len()..)? {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
-        _ => return None,
-    };
-    Some(digits.parse::<f64>().ok()? * (1_u64 << exponent) as f64)
 }

@@ -8,6 +8,7 @@ use crate::base::list_text::list_items;
 use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
+use crate::pve::property_string::find_part;
 use crate::render::object_state::{NotKnown, text_of, to_text};
 use serde_json::{Map, Value};
 
@@ -249,15 +250,6 @@ impl<'c> GuestOption<'c> {
             }
         }
     }
-}
-
-/// Returns the value of a part of a property string.
-fn find_part<'v>(value: &'v str, key: &str) -> Option<&'v str> {
-    value
-        .split(',')
-        .filter_map(|part| part.trim().split_once('='))
-        .find(|(given, _)| *given == key)
-        .map(|(_, part)| part)
 }
 
 /// Returns the volume of a disk, which may have no key.

@@ -16,6 +16,7 @@ pub mod knowledge;
 pub mod parameter_error;
 pub mod params;
 pub mod path;
+pub(crate) mod property_string;
 pub mod rows;
 pub mod schema;
 pub mod task;

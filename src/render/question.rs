@@ -13,6 +13,7 @@ use crate::pve::knowledge::effects::{Fact, OperationEffect, Undo};
 use crate::pve::knowledge::passwords::SecretPart;
 use crate::pve::knowledge::text::decode_twice_encoded;
 use crate::pve::params::ApiParams;
+use crate::pve::property_string::{find_part, parse_disk_size};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -372,26 +373,12 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
 /// Appends the size that a disk will have, if the call gives the difference.
 fn push_new_size(text: &mut String, call: &CallDescription<'_>, disk: Option<&Value>) {
     let added = call.params.iter().find(|(name, _)| *name == "size").and_then(|(_, size)| size.strip_prefix('+'));
-    let now = disk.and_then(Value::as_str).and_then(|disk| disk.split(',').find_map(|part| part.strip_prefix("size=")));
+    let now = disk.and_then(Value::as_str).and_then(|disk| find_part(disk, "size"));
     if let (Some(added), Some(now)) = (added.and_then(parse_disk_size), now.and_then(parse_disk_size)) {
         text.push_str("It will have ");
-        push_byte_size(text, (now + added) as f64);
+        push_byte_size(text, now + added);
         text.push_str(".\n");
     }
-}
-
-/// Parses the size of a disk: `32G`, `528K`.
-fn parse_disk_size(size: &str) -> Option<u64> {
-    let (digits, unit) = size.split_at(size.find(|c: char| !c.is_ascii_digit()).unwrap_or(size.len()));
-    let shift = match unit {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 /// Appends a line for each parameter: the value that is sent, and the present value where the call changes one.
