@@ -13,7 +13,8 @@ pub(crate) fn parse_number(text: &[u8]) -> Option<f64> {
     str::from_utf8(text).ok()?.parse().ok().filter(|n: &f64| n.is_finite())
 }
 
-/// Appends bytes in the largest binary unit that leaves a whole part: `1.5GiB`, `512MiB`, `0`.
+/// Appends bytes in the largest binary unit that leaves a whole part: `1.5GiB`, `512MiB`, `0`. A size with at most two
+/// decimals is exact, any other one has three digits: `128.5GiB`, `129GiB`, `12.9GiB`.
 pub(crate) fn append_byte_size(out: &mut Vec<u8>, bytes: f64) {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     // Integers only, as formatting a float is many times slower.
@@ -27,7 +28,14 @@ pub(crate) fn append_byte_size(out: &mut Vec<u8>, bytes: f64) {
     }
     let unit = (bytes.ilog2() / 10).min(UNITS.len() as u32 - 1);
     // Rounds to at most two decimals, without trailing zeros.
-    let hundredths = ((bytes * 100 + (1 << (10 * unit) >> 1)) >> (10 * unit)) as u64;
+    let step = match bytes >> (10 * unit) {
+        _ if (bytes * 100).trailing_zeros() >= 10 * unit => 1,
+        100.. => 100,
+        10.. => 10,
+        _ => 1,
+    };
+    let half = (step << (10 * unit)) >> 1;
+    let hundredths = ((bytes * 100 + half) / step >> (10 * unit)) as u64 * step as u64;
     append_number(out, hundredths / 100);
     match (hundredths % 100) as u8 {
         0 => {}
@@ -103,7 +111,10 @@ mod tests {
             push_byte_size(&mut s, n);
             s
         };
-        assert_eq!([bytes(1e21), bytes(-1e300).chars().take(3).collect()], ["867.36EiB", "-86"]);
+        assert_eq!([bytes(1e21), bytes(-1e300).chars().take(3).collect()], ["867EiB", "-86"]);
+        let mib = |n: f64| bytes(n * 1_048_576.0);
+        assert_eq!([mib(9.876), mib(98.76), mib(987.6), mib(99.96)], ["9.88MiB", "98.8MiB", "988MiB", "100MiB"]);
+        assert_eq!([mib(987.5), mib(98.25), mib(0.9997)], ["987.5MiB", "98.25MiB", "1024KiB"]);
         assert_eq!([bytes(0.0), bytes(1023.0), bytes(536870912.0), bytes(1.5e15)], ["0", "1023B", "512MiB", "1.33PiB"]);
         let duration = |n| {
             let mut s = String::new();

@@ -316,7 +316,7 @@ mod tests {
             ("time", "3", "3"),
             ("expire", "0", "never"),
             ("size", "94489280512", "88GiB"),
-            ("used-bytes", "22906492245", "21.33GiB"),
+            ("used-bytes", "22906492245", "21.3GiB"),
             ("size", "3", "3"),
             ("size", "\"32G\"", "32G"),
             ("balloon", "2048", "2048"),
@@ -357,7 +357,7 @@ mod tests {
             ("repoid", "\"12e4\"", "12e4"),
             ("cpus", "0.5", "0.5"),
             ("big", "1e21", "1e21"),
-            ("memory.used", "30156786246", "28.09GiB"),
+            ("memory.used", "30156786246", "28.1GiB"),
         ] {
             assert_eq!(KeyFormat::for_key(key).format(key, raw, 0), text, "{key} {raw}");
         }

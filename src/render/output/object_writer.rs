@@ -31,6 +31,10 @@ const MAX_EMPTY_NAMES: usize = 8;
 const PROPERTY_STRINGS: [&str; 9] =
     ["prune-backups", "fleecing", "performance", "tag-style", "migration", "crs", "bwlimit", "next-id", "notify"];
 
+/// The members that few readers need. (PVE: the identity of a VM's board, and what guards a change, which the server
+/// reads by itself.)
+const RARELY_NEEDED: [&str; 3] = ["digest", "smbios1", "vmgenid"];
+
 /// The most members of an object.
 const MAX_MEMBERS: usize = 10_000;
 
@@ -48,7 +52,7 @@ pub fn write_object(
     beside: &[&str],
     answer_path: &AnswerPath,
 ) {
-    let (mut members, mut empty, mut empty_lists) = (Vec::new(), 0, Vec::new());
+    let (mut members, mut empty, mut empty_lists, mut left_out) = (Vec::new(), 0, Vec::new(), Vec::new());
     match &options.fields {
         None => {
             walk(object, &mut |key, raw| {
@@ -62,6 +66,8 @@ pub fn write_object(
                 members.len() < MAX_MEMBERS
             });
             members.retain(|member| !beside.contains(&member.name.as_str()));
+            left_out.extend(RARELY_NEEDED.iter().filter(|name| members.iter().any(|member| member.name == **name)));
+            members.retain(|member| !left_out.contains(&member.name.as_str()));
             members.sort_by(|a, b| compare_keys(&a.name, &b.name));
         }
         Some(fields) => {
@@ -137,6 +143,9 @@ pub fn write_object(
             push_name(&mut note, name);
         }
         page.add_note(&format!("{note} (format=json has all)"));
+    }
+    if !left_out.is_empty() {
+        page.add_note(&format!("not shown: {}", left_out.join(", ")));
     }
     if !empty_lists.is_empty() {
         let mut note = String::from("empty: ");

@@ -139,6 +139,11 @@ impl OutputOptions {
         !self.filter.is_empty() || !self.sort.is_empty() || self.limit != usize::MAX || self.offset != 0
     }
 
+    /// Returns true if the caller orders the rows by a key, or has a condition on it.
+    pub(super) fn orders_or_filters_by(&self, key: &str) -> bool {
+        self.sort.iter().any(|field| field.key == key) || self.filter.iter().any(|condition| condition.key == key)
+    }
+
     /// Returns true if values are written in a form for readers.
     pub fn is_readable(&self) -> bool {
         self.table

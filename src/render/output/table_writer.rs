@@ -8,7 +8,7 @@ use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{parse_number, pick, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
 use crate::render::output::key_order::{compare_keys, has_place, is_last};
-use crate::render::output::names::push_names;
+use crate::render::output::names::{push_name, push_names};
 use crate::render::output::object_writer::{cell, is_empty, is_pem};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter};
@@ -22,25 +22,46 @@ const MAX_COLUMNS: usize = 100;
 /// The least rows of a list without its idle columns.
 const MIN_IDLE_ROWS: usize = 2;
 
+/// The least rows of a list that says the equal cells of a column once.
+const MIN_EQUAL_ROWS: usize = 3;
+
+/// The most bytes of such a cell.
+const MAX_EQUAL_BYTES: usize = 60;
+
+/// The most columns without a place in the table that are named.
+const MAX_LEFT_OUT_NAMES: usize = 20;
+
 /// The least size of a row that is summed up. A smaller one may be a count.
 const MIN_SUMMED_BYTES: f64 = 1024.0;
 
 /// The columns that no reader needs. (PVE: the title of a package is its description, and every ended task is saved.)
 const LEFT_OUT: [&str; 4] = ["digest", "pstart", "Title", "saved"];
 
-/// Columns that say nothing beside another one. (PVE: the interfaces of a node, the list of nodes, and tasks.)
-const SUPERSEDED: [(&str, &str); 10] = [
-    ("address", "cidr"),
-    ("netmask", "cidr"),
-    ("exists", "iface"),
-    ("families", "iface"),
-    ("method6", "iface"),
-    ("priority", "iface"),
-    ("id", "ssl_fingerprint"),
-    ("type", "ssl_fingerprint"),
-    ("ssl_fingerprint", "ssl_fingerprint"),
-    ("pid", "upid"),
+/// Columns that few readers need, in the tables that have certain other columns. (PVE: the interfaces of a node, the list
+/// of nodes, tasks, the log of the cluster, updates, certificates, disks, volumes, and guests.)
+const RARELY_NEEDED: [RarelyNeeded; 12] = [
+    RarelyNeeded { columns: &["address", "netmask"], beside: &["cidr"] },
+    RarelyNeeded { columns: &["exists", "families", "method6", "priority"], beside: &["iface"] },
+    RarelyNeeded { columns: &["id", "type", "ssl_fingerprint"], beside: &["ssl_fingerprint"] },
+    RarelyNeeded { columns: &["pid"], beside: &["upid"] },
+    RarelyNeeded { columns: &["id", "pid", "pri", "uid"], beside: &["msg", "tag"] },
+    RarelyNeeded { columns: &["Arch", "Description", "Priority", "Section"], beside: &["OldVersion"] },
+    RarelyNeeded {
+        columns: &["fingerprint", "notbefore", "pem", "public-key-bits", "public-key-type"],
+        beside: &["notafter"],
+    },
+    RarelyNeeded { columns: &["by_id_link", "gpt", "vendor", "wwn"], beside: &["devpath", "wearout"] },
+    RarelyNeeded { columns: &["format", "subtype"], beside: &["volid", "content"] },
+    RarelyNeeded { columns: &["type", "vmid"], beside: &["id", "vmid", "maxdisk"] },
+    RarelyNeeded { columns: &["cgroup-mode", "network", "network-type", "storage"], beside: &["id", "plugintype"] },
+    RarelyNeeded { columns: &["diskread", "diskwrite", "memhost", "netin", "netout"], beside: &["maxdisk", "maxmem"] },
 ];
+
+/// Columns that are not shown without a wish for them, in a table with all of `beside`.
+struct RarelyNeeded {
+    columns: &'static [&'static str],
+    beside: &'static [&'static str],
+}
 
 /// A writer of rows under a header, as many as fit.
 struct TableWriter<'p> {
@@ -106,6 +127,8 @@ struct KeyColumns<'a> {
     columns: Vec<KeyColumn<'a>>,
     left_out: Vec<&'static str>,
     cells_without_column: usize,
+    /// The number of rows that are objects.
+    object_count: usize,
     /// Some rows are not objects. They fill a column of their own.
     has_plain_rows: bool,
     has_running_task: bool,
@@ -117,6 +140,10 @@ struct KeyColumn<'a> {
     raw_key: &'a str,
     /// A row has more than 0.
     is_used: bool,
+    /// The value of the first row with one.
+    first: &'a str,
+    /// The number of rows with this value, until one has another value.
+    equal_count: usize,
 }
 
 impl<'a> KeyColumns<'a> {
@@ -132,20 +159,25 @@ impl<'a> KeyColumns<'a> {
             }
             let place = match self.columns.get(next) {
                 Some(column) if column.raw_key == raw_key => Some(next),
-                _ => self.find_or_add(raw_key),
+                _ => self.find_or_add(raw_key, raw),
             };
             if let Some(place) = place {
-                self.columns[place].is_used |= !is_zero(raw);
+                let column = &mut self.columns[place];
+                column.is_used |= !is_zero(raw);
+                column.equal_count += usize::from(column.first == raw);
                 next = place + 1;
             }
         })?;
-        self.has_plain_rows |= !row.starts_with('{');
+        match row.starts_with('{') {
+            true => self.object_count += 1,
+            false => self.has_plain_rows = true,
+        }
         self.has_running_task |= task.is_running();
         Some(row)
     }
 
-    /// Returns the place of the column for a key, unless it has none.
-    fn find_or_add(&mut self, raw_key: &'a str) -> Option<usize> {
+    /// Returns the place of the column for a key with its first value, unless it has none.
+    fn find_or_add(&mut self, raw_key: &'a str, first: &'a str) -> Option<usize> {
         let key = unquote(raw_key);
         if let Some(place) = self.columns.iter().position(|column| column.key == key) {
             return Some(place);
@@ -160,37 +192,78 @@ impl<'a> KeyColumns<'a> {
             self.cells_without_column += 1;
             return None;
         }
-        self.columns.push(KeyColumn { key, raw_key, is_used: false });
+        self.columns.push(KeyColumn { key, raw_key, is_used: false, first, equal_count: 0 });
         Some(self.columns.len() - 1)
     }
 
-    /// Returns the keys of the columns to show, in their order. Notes those that are left out.
+    /// Returns the keys of the columns to show, in their order. Notes those that are left out, and writes the cells that
+    /// are equal in each row.
     fn select(self, options: &OutputOptions, page: &mut PageWriter, row_count: usize) -> Vec<String> {
         let mut columns = self.columns;
         if self.has_running_task && !columns.iter().any(|column| column.key == "status") {
-            columns.push(KeyColumn { key: Cow::Borrowed("status"), raw_key: "", is_used: true });
+            let key = Cow::Borrowed("status");
+            columns.push(KeyColumn { key, raw_key: "", is_used: true, first: "", equal_count: 0 });
         }
+        let is_wanted = |key: &str| is_id(options, key) || options.orders_or_filters_by(key);
         let found = columns.len();
         if row_count >= MIN_IDLE_ROWS {
-            columns.retain(|column| column.is_used || has_place(&column.key) || is_id(options, &column.key));
+            columns.retain(|column| column.is_used || has_place(&column.key) || is_wanted(&column.key));
         }
         let idle = found - columns.len();
         if idle > 0 {
             page.add_note(&format!("{} with nothing but 0 left out", count(idle, "column")));
         }
         let mut left_out = self.left_out;
-        let has = |name: &str| columns.iter().any(|column| column.key == name);
-        left_out.extend(SUPERSEDED.iter().filter(|(key, by)| has(key) && has(by)).map(|(key, _)| *key));
+        let has = |key: &&str| columns.iter().any(|column| column.key == *key);
+        for rare in RARELY_NEEDED.iter().filter(|rare| rare.beside.iter().all(has)) {
+            left_out.extend(rare.columns.iter().filter(|key| has(key) && !is_wanted(key)));
+        }
         columns.retain(|column| !left_out.contains(&&*column.key));
         if !left_out.is_empty() {
             let mut note = String::from("not shown: ");
-            push_names(&mut note, left_out.iter().copied(), LEFT_OUT.len() + SUPERSEDED.len());
+            push_names(&mut note, left_out.iter().copied(), MAX_LEFT_OUT_NAMES);
             page.add_note(&note);
         }
-        let mut keys: Vec<String> = columns.into_iter().map(|column| column.key.into_owned()).collect();
-        keys.sort_by(|a, b| is_id(options, b).cmp(&is_id(options, a)).then_with(|| compare_keys(a, b)));
-        keys
+        columns.sort_by(|a, b| is_id(options, &b.key).cmp(&is_id(options, &a.key)).then(compare_keys(&a.key, &b.key)));
+        if row_count >= MIN_EQUAL_ROWS && !self.has_plain_rows {
+            columns = write_equal_cells(options, page, columns, self.object_count);
+        }
+        columns.into_iter().map(|column| column.key.into_owned()).collect()
     }
+}
+
+/// Writes the columns with the same short value in each row as one line. Returns the other ones.
+fn write_equal_cells<'a>(
+    options: &OutputOptions,
+    page: &mut PageWriter,
+    columns: Vec<KeyColumn<'a>>,
+    row_count: usize,
+) -> Vec<KeyColumn<'a>> {
+    let find_value = |column: &KeyColumn<'a>| {
+        let format = KeyFormat::for_key(&column.key);
+        let value = format_cell(format, &column.key, Some(column.first), options.utc_offset);
+        let is_short = value.len() <= MAX_EQUAL_BYTES && !value.contains([' ', '\\']);
+        (column.equal_count == row_count && is_short && !is_id(options, &column.key)).then_some(value)
+    };
+    if columns.iter().all(|column| find_value(column).is_some()) {
+        return columns;
+    }
+    let mut separator = "in each row: ";
+    let mut others = Vec::with_capacity(columns.len());
+    for (at, column) in columns.into_iter().enumerate() {
+        match find_value(&column).filter(|_| at > 0) {
+            Some(value) => {
+                page.text.push_str(separator);
+                push_name(&mut page.text, &column.key);
+                page.text.push(' ');
+                page.text.push_str(if value.is_empty() { "-" } else { &value });
+                separator = ", ";
+            }
+            None => others.push(column),
+        }
+    }
+    page.text.push_str(if separator == ", " { "\n" } else { "" });
+    others
 }
 
 /// Reads the rows of the page in the order of the list, together with their keys. Returns `None` if the text is not a

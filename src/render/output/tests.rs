@@ -424,3 +424,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn equal_cells_are_written_once_and_columns_of_little_use_are_named() {
+    let row = |n: u64, node: &str, tag: &str| json!({"node": node, "n": n, "user": "a@pve", "tag": tag, "msg": format!("m{n}"), "pri": 6, "text": "a b"});
+    let log = json!([row(1, "a", "x"), row(2, "b", "x"), row(3, "a", "x")]).to_string();
+    let (text, note) = render_with_default_cap(json!({"format": "table"}), &log);
+    let expected = "in each row: user a@pve, tag x\n\
+                    n\tnode\tmsg\ttext\n1\ta\tm1\ta b\n2\tb\tm2\ta b\n3\ta\tm3\ta b\n";
+    assert_eq!((text.as_str(), note.as_str()), (expected, "not shown: pri; all 3 rows"));
+    let (text, _) = render_with_default_cap(json!({"format": "table", "sort": "-pri"}), &log);
+    assert!(text.starts_with("in each row: user a@pve, pri 6, tag x\n"), "{text}");
+    let (text, _) = render_with_default_cap(json!({"format": "table", "fields": "n,user,pri"}), &log);
+    assert!(text.starts_with("n\tuser\tpri\n1\ta@pve\t6\n"), "{text}");
+    // Two rows are short enough. A row without the value, or one that is no object, keeps the column.
+    for rows in [json!([{"a": 1}, {"a": 1}]), json!([{"a": 1}, {"a": 1}, {"b": 2}]), json!([{"a": 1}, {"a": 1}, 5])] {
+        let (text, _) = render_with_default_cap(json!({"format": "table"}), &rows.to_string());
+        assert!(text.starts_with('a'), "{text}");
+    }
+    // A table is never without a column.
+    let (text, _) = render_with_default_cap(json!({"format": "table"}), r#"[{"a":1},{"a":1},{"a":1}]"#);
+    assert_eq!(text, "a\n1\n1\n1\n");
+}
