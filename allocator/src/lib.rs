@@ -4,6 +4,8 @@
 mod program_code;
 #[cfg(target_env = "musl")]
 mod split_allocator;
+#[cfg(target_os = "linux")]
+mod thread_stack;
 
 #[cfg(target_env = "musl")]
 pub use split_allocator::Allocator;
@@ -23,11 +25,13 @@ pub fn configure() {
     }
 }
 
-/// Frees the blocks that the allocator caches for the current thread, and ends that cache. For a thread that will wait
-/// for a long time.
-pub fn end_thread_cache() {
+/// Returns the memory that the current thread keeps for later: the blocks that the allocator caches for it, whose cache
+/// ends, and the unused pages of its stack. For a thread that will wait for a long time.
+pub fn release_thread_memory() {
     #[cfg(target_env = "musl")]
     split_allocator::end_thread_cache();
+    #[cfg(target_os = "linux")]
+    thread_stack::release_unused_pages();
 }
 
 /// Returns unused memory to the system. After a burst of calls, an allocator keeps it for later calls that may never

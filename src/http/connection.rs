@@ -23,7 +23,7 @@ use crate::base::trace::TraceParent;
 use crate::config::Client;
 use crate::mcp::context::Caller;
 use crate::metrics::RefusalReason;
-use proxmox_mcp_allocator::end_thread_cache;
+use proxmox_mcp_allocator::release_thread_memory;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,20 +42,32 @@ pub fn serve(
     peer: SocketAddr,
     permit: ConnectionPermit,
 ) {
-    let Ok(local) = stream.socket().local_addr() else { return };
+    if let Some(session) = serve_until_stream(state, role, stream, peer, &permit) {
+        // It may be quiet for days.
+        release_thread_memory();
+        state.sessions.wait_until_closed(&session);
+    }
+}
+
+/// Serves a connection until it ends or becomes an event stream, whose session this returns. Not inlined, so that the
+/// thread of a stream does not keep the buffers and the large frame of requests.
+#[inline(never)]
+fn serve_until_stream(
+    state: &Arc<HttpState>,
+    role: ListenerRole,
+    stream: Arc<ClientStream>,
+    peer: SocketAddr,
+    permit: &ConnectionPermit,
+) -> Option<Arc<SseSession>> {
+    let local = stream.socket().local_addr().ok()?;
     if let Some(certificate) = &state.certificate
         && !tls_accept::accept_tls(state, certificate, &stream, peer)
     {
-        return;
+        return None;
     }
-    let (input, permit) = (ReceiveBuffer::new(stream.clone()), &permit);
-    let connection =
-        ConnectionHandler { state, role, stream, permit, local, peer, input, head: RequestHead::default(), cors: None };
-    // This drops the buffers before the stream, which may be quiet for days.
-    if let Some(session) = connection.serve_requests() {
-        end_thread_cache();
-        state.sessions.wait_until_closed(&session);
-    }
+    let input = ReceiveBuffer::new(stream.clone());
+    let head = RequestHead::default();
+    ConnectionHandler { state, role, stream, permit, local, peer, input, head, cors: None }.serve_requests()
 }
 
 struct ConnectionHandler<'a> {
