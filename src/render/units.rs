@@ -35,7 +35,7 @@ pub(crate) fn append_byte_size(out: &mut Vec<u8>, bytes: f64) {
         _ => 1,
     };
     let half = (step << (10 * unit)) >> 1;
-    let hundredths = ((bytes * 100 + half) / step >> (10 * unit)) as u64 * step as u64;
+    let hundredths = (((bytes * 100 + half) / step) >> (10 * unit)) as u64 * step as u64;
     append_number(out, hundredths / 100);
     match (hundredths % 100) as u8 {
         0 => {}
