@@ -257,7 +257,7 @@ fn next_offset(result: &ToolResult) -> Option<u64> {
 fn long_list_is_cut_at_rows_and_its_note_leads_to_the_rest() {
     let all = rows(600);
     let node = start_node(all.clone());
-    for (cap, format) in [(20_000, "json"), (3_000, "json"), (5_000, "table")] {
+    for (cap, format) in [(20_000, "json"), (3_000, "json"), (2_000, "table")] {
         let server = start_server(&node, cap);
         let (mut seen, mut offset, mut calls) = (Vec::new(), 0, 0);
         loop {

@@ -28,6 +28,9 @@ const MIN_EQUAL_ROWS: usize = 3;
 /// The most bytes of such a cell.
 const MAX_EQUAL_BYTES: usize = 60;
 
+/// The most rows that a list of tasks has with the UPID of each. A longer list has those that did not end well.
+const MAX_ROWS_WITH_UPIDS: usize = 10;
+
 /// The most columns without a place in the table that are named.
 const MAX_LEFT_OUT_NAMES: usize = 20;
 
@@ -350,6 +353,12 @@ pub fn write_list(
         note_row_counts(options, page, answer_path, counts, 0, false);
         return Ok(());
     }
+    let has_short_upids = rows.len() > MAX_ROWS_WITH_UPIDS
+        && options.fields.is_none()
+        && columns.iter().any(|column| column == "upid" && !options.orders_or_filters_by(column));
+    if has_short_upids {
+        page.add_note("upid … for status OK: a filter for up to 10 tasks, or fields, shows it");
+    }
     let mut table = TableWriter::new(page);
     let header = columns.iter().map(String::as_str).chain(has_plain_rows.then_some("value"));
     table.write_line(header.map(Cow::Borrowed));
@@ -365,11 +374,13 @@ pub fn write_list(
         }
         found.resize(columns.len(), None);
         let is_running_task = is_running_task(row);
+        let has_short_upid = has_short_upids && find_member(row, "status") == Some(r#""OK""#);
         // The name of the option, if the row is one.
         let option = options.is_option_list.then(|| option_name(row));
         let cells = found.iter().zip(&columns).zip(&formats).map(|((raw, column), format)| {
             match (raw, option.as_deref().filter(|_| matches!(column.as_str(), "value" | "pending"))) {
                 (None, _) if is_running_task && column == "status" => Cow::Borrowed("running"),
+                (Some(_), _) if has_short_upid && column == "upid" => Cow::Borrowed("…"),
                 (raw, Some(option)) => format_cell(KeyFormat::for_key(option), option, *raw, options.utc_offset),
                 (raw, None) => format_cell(*format, column, *raw, options.utc_offset),
             }

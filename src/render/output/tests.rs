@@ -446,3 +446,23 @@ fn equal_cells_are_written_once_and_columns_of_little_use_are_named() {
     let (text, _) = render_with_default_cap(json!({"format": "table"}), r#"[{"a":1},{"a":1},{"a":1}]"#);
     assert_eq!(text, "a\n1\n1\n1\n");
 }
+
+#[test]
+fn a_long_list_of_tasks_has_the_upids_of_those_that_did_not_end_well() {
+    let task = |n: u64| {
+        let status = if n.is_multiple_of(5) { "job errors" } else { "OK" };
+        json!({"upid": format!("UPID:pve1:{n}:"), "id": n, "starttime": n, "status": status})
+    };
+    let tasks = |count: u64| Value::from((1..=count).map(task).collect::<Vec<_>>()).to_string();
+    let (text, note) = render_with_default_cap(json!({"format": "table"}), &tasks(11));
+    assert!(text.contains("\n4\tOK\t4\t…\n5\tjob errors\t5\tUPID:pve1:5:\n"), "{text}");
+    assert!(note.starts_with("upid … for status OK"), "{note}");
+    for (arguments, count) in [
+        (json!({"format": "table"}), 10),
+        (json!({"format": "table", "fields": "upid,status"}), 11),
+        (json!({"format": "table", "filter": "upid~pve1"}), 11),
+    ] {
+        let (text, note) = render_with_default_cap(arguments, &tasks(count));
+        assert!(text.contains("UPID:pve1:4:") && !note.contains('…'), "{text}{note}");
+    }
+}
