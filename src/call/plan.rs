@@ -312,6 +312,7 @@ fn check_operation_call(
             template: Some(known.unwrap_or(operation).template().to_owned()),
             is_known: same.is_some(),
             summary: operation.summary().to_owned(),
+            risk: same.map_or(Risk::UNKNOWN, |same| same.risk()),
             risk_reason: same.map_or("", |same| same.risk_reason()),
             privileges: operation.privileges().to_owned(),
             path_values: found.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),

@@ -65,6 +65,8 @@ pub(super) struct PlannedOperation {
     pub(super) is_known: bool,
     /// Empty if the operation is unknown.
     pub(super) summary: String,
+    /// The risk of the operation without its parameters.
+    pub(super) risk: Risk,
     /// The reason for the risk of the operation. Empty for a plain read, or if the operation is unknown.
     pub(super) risk_reason: &'static str,
     pub(super) privileges: String,
@@ -92,6 +94,7 @@ impl PlannedOperation {
             template: None,
             is_known: false,
             summary: String::new(),
+            risk: Risk::UNKNOWN,
             risk_reason: "",
             privileges: String::new(),
             path_values: Vec::new(),

@@ -306,9 +306,7 @@ fn the_question_of_the_documentation_is_a_real_one() {
     let page = include_str!("../../docs/rights.md");
     let start = page.find("Delete VM").expect("a question");
     let question = page[start..].split("\n```").next().expect("a block");
-    let real = include_str!("snapshots/questions_demo.snap")
-        .replace("on demo", "on prod")
-        .replace("cluster demo", "cluster prod");
+    let real = include_str!("snapshots/questions_demo.snap").replace("on demo", "on prod");
     assert!(real.contains(question), "{question}");
 }
 
