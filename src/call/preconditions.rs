@@ -12,6 +12,7 @@ use crate::pve::knowledge::messages::find_next_step;
 use crate::pve::knowledge::preconditions::{Excluded, Precondition, find_preconditions};
 use crate::pve::property_string::{find_part, parse_disk_size};
 use crate::pve::rows::is_true;
+use crate::render::labels::join_by_text;
 use crate::render::object_state::{
     AffectedText, GuestState, MAX_ITEMS, find_ha_state, is_own_disk, quote_word, snapshot_name, text_of, to_text,
 };
@@ -86,8 +87,8 @@ impl CertainFailures {
     }
 
     fn describe_list(&self) -> String {
-        let lines = self.failures.iter().map(|(number, failure)| format!("\ncall {number}: {}", render_error(failure)));
-        format!("no call of the list was sent: one that certainly fails ends all{}", lines.collect::<String>())
+        let texts = self.failures.iter().map(|(number, failure)| (vec![*number], render_error(failure)));
+        format!("no call of the list was sent: one that certainly fails ends all\n{}", join_by_text(texts))
     }
 }
 

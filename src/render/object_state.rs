@@ -1,6 +1,6 @@
 //! The object of a call as it is now, in sentences. Texts of the cluster are quoted, and secrets in them are hidden.
 
-use super::labels::{count, format_local_time};
+use super::labels::{count, format_local_time, name_calls};
 use super::quoted::{push_quoted, push_value, quote};
 use super::units::push_byte_size;
 use crate::pve::guests::{Guest, GuestKind};
@@ -467,9 +467,7 @@ pub fn push_pruned_backups(text: &mut String, backups: &Looked<Vec<Value>>) {
 /// that add changes.
 pub fn push_network_changes(text: &mut String, changes: &Looked<String>, changed_by: &[usize]) {
     if !changed_by.is_empty() {
-        let numbers: Vec<String> = changed_by.iter().map(usize::to_string).collect();
-        let calls = if changed_by.len() == 1 { "call" } else { "calls" };
-        let _ = writeln!(text, "The changes of {calls} {} are pending then.", numbers.join(", "));
+        let _ = writeln!(text, "The changes of {} are pending then.", name_calls(changed_by));
     }
     let changes = match changes {
         Ok(changes) => changes,

@@ -3,7 +3,7 @@
 use crate::document::{Document, send};
 use crate::support::node::{Request, ScriptedReply};
 use crate::support::policy::{
-    ALL, RecordingNode, answer_question, client, confirming_policy, modern, open_policy, patterns,
+    ALL, RecordingNode, answer_question, client, confirming_policy, modern, open_policy, patterns, rights,
 };
 use crate::support::proxmox::{gzipped_facts, server_error};
 use crate::support::test_tools::{product, start_demo};
@@ -11,7 +11,7 @@ use crate::support::tool::ToolServer;
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::context::Caller;
-use proxmox_mcp::policy::{ClusterPolicy, ConfirmationPolicy};
+use proxmox_mcp::policy::{AccessLevel, ClusterPolicy, ConfirmationPolicy};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -297,6 +297,16 @@ fn questions_about_lists() {
         arguments("PUT /qemu/web01/config", json!({"memroy": 4096})),
         arguments("DELETE /qemu/web01", json!({})),
     ];
+    document.call(&server, CALL, json!({"calls": calls}));
+    document.section("A list whose refusals have the same reason");
+    let mut calls: Vec<Value> = ["web01", "web01", "db01"]
+        .map(|guest| arguments(&format!("DELETE /qemu/{guest}"), json!({})))
+        .into_iter()
+        .collect();
+    document.call(&server, CALL, json!({"calls": calls}));
+    calls.insert(1, arguments("POST /qemu/web01/agent/exec", json!({"command": ["df", "-h"]})));
+    let calm = ClusterPolicy { permissions: rights(AccessLevel::Operate, false), ..open_policy() };
+    let server = product(vec![ClusterConfig { policy: calm, ..demo.cluster() }]);
     document.call(&server, CALL, json!({"calls": calls}));
     document.assert("questions_lists");
 }
