@@ -285,12 +285,16 @@ impl ListRun<'_> {
 
     /// Sends a call.
     fn execute_call(&self, call: Confirmed<'_>, objects: CallObjects, is_first: bool, max_bytes: usize) -> ListedCall {
-        let operation = call.operation();
+        let mut operation = call.operation();
         let cluster = self.cluster.with_new_lookups();
         // The first call was planned right before.
         let result = match is_first {
             true => call.execute().map_err(Into::into),
-            false => call.renew(&cluster).and_then(|renewed| Ok(renewed.execute()?)),
+            false => call.renew(&cluster).and_then(|renewed| {
+                // Its guest may be on another node by now.
+                operation = renewed.operation();
+                Ok(renewed.execute()?)
+            }),
         };
         let mut outcome = match result {
             Ok(outcome) => outcome,
