@@ -106,6 +106,9 @@ pub enum PlanError {
     ZeroIsNoAmount(String),
     #[error("`{parameter}` would be {sum}, and must be at least {minimum}")]
     NumberTooSmall { parameter: String, sum: String, minimum: String },
+    /// A change of options that sets and unsets none.
+    #[error("nothing to change: the call has no option")]
+    NothingToChange,
     /// A correction of a call that can't be undone: the caller may mean another guest.
     #[error("{correction}, and a call that can't be undone easily is not corrected: write {operation}")]
     UnsafeCorrection { correction: String, operation: String },
@@ -191,6 +194,7 @@ impl Hint for PlanError {
             Self::Guest(error) | Self::GuestParameter { error, .. } => error.hint(),
             Self::NodeLookup(error) | Self::UncheckedNode { error, .. } => error.hint(),
             Self::UnreadableValue { .. } => Some("write the whole value".into()),
+            Self::NothingToChange => Some("give the options in data; describe_api shows them".into()),
             Self::NoPresentNumber(_) | Self::ZeroIsNoAmount(_) => Some("write the number without a sign".into()),
             Self::UnknownPath(path) if path.is_command_in_container() => Some(
                 "containers have no exec in the API: `pct exec` on the node's shell works, or SSH into the container"

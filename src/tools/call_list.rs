@@ -64,7 +64,11 @@ pub(super) fn authorize_list<'a>(
     let mut authorized = Vec::new();
     let mut problems: Vec<(Vec<usize>, CallError)> = Vec::new();
     for (at, spec) in list.iter().enumerate() {
-        match cluster.plan(*spec).map_err(CallError::from).and_then(|planned| Ok(planned.authorize()?)) {
+        match cluster
+            .plan(*spec)
+            .map_err(CallError::from)
+            .and_then(|planned| Ok(planned.authorize()?.require_options()?))
+        {
             Ok(call) => {
                 call.keep_for_later_plans();
                 authorized.push(call);

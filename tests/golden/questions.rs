@@ -143,6 +143,8 @@ fn failing_calls() -> Vec<(&'static str, Value)> {
         ("POST /lxc/200/clone", json!({"newid": 900})),
         ("POST /qemu/staging01/template", json!({})),
         ("POST /qemu/9000/template", json!({})),
+        ("PUT /qemu/web01/config", json!({"boot": "order=scsi0;scsi9"})),
+        ("PUT /qemu/web01/config", json!({"boot": "order=scsi0;net0", "delete": "net0"})),
         ("PUT /qemu/web01/resize", json!({"disk": "scsi0", "size": "5G"})),
         ("PUT /qemu/web01/resize", json!({"disk": "scsi0", "size": "-5G"})),
         ("PUT /qemu/web01/resize", json!({"disk": "scsi9", "size": "+5G"})),

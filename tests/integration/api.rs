@@ -190,7 +190,6 @@ fn values_are_sent_in_the_form_of_proxmox_byte_for_byte() {
         (json!({"scsi1": "local-lvm:8,iothread=1"}), "scsi1=local-lvm%3A8%2Ciothread%3D1"),
         (json!({"sshkeys": "ssh-ed25519 AAAA a@b"}), "sshkeys=ssh-ed25519%2520AAAA%2520a%2540b"),
         (json!({"vmid": 100, "node": "pve1", "name": "x"}), "name=x"),
-        (json!({}), ""),
     ] {
         let sent = sent_request(&server, config(data.clone()));
         assert_eq!(sent.body, body, "{data}");
@@ -539,7 +538,12 @@ fn dry_run_of_every_operation_shows_the_risk_and_sends_nothing() {
             "{vmid}" => "100",
             "{id}" if operation.template().contains("/replication/") => "100-0",
             s if s.starts_with('{') => {
-                operation.parameter(&s[1..s.len() - 1]).and_then(|p| p.allowed_values().next()).unwrap_or("12")
+                let parameter = operation.parameter(&s[1..s.len() - 1]);
+                let name = match parameter.as_ref().map(|p| p.format()) {
+                    Some("pve-configid") => "a12",
+                    _ => "12",
+                };
+                parameter.and_then(|p| p.allowed_values().next()).unwrap_or(name)
             }
             s => s,
         };
