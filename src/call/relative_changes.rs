@@ -104,7 +104,7 @@ impl NumberChange {
 fn number_spec<'s>(parameter: &ParameterSpec<'s>) -> Option<ParameterSpec<'s>> {
     let is_number = |spec: &ParameterSpec<'_>| matches!(spec.kind(), "integer" | "number");
     if is_number(parameter) {
-        return Some(parameter.clone());
+        return Some(*parameter);
     }
     parameter.nested_parameters().find(ParameterSpec::is_default_key).filter(is_number)
 }

@@ -204,7 +204,7 @@ fn describe_undo_call(call: &CallDescription<'_>, undo: &UndoCall) -> String {
 /// Renders the question for a client that can't ask its user: the model asks, and repeats the call with the code.
 pub fn describe_confirmation(question: &str, code: &str, minutes: u64) -> String {
     format!(
-        "Not sent yet: this has to be confirmed.\n{question}\nIf the user wants exactly this, make the same call again \
+        "Not sent yet: this has to be confirmed.\n{question}If the user wants exactly this, make the same call again \
          within {minutes} minutes with confirm: \"{code}\" (valid once)"
     )
 }
@@ -436,8 +436,7 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
         (Some(number), _) if call.facts.contains(&Fact::Snapshot) => {
             let _ = writeln!(text, "The snapshot is made by call {number}.");
         }
-        (Some(number), Some(_)) => drop(writeln!(text, "The object at the path is made by call {number}.")),
-        (Some(number), None) => drop(writeln!(text, "It is made by call {number}.")),
+        (Some(number), _) => drop(writeln!(text, "It is made by call {number}.")),
         (None, _) => {}
     }
     for fact in call.facts {

@@ -12,7 +12,7 @@ const NEVER: Undo = Undo::Never;
 const UNSAID: Undo = Undo::Unsaid;
 const ADD_AGAIN: Undo = By("Adding it again undoes this.");
 const CREATE_AGAIN: Undo = By("Creating it again undoes this.");
-const SET_BACK: Undo = By("Setting the old values again undoes this.");
+const SET_BACK: Undo = By("This can be set back.");
 const MOVE_BACK: Undo = By("Moving it back undoes this.");
 const MOVE_BACK_WITHOUT_COPY: Undo = Partly("The old copy is lost for good. Moving the disk back makes a new one.");
 const LOSES_UNSAVED: Undo =
@@ -204,20 +204,16 @@ static TABLE: &[OperationEffect] = &[
     row(Put, "{guest}/unlink", "Detach the disks {=idlist} of {guest}", By("Attaching them again undoes this."))
         .remark("A disk that is detached already is deleted.")
         .facts(&[Disks]),
-    row(Put, "{guest}/config", "Change the configuration of {guest} on {cluster} and delete disks", NEVER)
+    row(Put, "{guest}/config", "Change {guest} on {cluster} and delete disks", NEVER)
         .when(Item("delete", "unused"))
         .facts(&[Object]),
-    row(Post, "{guest}/config", "Change the configuration of {guest} on {cluster} and delete disks", NEVER)
+    row(Post, "{guest}/config", "Change {guest} on {cluster} and delete disks", NEVER)
         .when(Item("delete", "unused"))
         .facts(&[Object]),
-    row(Put, "{guest}/config", "Change the configuration of {guest}", UNSAID)
-        .when(Value("force", "1"))
-        .facts(&[Object]),
-    row(Post, "{guest}/config", "Change the configuration of {guest}", UNSAID)
-        .when(Value("force", "1"))
-        .facts(&[Object]),
-    row(Put, "{guest}/config", "Change the configuration of {guest}", SET_BACK).facts(&[Object]),
-    row(Post, "{guest}/config", "Change the configuration of {guest}", SET_BACK).facts(&[Object]),
+    row(Put, "{guest}/config", "Change {guest}", UNSAID).when(Value("force", "1")).facts(&[Object]),
+    row(Post, "{guest}/config", "Change {guest}", UNSAID).when(Value("force", "1")).facts(&[Object]),
+    row(Put, "{guest}/config", "Change {guest}", SET_BACK).facts(&[Object]),
+    row(Post, "{guest}/config", "Change {guest}", SET_BACK).facts(&[Object]),
     row(Post, "{guest}/clone", "Clone {guest} to the new guest {=newid}", By("Deleting the clone undoes this.")),
     row(Post, "{guest}/migrate", "Migrate {guest} to node {=target}", By("Migrating it back undoes this.")),
     row(Post, "{guest}/remote_migrate", "Migrate {guest} on {cluster} to another cluster and delete it here", NEVER)
