@@ -303,7 +303,8 @@ impl PlannedCall<'_> {
             lists.flat_map(|(_, names)| list_items(names)).any(|name| name == device)
         };
         let (_, boot) = self.params.iter().find(|(name, _)| *name == "boot").filter(|_| changes_vm)?;
-        let order = find_part(boot, "order").filter(|_| !is_given("revert"))?;
+        // (PVE: `cdrom` is another name of a drive, and a reverted option may be a device.)
+        let order = find_part(boot, "order").filter(|_| !is_given("revert") && !is_given("cdrom"))?;
         let is_absent = |device: &&str| !is_given(device) && (!config.contains_key(*device) || deletes(device));
         let absent = list_items(order).find(is_absent)?;
         Some(CertainFailure::AbsentBootDevice {

@@ -57,6 +57,9 @@ impl ListChange {
 /// Options whose 0 is no amount: no limit, off, or as many as there are cores.
 const ZERO_IS_NO_AMOUNT: [&str; 5] = ["balloon", "bwlimit", "cpulimit", "migrate_speed", "vcpus"];
 
+/// No option has a larger number.
+const MAX_AMOUNT: f64 = 1e12;
+
 /// A number to add to the present one, or to take off it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct NumberChange(f64);
@@ -72,7 +75,7 @@ impl NumberChange {
             _ => return None,
         };
         let is_number = amount.starts_with(|c: char| c.is_ascii_digit());
-        let plain = || amount.parse::<f64>().ok().filter(|amount| amount.is_finite());
+        let plain = || amount.parse::<f64>().ok().filter(|amount| *amount < MAX_AMOUNT);
         let mebibytes = || {
             let bytes = MEBIBYTE_PARAMETERS.contains(&parameter.name()).then(|| parse_size(amount)).flatten()?;
             Some(bytes / f64::from(1 << 20)).filter(|mebibytes| mebibytes.fract() == 0.0)
@@ -100,13 +103,15 @@ impl NumberChange {
     }
 }
 
-/// Returns the key whose value a property string may have without its name, or the parameter itself: a plain number.
+/// Returns the parameter itself if it is a number, or the only key of a property string. (PVE: `memory` of a VM.)
 fn number_spec<'s>(parameter: &ParameterSpec<'s>) -> Option<ParameterSpec<'s>> {
     let is_number = |spec: &ParameterSpec<'_>| matches!(spec.kind(), "integer" | "number");
     if is_number(parameter) {
         return Some(*parameter);
     }
-    parameter.nested_parameters().find(ParameterSpec::is_default_key).filter(is_number)
+    let mut keys = parameter.nested_parameters();
+    let (only, None) = (keys.next()?, keys.next()) else { return None };
+    Some(only).filter(is_number)
 }
 
 fn minimum(parameter: &ParameterSpec<'_>) -> Option<f64> {
@@ -264,6 +269,8 @@ mod tests {
             (vm, "memory", json!("+-1")),
             (vm, "memory", json!("++1")),
             (vm, "memory", json!(-1)),
+            (vm, "memory", json!("+1e300")),
+            (vm, "memory", json!("+inf")),
             (vm, "cores", json!("+1G")),
             (vm, "name", json!("+1")),
             (vm, "onboot", json!("+1")),

@@ -198,7 +198,8 @@ fn change_config(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult<(
 
 /// Fails if the guest lacks a device of a new boot order.
 fn check_boot_order(guest: &Guest, call: &Invocation<'_>) -> ApiResult<()> {
-    let order = call.optional_text("boot").and_then(|boot| boot.strip_prefix("order="));
+    let boot = call.optional_text("boot").filter(|_| !call.params.contains_key("cdrom"));
+    let order = boot.and_then(|boot| boot.strip_prefix("order="));
     let mut devices = order.into_iter().flat_map(|order| order.split([';', ',']));
     match devices.find(|device| !guest.config.contains_key(*device)) {
         Some(device) => fail(format!("invalid bootorder: device '{device}' does not exist'")),
