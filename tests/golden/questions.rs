@@ -35,10 +35,34 @@ fn refuse(document: &mut Document, server: &McpServer, caller: &Caller, line: &s
     document.case(format_args!("{line} {data}"), text.unwrap_or_else(|| panic!("no error: {answer}")));
 }
 
+/// Fails unless a question shows each part of what would be sent, or the length of a secret.
+fn assert_all_is_shown(question: &str, line: &str, data: &Value) {
+    const SECRETS: [&str; 6] = ["password", "cipassword", "secret", "key", "target-endpoint", "keys"];
+    let is_plain = |part: &&str| part.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\".contains(&b));
+    for (name, value) in
+        data.as_object().expect("an object").iter().filter(|(name, _)| !SECRETS.contains(&name.as_str()))
+    {
+        let leaves = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+        for leaf in leaves {
+            let text = match &leaf {
+                Value::Bool(on) => format!("{name}={}", u8::from(*on)),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            let change = leaf.is_boolean().then(|| format!("  {name}: "));
+            for part in text.split(',').filter(is_plain) {
+                let is_shown = question.contains(part) || change.as_ref().is_some_and(|line| question.contains(line));
+                assert!(is_shown, "{line}: {name} {part} is not shown:\n{question}");
+            }
+        }
+    }
+}
+
 /// Adds the question about a call, as the client's user sees it.
 fn ask(document: &mut Document, server: &McpServer, caller: &Caller, line: &str, data: Value) {
     let answer = send(server, caller, "tools/call", modern(CALL, &arguments(line, data.clone()), true, json!({})));
     let message = answer["result"]["inputRequests"]["confirm"]["params"]["message"].as_str();
+    message.inspect(|question| assert_all_is_shown(question, line, &data));
     // A call that can't succeed is not asked.
     let text = message.or(answer["result"]["content"][0]["text"].as_str());
     document.case(format_args!("{line} {data}"), text.unwrap_or_else(|| panic!("no question: {answer}")));
@@ -300,7 +324,19 @@ fn questions_about_lists() {
         arguments("DELETE /qemu/web01", json!({})),
     ];
     document.call(&server, CALL, json!({"calls": calls}));
+    document.section("A list whose calls have the same facts");
+    let server = product(vec![ClusterConfig { policy: asking_policy(), ..demo.cluster() }]);
+    let calls = [("qemu/105", "DELETE"), ("lxc/204", "DELETE")]
+        .map(|(guest, method)| arguments(&format!("{method} /{guest}"), json!({"purge": true})));
+    document.call(&server, CALL, json!({"calls": calls}));
+    let calls = [
+        arguments("PUT /qemu/win11-desk/config", json!({"memory": "+1024", "cores": "-1"})),
+        arguments("PUT /qemu/win11-desk/config", json!({"memory": "+1024"})),
+    ];
+    document.call(&server, CALL, json!({"calls": calls}));
     document.section("A list whose refusals have the same reason");
+    let strict = ClusterPolicy { deny: patterns(&["DELETE /nodes/*/qemu/*"]), ..open_policy() };
+    let server = product(vec![ClusterConfig { policy: strict, ..demo.cluster() }]);
     let mut calls: Vec<Value> = ["web01", "web01", "db01"]
         .map(|guest| arguments(&format!("DELETE /qemu/{guest}"), json!({})))
         .into_iter()
