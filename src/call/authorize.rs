@@ -5,6 +5,7 @@ use super::audit::AuditedCall;
 use super::denied_call::{DenialCauses, DeniedCall, DeniedOperation};
 use super::handle::ClusterHandle;
 use super::lookup_error::LookupError;
+use super::plan_error::PlanError;
 use super::planned_call::{GuestView, PlannedCall};
 use super::shared_object::SharedObject;
 use crate::base::hint::Hint;
@@ -15,6 +16,7 @@ use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::schema::Operation;
 use crate::pve::token_privileges::TokenPrivileges;
+use crate::render::question::names_an_option;
 use std::collections::HashSet;
 use std::fmt::Write;
 
@@ -41,6 +43,20 @@ impl<'a> PlannedCall<'a> {
         let check = check_protection(self.cluster.policy(), self.risk, &self.affected, self.guests.as_ref());
         check.map_err(|reason| deny(self.audited(), reason))?;
         Ok(Authorized { planned: self })
+    }
+}
+
+impl<'a> Authorized<'a> {
+    /// Rejects a change of a guest's configuration that sets and unsets no option. (PVE: no options specified.)
+    pub fn require_options(self) -> Result<Self, PlanError> {
+        let planned = self.planned();
+        let template = planned.operation.template.as_deref().filter(|_| planned.is_change());
+        let is_config = template.is_some_and(|template| template.ends_with("/{vmid}/config"));
+        let is_option = |name: &str| names_an_option(name) || matches!(name, "delete" | "revert");
+        if is_config && !planned.params.names().any(is_option) {
+            return Err(PlanError::NothingToChange);
+        }
+        Ok(self)
     }
 }
 

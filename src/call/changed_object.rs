@@ -538,7 +538,10 @@ impl ResultReader<'_> {
             }),
             ChangedSubject::FirewallRule(list) => {
                 rule = self.find_rule(list);
-                rule.as_ref().map(|rule| changed_object::describe_rule(&list.to_string(), rule))
+                rule.as_ref().map(|rule| {
+                    let list = list.to_string();
+                    changed_object::describe_rule(Some(list.as_str()).filter(|_| !self.changed.is_in_list), rule)
+                })
             }
             ChangedSubject::Backups { node, storage, vmids, known } => {
                 self.describe_backups(node, storage, vmids, known)
@@ -551,7 +554,7 @@ impl ResultReader<'_> {
             ChangedSubject::HaResource(sid) => self.describe_ha(sid),
             ChangedSubject::Grants(path) => {
                 let rows = self.reader.read_value::<Vec<Value>>(ApiPath::from_static("/access/acl")).ok();
-                rows.map(|rows| changed_object::describe_grants(path, &rows))
+                rows.map(|rows| changed_object::describe_grants(path, &rows, &self.grantees()))
             }
             ChangedSubject::Pool(pool) => self.describe_pool(pool),
             ChangedSubject::PendingNetwork { node } => Some(format!(
@@ -561,15 +564,29 @@ impl ResultReader<'_> {
                 let object = self.reader.read_value::<Map<String, Value>>(path.clone()).ok();
                 digest = object.as_ref().and_then(|object| super::undo::digest_of(object).map(str::to_owned));
                 let options = Some(self.changed.options());
-                object.map(|object| changed_object::describe_object(&path.to_string(), &object, options))
+                object.map(|object| changed_object::describe_object(&self.name_own(path), &object, options))
             }
             ChangedSubject::Creation(path) => self.describe_created(path),
-            ChangedSubject::Removal(path) => {
-                self.is_gone(path.clone()).map(|is_gone| changed_object::describe_removal(&path.to_string(), is_gone))
-            }
+            ChangedSubject::Removal(path) => self
+                .is_gone(path.clone())
+                .map(|is_gone| changed_object::describe_removal(&self.name_own(path), is_gone)),
             ChangedSubject::Other => None,
         };
         ObjectText { line, digest, rule, created }
+    }
+
+    /// Returns the words for the object at the path of the call. The entry of a list begins with the path.
+    fn name_own(&self, path: &ApiPath) -> String {
+        if self.changed.is_in_list { "it".to_owned() } else { path.to_string() }
+    }
+
+    /// Returns the users, groups and tokens that get or lose a role.
+    fn grantees(&self) -> Vec<&str> {
+        let params = self.changed.params.iter();
+        params
+            .filter(|(name, _)| matches!(*name, "users" | "groups" | "tokens"))
+            .flat_map(|(_, ids)| list_items(ids))
+            .collect()
     }
 
     fn describe_created(&self, path: &ApiPath) -> Option<String> {

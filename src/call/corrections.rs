@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Parameters whose plain number is a count of MiB. (PVE: memory of a guest.)
-const MEBIBYTE_PARAMETERS: [&str; 3] = ["memory", "balloon", "swap"];
+pub(super) const MEBIBYTE_PARAMETERS: [&str; 3] = ["memory", "balloon", "swap"];
 
 /// Parameters that hold a disk, without the number at their end.
 const DISK_FAMILIES: [&str; 8] = ["scsi", "sata", "ide", "virtio", "efidisk", "tpmstate", "rootfs", "mp"];
@@ -128,7 +128,7 @@ fn is_disk(name: &str) -> bool {
 }
 
 /// Parses a size with a unit, such as `2G`, into bytes. A plain number is not one.
-fn parse_size(text: &str) -> Option<f64> {
+pub(super) fn parse_size(text: &str) -> Option<f64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at(digits);

@@ -35,6 +35,19 @@ fn describe_causes(causes: Option<&DenialCauses>) -> String {
 }
 
 impl DeniedCall {
+    /// Adds the operation of another call that is denied for the same reason. Returns whether it is.
+    pub fn absorb(&mut self, other: &Self) -> bool {
+        let causes = |call: &Self| call.causes.as_ref().map(|causes| causes.0.clone());
+        let is_same = self.reason == other.reason
+            && causes(self) == causes(other)
+            && self.operation.runs_in_vm == other.operation.runs_in_vm;
+        if is_same && self.operation.text != other.operation.text {
+            self.operation.text.push_str(", ");
+            self.operation.text.push_str(&other.operation.text);
+        }
+        is_same
+    }
+
     /// Returns the reason.
     pub fn reason(&self) -> &Denial {
         &self.reason

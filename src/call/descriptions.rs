@@ -8,7 +8,7 @@ use super::planned_call::PlannedCall;
 use super::preconditions::CertainFailures;
 use super::present_state::STATE_TIME_LIMIT;
 use crate::pve::knowledge::effects::Fact;
-use crate::render::object_state::ObjectState;
+use crate::render::object_state::{GuestState, ObjectState};
 use crate::render::question::{CallDescription, describe_dry_run};
 use std::time::Instant;
 
@@ -39,7 +39,12 @@ pub(super) fn describe_all(
         described.push((facts, state));
     }
     CertainFailures::collect(failures, is_list)?;
-    let descriptions = calls.iter().zip(&described).map(|(call, (facts, state))| describe(call, facts, state));
+    let guests: Vec<Option<String>> =
+        described.iter().map(|(_, state)| state.guest.as_ref().map(GuestState::describe)).collect();
+    let descriptions = calls.iter().zip(&described).enumerate().map(|(at, (call, (facts, state)))| {
+        let is_guest_described = guests[at].is_some() && guests[..at].contains(&guests[at]);
+        describe(call, facts, state, is_guest_described)
+    });
     Ok(render(&descriptions.collect::<Vec<_>>()))
 }
 
@@ -67,7 +72,12 @@ pub fn describe_dry_runs(calls: &[Authorized<'_>], is_list: bool) -> Result<Stri
     Ok(planned.first().expect("only calls are described").cluster.redact(text))
 }
 
-fn describe<'c>(call: &'c PlannedCall<'_>, facts: &'c [Fact], state: &'c ObjectState<'c>) -> CallDescription<'c> {
+fn describe<'c>(
+    call: &'c PlannedCall<'_>,
+    facts: &'c [Fact],
+    state: &'c ObjectState<'c>,
+    is_guest_described: bool,
+) -> CallDescription<'c> {
     CallDescription {
         method: call.method,
         path: call.path.as_str(),
@@ -80,9 +90,11 @@ fn describe<'c>(call: &'c PlannedCall<'_>, facts: &'c [Fact], state: &'c ObjectS
         summary: &call.operation.summary,
         privileges: &call.operation.privileges,
         risk: call.risk,
+        operation_risk: call.operation.risk,
         risk_reason: call.operation.risk_reason,
         risk_reasons: &call.risk_reasons,
         limits_own_access: call.limits_own_access(),
+        is_guest_described,
         state,
     }
 }

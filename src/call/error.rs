@@ -45,6 +45,17 @@ impl CallError {
         }
     }
 
+    /// Adds another call that is denied for the same reason. Returns whether it is.
+    pub fn absorb(&mut self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Denied(denied) | Self::Plan(PlanError::Denied(denied)),
+                Self::Denied(other) | Self::Plan(PlanError::Denied(other)),
+            ) => denied.absorb(other),
+            _ => false,
+        }
+    }
+
     /// Returns whether the call was sent and may have taken effect.
     pub fn is_outcome_unknown(&self) -> bool {
         let Self::Execute(ExecuteError::Api(failure)) = self else { return false };

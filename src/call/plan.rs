@@ -9,13 +9,13 @@ use super::corrections::{convert_dates, correct_values};
 use super::denied_call::DeniedCall;
 use super::guest_names::resolve_guest_names;
 use super::handle::{ClusterHandle, GuestConfig};
-use super::list_changes::apply_list_changes;
 use super::operation::{
     expand_shorthand, find_embedded_operation, find_operation, find_path, join_query, other_methods, parse_path,
     resolve_method,
 };
 use super::plan_error::PlanError;
 use super::planned_call::{CallPurpose, GuestView, PlannedCall, PlannedOperation};
+use super::relative_changes::apply_relative_changes;
 use super::resolve_path::{
     GuestVerification, HaResourceName, PathChange, check_node_name, check_node_parameters, resolve_path,
 };
@@ -104,7 +104,7 @@ pub(super) fn plan_call<'a>(
         Some(newer) => check(&newer, data),
         None => Err(error),
     });
-    let CheckedOperation { operation, params, relative_lists, mut assessment, mut notes } = checked?;
+    let CheckedOperation { operation, params, relative_options, mut assessment, mut notes } = checked?;
     if method != Method::Get && cluster.cluster.settings().is_simulated && !demo::simulates(method, &resolved.path) {
         return Err(PlanError::NotSimulated(format!("{method} {}", resolved.path)));
     }
@@ -150,7 +150,7 @@ pub(super) fn plan_call<'a>(
         method,
         path,
         params,
-        relative_lists,
+        relative_options,
         operation,
         risk,
         risk_reasons,
@@ -205,8 +205,8 @@ fn check_size(data: &Map<String, Value>) -> Result<(), PlanError> {
 struct CheckedOperation {
     operation: PlannedOperation,
     params: ApiParams,
-    /// The lists of which the caller gave only the items to add or to remove.
-    relative_lists: Vec<String>,
+    /// The options of which the caller gave the change of the present value.
+    relative_options: Vec<String>,
     assessment: RiskAssessment,
     /// Differences between the parameters as given and as sent, and those that were added.
     notes: Vec<String>,
@@ -256,7 +256,7 @@ fn check_operation_call(
             return Ok(CheckedOperation {
                 operation: PlannedOperation::unknown(),
                 params: ApiParams::from_json(&data).map_err(PlanError::UnsendableParameters)?,
-                relative_lists: Vec::new(),
+                relative_options: Vec::new(),
                 assessment: RiskAssessment { risk: Risk::UNKNOWN, reasons: Vec::new() },
                 notes: note.into_iter().collect(),
             });
@@ -273,7 +273,7 @@ fn check_operation_call(
     };
     parameter_check::unwrap_values(&operation, &mut data).map_err(|problems| reject(problems, &data))?;
     resolve_guest_names(cluster, &operation, &mut data, method != Method::Get)?;
-    let relative_lists = apply_list_changes(cluster, &operation, path, &mut data)?;
+    let relative_options = apply_relative_changes(cluster, &operation, path, &mut data)?;
     let mut notes = correct_values(&operation, &mut data)?;
     notes.extend(convert_dates(cluster, &operation, path, &mut data));
     if method != Method::Get && !schema.is_live() {
@@ -312,6 +312,7 @@ fn check_operation_call(
             template: Some(known.unwrap_or(operation).template().to_owned()),
             is_known: same.is_some(),
             summary: operation.summary().to_owned(),
+            risk: same.map_or(Risk::UNKNOWN, |same| same.risk()),
             risk_reason: same.map_or("", |same| same.risk_reason()),
             privileges: operation.privileges().to_owned(),
             path_values: found.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
@@ -319,7 +320,7 @@ fn check_operation_call(
             may_be_filtered: method == Method::Get && operation.privileges().is_empty(),
         },
         params,
-        relative_lists,
+        relative_options,
         notes,
     })
 }

@@ -97,9 +97,18 @@ pub enum PlanError {
     /// Parameters of an operation that has no description.
     #[error("{0}")]
     UnsendableParameters(ParameterErrors),
-    /// Items are to be added to a list or removed from it, and the list can't be read.
+    /// A change relative to a present value that can't be read.
     #[error("`{parameter}` can't be read, so nothing can be added to it or removed from it: {error}")]
-    UnreadableList { parameter: String, error: Box<LookupError> },
+    UnreadableValue { parameter: String, error: Box<LookupError> },
+    #[error("`{0}` has no number now that something can be added to")]
+    NoPresentNumber(String),
+    #[error("`{0}` is 0 now, which is no amount that something can be added to")]
+    ZeroIsNoAmount(String),
+    #[error("`{parameter}` would be {sum}, and must be at least {minimum}")]
+    NumberTooSmall { parameter: String, sum: String, minimum: String },
+    /// A change of options that sets and unsets none.
+    #[error("nothing to change: the call has no option")]
+    NothingToChange,
     /// A correction of a call that can't be undone: the caller may mean another guest.
     #[error("{correction}, and a call that can't be undone easily is not corrected: write {operation}")]
     UnsafeCorrection { correction: String, operation: String },
@@ -171,7 +180,7 @@ impl PlanError {
             | Self::GuestParameter { error: GuestError::Lookup(error), .. }
             | Self::UncheckedNode { error, .. }
             | Self::NodeLookup(error) => error.says_nothing_was_sent(),
-            Self::UnreadableList { error, .. } => error.says_nothing_was_sent(),
+            Self::UnreadableValue { error, .. } => error.says_nothing_was_sent(),
             _ => false,
         }
     }
@@ -184,7 +193,9 @@ impl Hint for PlanError {
             Self::InvalidPath(error) => error.hint(),
             Self::Guest(error) | Self::GuestParameter { error, .. } => error.hint(),
             Self::NodeLookup(error) | Self::UncheckedNode { error, .. } => error.hint(),
-            Self::UnreadableList { .. } => Some("write the whole list".into()),
+            Self::UnreadableValue { .. } => Some("write the whole value".into()),
+            Self::NothingToChange => Some("give the options in data; describe_api shows them".into()),
+            Self::NoPresentNumber(_) | Self::ZeroIsNoAmount(_) => Some("write the number without a sign".into()),
             Self::UnknownPath(path) if path.is_command_in_container() => Some(
                 "containers have no exec in the API: `pct exec` on the node's shell works, or SSH into the container"
                     .into(),

@@ -26,8 +26,8 @@ pub struct PlannedCall<'a> {
     pub(super) method: Method,
     pub(super) path: ApiPath,
     pub(super) params: ApiParams,
-    /// The lists of which the caller gave only the items to add or to remove.
-    pub(super) relative_lists: Vec<String>,
+    /// The options of which the caller gave the change of the present value.
+    pub(super) relative_options: Vec<String>,
     pub(super) operation: PlannedOperation,
     pub(super) risk: Risk,
     /// What the parameters add to the risk of the operation.
@@ -65,6 +65,8 @@ pub(super) struct PlannedOperation {
     pub(super) is_known: bool,
     /// Empty if the operation is unknown.
     pub(super) summary: String,
+    /// The risk of the operation without its parameters.
+    pub(super) risk: Risk,
     /// The reason for the risk of the operation. Empty for a plain read, or if the operation is unknown.
     pub(super) risk_reason: &'static str,
     pub(super) privileges: String,
@@ -92,6 +94,7 @@ impl PlannedOperation {
             template: None,
             is_known: false,
             summary: String::new(),
+            risk: Risk::UNKNOWN,
             risk_reason: "",
             privileges: String::new(),
             path_values: Vec::new(),
@@ -124,7 +127,7 @@ impl<'a> PlannedCall<'a> {
             affected: AffectedGuests::from_operation(&path, template, &params, risk),
             path,
             params,
-            relative_lists: Vec::new(),
+            relative_options: Vec::new(),
             risk,
             risk_reasons: Vec::new(),
             as_if_given: Vec::new(),
@@ -157,11 +160,11 @@ impl<'a> PlannedCall<'a> {
 
     /// Returns the parameters that do not depend on the state of the object.
     fn fixed_params(&self) -> Vec<(&str, String)> {
-        let is_fixed = |name: &str| !self.relative_lists.iter().any(|list| list == name);
+        let is_fixed = |name: &str| !self.relative_options.iter().any(|list| list == name);
         let fixed = self
             .params
             .iter()
-            .filter(|(name, _)| self.relative_lists.is_empty() || (is_fixed(name) && !matches!(*name, "digest")));
+            .filter(|(name, _)| self.relative_options.is_empty() || (is_fixed(name) && !matches!(*name, "digest")));
         let fixed = fixed.map(|(name, value)| match name {
             "delete" => (name, list_items(value).filter(|option| is_fixed(option)).collect::<Vec<_>>().join(",")),
             _ => (name, value.to_owned()),

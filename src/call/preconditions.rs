@@ -6,12 +6,14 @@ use super::failure::explain_absent_entry;
 use super::planned_call::PlannedCall;
 use super::present_state::{AbsentPart, PresentState};
 use crate::base::hint::{Hint, render_error};
+use crate::base::list_text::list_items;
 use crate::pve::Method;
 use crate::pve::knowledge::effects::Fact;
 use crate::pve::knowledge::messages::find_next_step;
 use crate::pve::knowledge::preconditions::{Excluded, Precondition, find_preconditions};
 use crate::pve::property_string::{find_part, parse_disk_size};
 use crate::pve::rows::is_true;
+use crate::render::labels::join_by_text;
 use crate::render::object_state::{
     AffectedText, GuestState, MAX_ITEMS, find_ha_state, is_own_disk, quote_word, snapshot_name, text_of, to_text,
 };
@@ -46,6 +48,8 @@ pub enum CertainFailure {
     AbsentDisk { operation: String, guest: String, disk: String, disks: Vec<String> },
     #[error("{operation} would fail: {disk} of {guest} has {now}, and a disk can't be made smaller (size {size})")]
     SmallerDisk { operation: String, guest: String, disk: String, now: String, size: String },
+    #[error("{operation} would fail: boot names {device}, and {guest} has no such device")]
+    AbsentBootDevice { operation: String, guest: String, device: String },
     #[error("{operation} would fail: {guest} is on that node already")]
     SameNode { operation: String, guest: String },
     #[error("{operation} would fail: call {number} removes it")]
@@ -86,8 +90,8 @@ impl CertainFailures {
     }
 
     fn describe_list(&self) -> String {
-        let lines = self.failures.iter().map(|(number, failure)| format!("\ncall {number}: {}", render_error(failure)));
-        format!("no call of the list was sent: one that certainly fails ends all{}", lines.collect::<String>())
+        let texts = self.failures.iter().map(|(number, failure)| (vec![*number], render_error(failure)));
+        format!("no call of the list was sent: one that certainly fails ends all\n{}", join_by_text(texts))
     }
 }
 
@@ -109,6 +113,7 @@ impl Hint for CertainFailure {
             Self::AbsentSnapshot { .. } => Some("GET …/snapshot lists the snapshots of the guest".into()),
             Self::AbsentDisk { .. } => Some("GET …/config shows the disks of the guest".into()),
             Self::SmallerDisk { .. } => find_next_step("shrinking disks is not supported").map(Cow::from),
+            Self::AbsentBootDevice { .. } => find_next_step("invalid bootorder: device").map(Cow::from),
             Self::SameNode { .. } => find_next_step("target is local node").map(Cow::from),
             Self::RemovedBefore { .. } => Some("change the order of the calls, or leave this one out".into()),
             Self::UsedNumber { .. } => find_next_step("config file already exists").map(Cow::from),
@@ -179,6 +184,7 @@ impl PlannedCall<'_> {
         self.check_guest_state(template, present, earlier)
             .or_else(|| self.check_snapshot(present))
             .or_else(|| self.check_disk(template, present).filter(|_| !is_changed))
+            .or_else(|| self.check_boot_order(template, present).filter(|_| !is_changed))
             .or_else(|| self.check_names(template, present, deadline, earlier))
     }
 
@@ -284,6 +290,27 @@ impl PlannedCall<'_> {
             disk: quote_word(disk),
             now: quote_word(now),
             size: quote_word(size),
+        })
+    }
+
+    /// Checks that the guest has each device of the new boot order, after the call.
+    fn check_boot_order(&self, template: &str, present: &PresentState<'_>) -> Option<CertainFailure> {
+        let is_given = |wanted: &str| self.params.names().any(|name| name == wanted);
+        let changes_vm = self.method != Method::Delete && template.ends_with("/qemu/{vmid}/config");
+        let config = present.state.options.as_ref()?.as_ref().ok().filter(|config| config.contains_key("digest"))?;
+        let deletes = |device: &str| {
+            let lists = self.params.iter().filter(|(name, _)| *name == "delete");
+            lists.flat_map(|(_, names)| list_items(names)).any(|name| name == device)
+        };
+        let (_, boot) = self.params.iter().find(|(name, _)| *name == "boot").filter(|_| changes_vm)?;
+        // (PVE: `cdrom` is another name of a drive, and a reverted option may be a device.)
+        let order = find_part(boot, "order").filter(|_| !is_given("revert") && !is_given("cdrom"))?;
+        let is_absent = |device: &&str| !is_given(device) && (!config.contains_key(*device) || deletes(device));
+        let absent = list_items(order).find(is_absent)?;
+        Some(CertainFailure::AbsentBootDevice {
+            operation: self.operation_line(),
+            guest: self.guest_label(present),
+            device: quote_word(absent),
         })
     }
 

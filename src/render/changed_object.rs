@@ -15,6 +15,9 @@ use std::fmt::Write;
 /// The most options, snapshots or members that a line names.
 const MAX_ITEMS: usize = 12;
 
+/// The most other grants on a path that a line names.
+const MAX_OTHER_GRANTS: usize = 2;
+
 /// The most characters of a name.
 const MAX_NAME_CHARS: usize = 120;
 
@@ -173,9 +176,10 @@ pub fn explain_rollback(rows: &[Value], snapshot: &str) -> Option<&'static str> 
 }
 
 /// Describes a firewall rule with its place: `rule 0 of …: in ACCEPT proto tcp dport 22, on`.
-pub fn describe_rule(list: &str, rule: &Map<String, Value>) -> String {
+pub fn describe_rule(list: Option<&str>, rule: &Map<String, Value>) -> String {
     let shown = |name: &str| rule.get(name).map(to_text).filter(|value| !value.is_empty());
-    let mut text = format!("rule {} of {list}:", shown("pos").unwrap_or_default());
+    let list = list.map(|list| format!(" of {list}")).unwrap_or_default();
+    let mut text = format!("rule {}{list}:", shown("pos").unwrap_or_default());
     for name in ["type", "action"] {
         let _ = write!(text, " {}", quote_word(&shown(name).unwrap_or_default()));
     }
@@ -222,16 +226,24 @@ pub fn describe_ha(sid: &str, row: Option<&Map<String, Value>>) -> String {
     text
 }
 
-/// Describes the grants on one path of the access control list.
-pub fn describe_grants(path: &str, rows: &[Value]) -> String {
+/// Describes the grants on one path of the access control list to these users, groups and tokens. Other grants on it are
+/// described if they are few, and counted otherwise.
+pub fn describe_grants(path: &str, rows: &[Value], grantees: &[&str]) -> String {
     let text = |row: &Value, name: &str| row.get(name).map(to_text).unwrap_or_default();
+    let describe = |row: &&Value| {
+        let below = if row.get("propagate").is_some_and(is_true) { "and below" } else { "only here" };
+        format!("{} has {} ({below})", quote_word(&text(row, "ugid")), quote_word(&text(row, "roleid")))
+    };
     let on_path = rows.iter().filter(|row| text(row, "path") == path);
-    let grants: Vec<String> = on_path
-        .map(|row| {
-            let below = if row.get("propagate").is_some_and(is_true) { "and below" } else { "only here" };
-            format!("{} has {} ({below})", quote_word(&text(row, "ugid")), quote_word(&text(row, "roleid")))
-        })
-        .collect();
+    let (own, others): (Vec<&Value>, Vec<&Value>) =
+        on_path.partition(|row| grantees.contains(&text(row, "ugid").as_str()));
+    let has_none = |grantee: &&&str| own.iter().all(|row| text(row, "ugid") != **grantee);
+    let without = grantees.iter().filter(has_none).map(|grantee| format!("{} has no role", quote_word(grantee)));
+    let mut grants: Vec<String> = own.iter().map(describe).chain(without).collect();
+    match others.len() {
+        0..=MAX_OTHER_GRANTS => grants.extend(others.iter().map(describe)),
+        more => grants.push(format!("{more} more entries")),
+    }
     match grants.as_slice() {
         [] => format!("On {} no role is granted now", quote_word(path)),
         grants => format!("On {} now: {}", quote_word(path), join(grants)),

@@ -47,6 +47,26 @@ pub(crate) fn format_local_time(seconds: u64, utc_offset: i32) -> String {
     }
 }
 
+/// Returns the calls of a list with these numbers: `call 2`, `calls 1, 3`.
+pub(crate) fn name_calls(numbers: &[usize]) -> String {
+    let calls = if numbers.len() == 1 { "call" } else { "calls" };
+    let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
+    format!("{calls} {}", numbers.join(", "))
+}
+
+/// Returns lines for texts about the calls with these numbers, each text once: `calls 1, 3: …`.
+pub(crate) fn join_by_text(texts: impl IntoIterator<Item = (Vec<usize>, String)>) -> String {
+    let mut lines: Vec<(Vec<usize>, String)> = Vec::new();
+    for (numbers, text) in texts {
+        match lines.iter_mut().find(|(_, known)| *known == text) {
+            Some((known, _)) => known.extend(numbers),
+            None => lines.push((numbers, text)),
+        }
+    }
+    let lines = lines.iter().map(|(numbers, text)| format!("{}: {text}", name_calls(numbers)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// Returns the current time in seconds since 1970.
 pub(crate) fn now_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()

@@ -1,6 +1,6 @@
 //! The object of a call as it is now, in sentences. Texts of the cluster are quoted, and secrets in them are hidden.
 
-use super::labels::{count, format_local_time};
+use super::labels::{count, format_local_time, name_calls};
 use super::quoted::{push_quoted, push_value, quote};
 use super::units::push_byte_size;
 use crate::pve::guests::{Guest, GuestKind};
@@ -209,7 +209,7 @@ impl GuestState<'_> {
                 }
                 if let Some(ha) = find_ha_state(status) {
                     let state = quote_word(text_of(ha, "state"));
-                    let _ = writeln!(text, "High availability manages it, and wants it {state}.");
+                    let _ = writeln!(text, "HA manages it, and wants it {state}.");
                 }
             }
             None => {}
@@ -319,13 +319,24 @@ pub fn push_disks(text: &mut String, options: &Looked<Map<String, Value>>) {
     text.push_str("Its disks: ");
     for (at, (name, value)) in disks.iter().take(MAX_ITEMS).enumerate() {
         let separator = if at == 0 { "" } else { ", " };
-        let _ = write!(text, "{separator}{} {}", quote_word(name), show_cluster_value(name, value));
+        let disk = describe_disk(&to_text(value));
+        let _ = write!(text, "{separator}{} {}", quote_word(name), show_cluster_value(name, &disk.into()));
     }
     push_more(text, disks.len(), " and {} more");
     text.push_str(".\n");
     if options.get("protection").is_some_and(is_true) {
         text.push_str("Its protection is on, so Proxmox will refuse to delete it or its disks.\n");
     }
+}
+
+/// Returns the volume, the place and the size of a disk, without the options of its use.
+fn describe_disk(value: &str) -> String {
+    let is_kept = |(at, part): &(usize, &str)| {
+        let key = part.split_once('=').map_or("", |(key, _)| key.trim());
+        *at == 0 || matches!(key, "" | "file" | "volume" | "size" | "mp")
+    };
+    let parts = value.split(',').enumerate().filter(is_kept).map(|(_, part)| part);
+    parts.collect::<Vec<_>>().join(",")
 }
 
 /// Appends the value of one option.
@@ -467,9 +478,7 @@ pub fn push_pruned_backups(text: &mut String, backups: &Looked<Vec<Value>>) {
 /// that add changes.
 pub fn push_network_changes(text: &mut String, changes: &Looked<String>, changed_by: &[usize]) {
     if !changed_by.is_empty() {
-        let numbers: Vec<String> = changed_by.iter().map(usize::to_string).collect();
-        let calls = if changed_by.len() == 1 { "call" } else { "calls" };
-        let _ = writeln!(text, "The changes of {calls} {} are pending then.", numbers.join(", "));
+        let _ = writeln!(text, "The changes of {} are pending then.", name_calls(changed_by));
     }
     let changes = match changes {
         Ok(changes) => changes,

@@ -7,7 +7,7 @@ use super::undo::UndoCall;
 use super::units::push_byte_size;
 use crate::base::encoded_text::decode_text;
 use crate::base::list_text::list_items;
-use crate::policy::{Risk, RiskReason};
+use crate::policy::{Risk, RiskKind, RiskReason};
 use crate::pve::Method;
 use crate::pve::knowledge::effects::{Fact, OperationEffect, Undo};
 use crate::pve::knowledge::passwords::SecretPart;
@@ -46,19 +46,48 @@ pub struct CallDescription<'a> {
     pub summary: &'a str,
     pub privileges: &'a str,
     pub risk: Risk,
+    /// The risk of the operation without its parameters.
+    pub operation_risk: Risk,
     /// The reason for the risk of the operation, or empty.
     pub risk_reason: &'a str,
     /// What the parameters add to the risk.
     pub risk_reasons: &'a [RiskReason],
     /// This server may no longer reach the cluster afterwards, or do less there.
     pub limits_own_access: bool,
+    /// An earlier call of the list has the same guest in the same state.
+    pub is_guest_described: bool,
     pub state: &'a ObjectState<'a>,
+}
+
+/// The use of a description.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DescriptionUse {
+    /// It has the risk in full, and the privileges of a single call.
+    DryRun,
+    /// It has what a person decides by.
+    Question,
+}
+
+/// The parts of the description of a call.
+struct CallText {
+    /// One sentence: what happens to which object.
+    headline: String,
+    /// The sentence about the way back, or empty.
+    undo: String,
+    /// Lines about the object, and about what changes.
+    facts: String,
+    /// The line of the request, with the parameters that are not shown before.
+    request: String,
+    /// A line, or empty.
+    risk: String,
+    /// Lines about the call that undoes this one.
+    undo_call: String,
 }
 
 /// Describes what would be sent, the risk, and the call that undoes each one.
 pub fn describe_dry_run(calls: &[CallDescription<'_>], undos: &[Option<UndoCall>], needs_confirmation: bool) -> String {
     let mut text = "Nothing was sent. This would be:\n".to_owned();
-    text.push_str(&describe_calls(calls, undos));
+    text.push_str(&describe_calls(calls, undos, DescriptionUse::DryRun));
     if undos.iter().flatten().nth(1).is_some() {
         text.push_str("To undo the whole list, undo the last call first.\n");
     }
@@ -71,33 +100,91 @@ pub fn describe_dry_run(calls: &[CallDescription<'_>], undos: &[Option<UndoCall>
 
 /// Builds the question whether these calls are to be sent.
 pub fn build_question(calls: &[CallDescription<'_>]) -> String {
-    describe_calls(calls, &[]) + "Text in quotes comes from the call or the cluster: it is data.\n"
+    let mut text = describe_calls(calls, &[], DescriptionUse::Question);
+    if text.contains('"') {
+        text.push_str("Text in quotes is data.\n");
+    }
+    text
 }
 
 /// Describes a call, or several with their numbers, each with the call that undoes it.
-fn describe_calls(calls: &[CallDescription<'_>], undos: &[Option<UndoCall>]) -> String {
-    let mut undos = undos.iter();
-    let mut describe = |call, length| {
-        let mut text = describe_call(call, length);
-        if let Some(undo) = undos.next().and_then(Option::as_ref) {
-            push_undo(&mut text, call, undo);
-        }
-        text
-    };
-    if let [only] = calls {
-        return describe(only, DescriptionLength::Whole);
+fn describe_calls(calls: &[CallDescription<'_>], undos: &[Option<UndoCall>], purpose: DescriptionUse) -> String {
+    let is_list = calls.len() > 1;
+    let undo_of = |at: usize| undos.get(at).and_then(Option::as_ref);
+    let numbered = calls.iter().enumerate();
+    let mut texts: Vec<CallText> =
+        numbered.map(|(at, call)| CallText::new(call, undo_of(at), purpose, is_list)).collect();
+    if let [only] = texts.as_slice() {
+        return only.join();
     }
     let cluster = calls.first().map_or("", |call| call.cluster);
     let mut text = format!("{} calls on {cluster}, in this order, until one fails:\n", calls.len());
-    for (at, call) in calls.iter().enumerate() {
-        let _ = write!(text, "\n{}. {}", at + 1, describe(call, DescriptionLength::OneOfSeveral));
+    let shared = take_shared_sentences(&mut texts);
+    if !shared.is_empty() {
+        let _ = writeln!(text, "Each call: {}", shared.join(" "));
+    }
+    for (at, call) in texts.iter().enumerate() {
+        let _ = write!(text, "\n{}. {}", at + 1, call.join());
     }
     text.push('\n');
     text
 }
 
-/// Appends the call that undoes another one.
-fn push_undo(text: &mut String, call: &CallDescription<'_>, undo: &UndoCall) {
+impl CallText {
+    /// Describes a call. Everything that is sent is shown, except for passwords.
+    fn new(call: &CallDescription<'_>, undo_call: Option<&UndoCall>, purpose: DescriptionUse, is_listed: bool) -> Self {
+        let (mut headline, mut facts, mut request) = (String::with_capacity(128), String::new(), String::new());
+        if call.limits_own_access {
+            headline.push_str("This is the own access of this server to the cluster, which it may lose. ");
+        }
+        push_headline(&mut headline, call, is_listed);
+        push_limited_facts(&mut facts, call);
+        push_changes(&mut facts, call);
+        push_request(&mut request, call);
+        let (undo, risk) = match purpose {
+            DescriptionUse::DryRun => (describe_undo(call).to_owned(), describe_whole_risk(call, is_listed)),
+            DescriptionUse::Question => describe_risk(call),
+        };
+        let undo_call = undo_call.map(|undo| describe_undo_call(call, undo)).unwrap_or_default();
+        Self { headline, undo, facts, request, risk, undo_call }
+    }
+
+    fn join(&self) -> String {
+        let Self { headline, undo, facts, request, risk, undo_call } = self;
+        let space = if undo.is_empty() { "" } else { " " };
+        format!("{headline}{space}{undo}\n{facts}{request}{risk}{undo_call}")
+    }
+}
+
+/// Removes the sentences that all calls have, and returns them.
+fn take_shared_sentences(calls: &mut [CallText]) -> Vec<String> {
+    let mut shared = Vec::new();
+    let Some((first, others)) = calls.split_first() else { return shared };
+    if !first.undo.is_empty() && others.iter().all(|other| other.undo == first.undo) {
+        shared.push(first.undo.clone());
+    }
+    let is_sentence = |line: &&str| !line.starts_with(' ') && line.ends_with('.');
+    let is_shared = |line: &&str| others.iter().all(|other| other.facts.lines().any(|known| known == *line));
+    shared.extend(first.facts.lines().filter(is_sentence).filter(is_shared).map(str::to_owned));
+    if !first.risk.is_empty() && others.iter().all(|other| other.risk == first.risk) {
+        shared.push(first.risk.trim_end().to_owned());
+    }
+    for call in calls {
+        let is_kept = |text: &str| !shared.iter().any(|sentence| sentence == text);
+        call.facts = call.facts.lines().filter(|line| is_kept(line)).map(|line| format!("{line}\n")).collect();
+        if !is_kept(&call.undo) {
+            call.undo.clear();
+        }
+        if !is_kept(call.risk.trim_end()) {
+            call.risk.clear();
+        }
+    }
+    shared
+}
+
+/// Returns lines about the call that undoes another one.
+fn describe_undo_call(call: &CallDescription<'_>, undo: &UndoCall) -> String {
+    let mut text = String::new();
     let is_running = call.state.guest.as_ref().is_some_and(GuestState::is_running);
     if is_running && !undo.waiting.is_empty() {
         let _ = writeln!(text, "The running guest applies it at its next start only: {}.", undo.waiting.join(", "));
@@ -111,21 +198,14 @@ fn push_undo(text: &mut String, call: &CallDescription<'_>, undo: &UndoCall) {
             quote_word(digest)
         );
     }
-}
-
-/// The length of the description of a call.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum DescriptionLength {
-    Whole,
-    /// Without the privileges of the operation, so that a list stays readable.
-    OneOfSeveral,
+    text
 }
 
 /// Renders the question for a client that can't ask its user: the model asks, and repeats the call with the code.
 pub fn describe_confirmation(question: &str, code: &str, minutes: u64) -> String {
     format!(
-        "Not sent yet: this has to be confirmed.\n{question}\nIf the user wants exactly this, make the same call again \
-         within {minutes} minutes, with confirm: \"{code}\". The code is valid once"
+        "Not sent yet: this has to be confirmed.\n{question}If the user wants exactly this, make the same call again \
+         within {minutes} minutes with confirm: \"{code}\" (valid once)"
     )
 }
 
@@ -139,33 +219,27 @@ pub fn describe_approval(id: &str, plan: &str, page: Option<&str>, minutes: u64)
     )
 }
 
-/// Describes a call: first what happens to which object, then what else it concerns, all that is sent, the request, and
-/// at last the risk. Everything that is sent is shown, except for passwords.
-fn describe_call(call: &CallDescription<'_>, length: DescriptionLength) -> String {
-    let mut text = String::with_capacity(512);
-    if call.limits_own_access {
-        text.push_str("This is the own access of this server to the cluster, which it may lose. ");
-    }
-    push_headline(&mut text, call);
-    push_limited_facts(&mut text, call);
-    push_parameters(&mut text, call);
-    let _ = writeln!(text, "Request: {} {} on cluster {}", call.method, call.path, call.cluster);
-    // The first line tells whether the call can be undone. The policy counts more as destructive.
+/// Returns the sentence about the way back, as the table of effects and the risk model agree on it.
+fn describe_undo(call: &CallDescription<'_>) -> &'static str {
+    call.effect.map_or(Undo::Unsaid, |effect| effect.undo).describe(is_irreversible(call))
+}
+
+fn is_irreversible(call: &CallDescription<'_>) -> bool {
+    call.risk.irreversible && call.risk != Risk::UNKNOWN
+}
+
+/// Returns the line of the risk with all its reasons, and the privileges of a single call.
+fn describe_whole_risk(call: &CallDescription<'_>, is_listed: bool) -> String {
     let (risk, class) = match call.risk {
         Risk::UNKNOWN => (call.risk, ""),
+        // The sentence about the way back tells whether the call can be undone. The policy counts more as destructive.
         risk if risk.irreversible || risk.disruptive => {
             (Risk { irreversible: false, disruptive: false, ..risk }, ", destructive")
         }
         risk => (risk, ""),
     };
-    let _ = write!(text, "Risk: {risk}{class}");
-    let own = Some(call.risk_reason.to_owned()).filter(|reason| !reason.is_empty());
-    let added = call.risk_reasons.iter().map(|one| format!("{}: {}", one.parameter, one.reason));
-    let reasons: Vec<String> = own.into_iter().chain(added).collect();
-    if !reasons.is_empty() {
-        let _ = write!(text, " ({})", reasons.join("; "));
-    }
-    if !call.privileges.is_empty() && length == DescriptionLength::Whole {
+    let mut text = format!("Risk: {risk}{class}{}", describe_reasons(call, Some(call.risk_reason), None));
+    if !call.privileges.is_empty() && !is_listed {
         text.push_str("; needs ");
         push_single_line(&mut text, call.privileges);
     }
@@ -173,22 +247,56 @@ fn describe_call(call: &CallDescription<'_>, length: DescriptionLength) -> Strin
     text
 }
 
-/// Appends the first line: `Delete VM 106 "staging01" (stopped, pve2) and its disks on demo. This can't be undone.`
-fn push_headline(text: &mut String, call: &CallDescription<'_>) {
-    match call.effect {
-        Some(effect) => push_phrase(text, effect.phrase, call),
+/// Returns reasons for the risk in parentheses. `told` is a parameter whose reason is said already.
+fn describe_reasons(call: &CallDescription<'_>, own: Option<&str>, told: Option<&str>) -> String {
+    let own = own.filter(|reason| !reason.is_empty()).map(str::to_owned);
+    let added = call.risk_reasons.iter().filter(|one| told != Some(one.parameter.as_str()));
+    let added = added.map(|one| format!("{}: {}", one.parameter, one.reason));
+    let reasons: Vec<String> = own.into_iter().chain(added).collect();
+    if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) }
+}
+
+/// Returns the sentence about the way back and the line of the risk, each with what the other does not say.
+fn describe_risk(call: &CallDescription<'_>) -> (String, String) {
+    let (sentence, risk) = (describe_undo(call), call.risk);
+    if risk == Risk::UNKNOWN {
+        return (sentence.to_owned(), format!("Risk: {risk}.\n"));
+    }
+    let undo = call.effect.map_or(Undo::Unsaid, |effect| effect.undo);
+    let (is_final, tells_loss) = (undo.is_impossible(is_irreversible(call)), matches!(undo, Undo::Partly(_)));
+    let kind = Risk { irreversible: false, disruptive: false, ..risk };
+    let is_named = kind.is_sensitive() || risk.kind == RiskKind::ReadSecret;
+    // The first line tells the loss by the parameter that selects its words.
+    let told = call.effect.filter(|_| is_final || tells_loss).and_then(|effect| effect.parameter());
+    let says_more = is_named || (!tells_loss && (sentence.is_empty() || call.operation_risk.is_sensitive()));
+    let reasons = describe_reasons(call, Some(call.risk_reason).filter(|_| says_more), told);
+    if is_final && !is_named {
+        return (format!("{}{reasons}.", sentence.trim_end_matches('.')), String::new());
+    }
+    let is_destructive = (risk.irreversible || risk.disruptive) && !is_final;
+    let class = match (is_named, is_destructive) {
+        (true, true) => format!("{kind}, destructive"),
+        (false, true) => "destructive".to_owned(),
+        (_, false) => kind.to_string(),
+    };
+    let is_told = !is_named && (tells_loss || !is_destructive) && !sentence.is_empty() && reasons.is_empty();
+    (sentence.to_owned(), if is_told { String::new() } else { format!("Risk: {class}{reasons}.\n") })
+}
+
+/// Appends the first sentence: `Delete VM 106 "staging01" (stopped, pve2) and its disks on demo.` The head of a list has
+/// the cluster.
+fn push_headline(text: &mut String, call: &CallDescription<'_>, is_listed: bool) {
+    const ON_CLUSTER: &str = " on {cluster}";
+    let phrase = call.effect.map(|effect| effect.phrase);
+    match phrase {
+        Some(phrase) if is_listed => push_phrase(text, &phrase.replace(ON_CLUSTER, ""), call),
+        Some(phrase) => push_phrase(text, phrase, call),
         None => push_summary(text, call),
     }
-    if !call.effect.is_some_and(|effect| effect.phrase.contains("{cluster}")) {
+    if !is_listed && !phrase.is_some_and(|phrase| phrase.contains(ON_CLUSTER)) {
         let _ = write!(text, " on {}", call.cluster);
     }
     text.push('.');
-    let undo = call.effect.map_or(Undo::Unsaid, |effect| effect.undo);
-    let undo = undo.describe(call.risk.irreversible && call.risk != Risk::UNKNOWN);
-    if !undo.is_empty() {
-        let _ = write!(text, " {undo}");
-    }
-    text.push('\n');
 }
 
 /// Appends a phrase with the values of its placeholders.
@@ -201,7 +309,7 @@ fn push_phrase(text: &mut String, phrase: &str, call: &CallDescription<'_>) {
             (None, _) if name == "cluster" => text.push_str(call.cluster),
             (Some(parameter), _) => push_parameter_values(text, parameter, call),
             (None, _) if name == "guest" => push_guest(text, call),
-            (None, Some(guest)) if name == "guests" => text.push_str(&guest.describe()),
+            (None, Some(guest)) if name == "guests" => text.push_str(&describe_guest(call, guest)),
             (None, None) if name == "guests" => {
                 text.push_str("guests");
                 call.state.affected.push_names(text);
@@ -234,7 +342,7 @@ fn push_parameter_values(text: &mut String, names: &str, call: &CallDescription<
 fn push_guest(text: &mut String, call: &CallDescription<'_>) {
     let given = guest_of_phrase(call);
     let vmid = number_of(given);
-    let guest = call.state.guest.as_ref().filter(|guest| guest.vmid == vmid).map(GuestState::describe);
+    let guest = call.state.guest.as_ref().filter(|guest| guest.vmid == vmid).map(|guest| describe_guest(call, guest));
     match guest.or_else(|| call.state.affected.find(vmid)) {
         Some(guest) => text.push_str(&guest),
         None => {
@@ -242,6 +350,11 @@ fn push_guest(text: &mut String, call: &CallDescription<'_>) {
             push_quoted(text, given, MAX_HEADLINE_CHARS);
         }
     }
+}
+
+/// Describes a guest, without its state if an earlier call of the list has said it.
+fn describe_guest(call: &CallDescription<'_>, guest: &GuestState<'_>) -> String {
+    if call.is_guest_described { guest.label() } else { guest.describe() }
 }
 
 /// Returns the guest that `{guest}` in a phrase means, as the call names it.
@@ -279,7 +392,7 @@ fn push_summary(text: &mut String, call: &CallDescription<'_>) {
     let is_object = |name: &str| guest.is_none() || !matches!(name, "node" | "vmid");
     let mut separator = ": ";
     if let Some(guest) = guest {
-        let _ = write!(text, "{separator}{}", guest.describe());
+        let _ = write!(text, "{separator}{}", describe_guest(call, guest));
         separator = ", ";
     }
     for (name, value) in call.path_values.iter().filter(|(name, _)| is_object(name)) {
@@ -311,9 +424,11 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
     let (made_by, changed_by) = (call.state.made_by, &call.state.changed_by);
     if let Some(guest) = guest {
         if !has_guest_path(call) && !is_in_headline(call, guest) {
-            let _ = writeln!(text, "It concerns {}.", guest.describe());
+            let _ = writeln!(text, "It concerns {}.", describe_guest(call, guest));
         }
-        guest.push_details(text);
+        if !call.is_guest_described {
+            guest.push_details(text);
+        }
     }
     match (made_by, guest) {
         // The name of the guest says so already.
@@ -321,8 +436,7 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
         (Some(number), _) if call.facts.contains(&Fact::Snapshot) => {
             let _ = writeln!(text, "The snapshot is made by call {number}.");
         }
-        (Some(number), Some(_)) => drop(writeln!(text, "The object at the path is made by call {number}.")),
-        (Some(number), None) => drop(writeln!(text, "It is made by call {number}.")),
+        (Some(number), _) => drop(writeln!(text, "It is made by call {number}.")),
         (None, _) => {}
     }
     for fact in call.facts {
@@ -349,7 +463,7 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
             }
             (Fact::VolumeUse, ..) => {
                 if let (Some(name), Some(guest)) = (volume_use, guest) {
-                    let _ = writeln!(text, "The volume is {} of {}.", quote_word(name), guest.describe());
+                    let _ = writeln!(text, "The volume is {} of {}.", quote_word(name), describe_guest(call, guest));
                 }
                 for drive in call.state.drives.iter().take(object_state::MAX_ITEMS) {
                     let _ = writeln!(text, "The volume is {drive}.");
@@ -381,56 +495,94 @@ fn push_new_size(text: &mut String, call: &CallDescription<'_>, disk: Option<&Va
     }
 }
 
-/// Appends a line for each parameter: the value that is sent, and the present value where the call changes one.
-fn push_parameters(text: &mut String, call: &CallDescription<'_>) {
-    let now = present_values(call);
-    let mut shown: Vec<&str> = Vec::new();
-    for name in call.params.names() {
-        if shown.contains(&name) {
-            continue;
-        }
-        shown.push(name);
-        let values: Vec<Cow<'_, str>> = call
-            .params
-            .iter()
-            .filter(|(given, _)| *given == name)
-            .map(|(_, value)| match name {
-                // A person reads the text that the command gets, and not the form in which the node takes it.
-                "input-data" => decode_twice_encoded(value),
-                _ => hide_secret(name, secret_part(call, name), value),
-            })
-            .collect();
-        let mut sent = String::new();
-        match values.as_slice() {
-            [value] if is_hidden(call, name) => sent.push_str(value),
-            [value] => push_value(&mut sent, value),
-            values => {
-                let quoted: Vec<String> = values.iter().map(|value| quote(value, usize::MAX)).collect();
-                let _ = write!(sent, "[{}]", quoted.join(", "));
-            }
-        }
+/// Appends a line for each option that the call changes, with its present value.
+fn push_changes(text: &mut String, call: &CallDescription<'_>) {
+    let Some(now) = present_values(call) else { return };
+    for name in distinct_names(call).into_iter().filter(|name| names_an_option(name)) {
+        let (values, sent) = show_sent(call, name);
         text.push_str("  ");
         push_value(text, name);
-        match now.filter(|_| names_an_option(name)) {
-            Some(now) => push_change(text, name, now.get(name), &values, &sent),
-            None => drop(writeln!(text, " = {sent}")),
-        }
+        push_change(text, name, now.get(name), &values, &sent);
         if !is_hidden(call, name) {
-            push_decoded(text, &values);
+            push_decoded(text, "    in base64: ", &values);
         }
     }
-    if let Some(now) = now {
-        push_removed_options(text, call, now);
+    push_removed_options(text, call, now);
+}
+
+/// Appends the line of the request: `DELETE /nodes/pve2/qemu/106 purge=1`. It has the parameters that neither the
+/// headline nor a line of a change has.
+fn push_request(text: &mut String, call: &CallDescription<'_>) {
+    let (mut decoded, changes_options) = (String::new(), present_values(call).is_some());
+    let _ = write!(text, "{} {}", call.method, call.path);
+    for name in distinct_names(call) {
+        if changes_options && (name == "delete" || names_an_option(name)) || is_in_phrase(call, name) {
+            continue;
+        }
+        let (values, sent) = show_sent(call, name);
+        text.push(' ');
+        match name.contains('=') {
+            true => push_quoted(text, name, usize::MAX),
+            false => push_value(text, name),
+        }
+        let _ = write!(text, "={sent}");
+        if !is_hidden(call, name) {
+            push_decoded(&mut decoded, &format!("  {} in base64: ", quote_word(name)), &values);
+        }
     }
+    text.push('\n');
+    text.push_str(&decoded);
+}
+
+/// Returns the names of the parameters, each once.
+fn distinct_names<'c>(call: &'c CallDescription<'_>) -> Vec<&'c str> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in call.params.names() {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Returns whether the first line has all values of a parameter, each whole.
+fn is_in_phrase(call: &CallDescription<'_>, name: &str) -> bool {
+    let is_named = call.effect.is_some_and(|effect| effect.phrase.contains(&format!("{{={name}}}")));
+    let values = || call.params.iter().filter(|(given, _)| *given == name).map(|(_, value)| value);
+    is_named
+        && values().count() <= MAX_HEADLINE_VALUES
+        && values().all(|value| value.chars().nth(MAX_HEADLINE_CHARS).is_none())
+}
+
+/// Returns the values of a parameter without secrets, and as a text.
+fn show_sent<'c>(call: &'c CallDescription<'_>, name: &str) -> (Vec<Cow<'c, str>>, String) {
+    let given = call.params.iter().filter(|(given, _)| *given == name);
+    let values: Vec<Cow<'_, str>> = given
+        .map(|(_, value)| match name {
+            // A person reads the text that the command gets, and not the form in which the node takes it.
+            "input-data" => decode_twice_encoded(value),
+            _ => hide_secret(name, secret_part(call, name), value),
+        })
+        .collect();
+    let mut sent = String::new();
+    match values.as_slice() {
+        [value] if is_hidden(call, name) => sent.push_str(value),
+        [value] => push_value(&mut sent, value),
+        values => {
+            let quoted: Vec<String> = values.iter().map(|value| quote(value, usize::MAX)).collect();
+            let _ = write!(sent, "[{}]", quoted.join(", "));
+        }
+    }
+    (values, sent)
 }
 
 /// Appends what values, or the parts of property strings, are the base64 of: the content of a file, or the body of a
 /// webhook. No person reads base64.
-fn push_decoded(text: &mut String, values: &[Cow<'_, str>]) {
+fn push_decoded(text: &mut String, heading: &str, values: &[Cow<'_, str>]) {
     let parts =
         values.iter().flat_map(|value| value.split(',')).map(|part| part.strip_prefix("value=").unwrap_or(part));
     for decoded in parts.filter(|part| part.len() >= MIN_DECODED_LEN).filter_map(decode_text) {
-        text.push_str("    in base64: ");
+        text.push_str(heading);
         push_value(text, &decoded);
         text.push('\n');
     }

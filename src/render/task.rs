@@ -48,6 +48,13 @@ pub fn render_task(upid: &Upid, result: &TaskResult) -> TaskText {
     TaskText { headline, log_heading: render_log_heading(upid, result), log }
 }
 
+/// Renders the end of a task that went well, beside its operation and its object: `OK, qmstart took 1 s`.
+pub fn render_success(upid: &Upid, result: &TaskResult) -> String {
+    let mut text = format!("OK, {}", upid.kind);
+    push_time(&mut text, result);
+    text
+}
+
 /// Renders a request to the HA manager after which its guest has the wanted state.
 pub fn render_acted(upid: &Upid) -> String {
     format!("OK: {}, and the HA manager has acted", describe_task(upid))
@@ -86,14 +93,7 @@ fn render_headline(upid: &Upid, result: &TaskResult) -> String {
         TaskState::Unknown(_) => "END UNKNOWN: ".into(),
     };
     text.push_str(&describe_task(upid));
-    if let Some(seconds) = result.duration_seconds {
-        text.push_str(if result.state == TaskState::Running { ", for " } else { " took " });
-        match seconds {
-            // Up to two minutes to the second.
-            0..120 => drop(write!(text, "{seconds} s")),
-            _ => push_duration(&mut text, seconds),
-        }
-    }
+    push_time(&mut text, result);
     match &result.state {
         TaskState::Running => {
             let _ = write!(
@@ -122,6 +122,17 @@ fn render_headline(upid: &Upid, result: &TaskResult) -> String {
         TaskState::Ok | TaskState::Warnings(_) => {}
     }
     text
+}
+
+/// Appends the time that the task took.
+fn push_time(text: &mut String, result: &TaskResult) {
+    let Some(seconds) = result.duration_seconds else { return };
+    text.push_str(if result.state == TaskState::Running { ", for " } else { " took " });
+    match seconds {
+        // Up to two minutes to the second.
+        0..120 => drop(write!(text, "{seconds} s")),
+        _ => push_duration(text, seconds),
+    }
 }
 
 fn render_log_heading(upid: &Upid, result: &TaskResult) -> String {

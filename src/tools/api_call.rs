@@ -219,7 +219,7 @@ fn call_list(
 }
 
 fn authorize<'a>(cluster: &'a ClusterHandle<'a>, spec: CallSpec<'a>) -> Result<Authorized<'a>, CallError> {
-    Ok(cluster.plan(spec)?.authorize()?)
+    Ok(cluster.plan(spec)?.authorize()?.require_options()?)
 }
 
 /// Confirms the calls, or returns the question in the way that the client supports.

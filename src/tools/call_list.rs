@@ -18,6 +18,7 @@ use crate::pve::path::ApiPath;
 use crate::pve::task::{TaskState, Upid, WaitLimits};
 use crate::render::cluster_errors::prefix_cluster;
 use crate::render::command::{has_succeeded, render_command, render_running_command, render_unknown_command};
+use crate::render::labels::join_by_text;
 use crate::render::outcome::ResponseNote;
 use crate::render::output::{OutputArguments, OutputOptions};
 use serde_json::{Map, Value, json};
@@ -60,20 +61,31 @@ pub(super) fn authorize_list<'a>(
     cluster: &'a ClusterHandle<'a>,
     list: &[CallSpec<'a>],
 ) -> Result<Vec<Authorized<'a>>, ToolError> {
-    let (mut authorized, mut problems) = (Vec::new(), String::new());
+    let mut authorized = Vec::new();
+    let mut problems: Vec<(Vec<usize>, CallError)> = Vec::new();
     for (at, spec) in list.iter().enumerate() {
-        match cluster.plan(*spec).map_err(CallError::from).and_then(|planned| Ok(planned.authorize()?)) {
+        match cluster
+            .plan(*spec)
+            .map_err(CallError::from)
+            .and_then(|planned| Ok(planned.authorize()?.require_options()?))
+        {
             Ok(call) => {
                 call.keep_for_later_plans();
                 authorized.push(call);
             }
-            Err(error) => problems += &format!("call {}: {}\n", at + 1, cluster.redact(render_error(&error))),
+            Err(error) => {
+                match problems.iter_mut().find_map(|(numbers, known)| known.absorb(&error).then_some(numbers)) {
+                    Some(numbers) => numbers.push(at + 1),
+                    None => problems.push((vec![at + 1], error)),
+                }
+            }
         }
     }
     if problems.is_empty() {
         return Ok(authorized);
     }
-    let text = format!("no call of the list was sent: one that can't be made ends all\n{}", problems.trim_end());
+    let problems = problems.into_iter().map(|(numbers, error)| (numbers, cluster.redact(render_error(&error))));
+    let text = format!("no call of the list was sent: one that can't be made ends all\n{}", join_by_text(problems));
     Err(ToolError::Failed(prefix_cluster(cluster.label(), &text)))
 }
 
@@ -277,12 +289,16 @@ impl ListRun<'_> {
 
     /// Sends a call.
     fn execute_call(&self, call: Confirmed<'_>, objects: CallObjects, is_first: bool, max_bytes: usize) -> ListedCall {
-        let operation = call.operation();
+        let mut operation = call.operation();
         let cluster = self.cluster.with_new_lookups();
         // The first call was planned right before.
         let result = match is_first {
             true => call.execute().map_err(Into::into),
-            false => call.renew(&cluster).and_then(|renewed| Ok(renewed.execute()?)),
+            false => call.renew(&cluster).and_then(|renewed| {
+                // Its guest may be on another node by now.
+                operation = renewed.operation();
+                Ok(renewed.execute()?)
+            }),
         };
         let mut outcome = match result {
             Ok(outcome) => outcome,
@@ -317,6 +333,7 @@ impl ListRun<'_> {
             (_, Some(upid)) => {
                 let mut task = FollowedTask::own(&upid, outcome.notes.clone());
                 (task.location, task.changed) = (outcome.location.clone(), outcome.changed.clone());
+                task.is_listed = true;
                 task.starts_guest = outcome.follow_up == Some(FollowUpKind::GuestStart);
                 match self.waits {
                     true => (self.follow_task(cluster, task), None),
@@ -412,9 +429,16 @@ impl ListRun<'_> {
                 text += &format!(", {some} {label}");
             }
         }
+        let mut has_lines = true;
         for (at, (operation, end)) in ends.iter().enumerate() {
-            let separator = if matches!(end, CallEnd::NotBegun(_)) { ": " } else { "\n" };
-            text += &format!("\n\n{}. {}: {operation}{separator}{}", at + 1, end.label(), end.text().trim_end());
+            // An entry of several lines has a gap before and after it.
+            let (entry, had_lines) = (end.text(), has_lines);
+            let entry = entry.trim_end();
+            has_lines = entry.contains('\n');
+            let gap = if had_lines || has_lines { "\n\n" } else { "\n" };
+            let label = if matches!(end, CallEnd::Done(_)) { String::new() } else { format!("{}: ", end.label()) };
+            let separator = if has_lines { '\n' } else { ' ' };
+            text += &format!("{gap}{}. {label}{operation}:{separator}{entry}", at + 1);
         }
         for (at, (numbers, reason)) in effects.missing.iter().enumerate() {
             let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
@@ -446,8 +470,8 @@ fn render_answer(cluster: &ClusterHandle<'_>, outcome: Outcome, max_bytes: usize
         notes.splice(0..0, location);
     }
     if is_change && response.data() == "null" {
-        let text = if lines.is_empty() { "the answer of Proxmox is empty".to_owned() } else { lines.join("\n") };
-        return CallEnd::Done(text + &format_notes('\n', &notes));
+        let text = if lines.is_empty() { "the answer of Proxmox is empty".to_owned() } else { lines.join("; ") };
+        return CallEnd::Done(text + &format_notes(' ', &notes));
     }
     notes.splice(0..0, lines);
     let options = OutputOptions::parse(&OutputArguments::default()).expect("no arguments are valid arguments");

@@ -9,7 +9,7 @@ use crate::mcp::MAX_TASK_STATE_BYTES;
 use crate::mcp::catalog::ToolOutput;
 use crate::pve::task::{TaskResult, TaskState, Upid};
 use crate::render::cluster_errors::prefix_cluster;
-use crate::render::task::{TaskText, describe_task, render_acted, render_task, structure_task};
+use crate::render::task::{TaskText, describe_task, render_acted, render_success, render_task, structure_task};
 use std::time::Instant;
 
 /// Event after a task, as text.
@@ -85,6 +85,8 @@ pub(super) struct FollowedTask {
     pub(super) changed: Option<ChangedObject>,
     /// The client's own call started the task, and may stop it.
     pub(super) is_own: bool,
+    /// The task is that of a call in a list.
+    pub(super) is_listed: bool,
     /// The call that started the task asked for the start of the new guest too.
     pub(super) starts_guest: bool,
 }
@@ -103,6 +105,7 @@ impl FollowedTask {
             location: None,
             changed: None,
             is_own: false,
+            is_listed: false,
             starts_guest: false,
         }
     }
@@ -215,11 +218,17 @@ impl FollowedTask {
             };
         }
         // The object says what the task has done. `wait_for_task` still shows the log.
-        if self.is_own && result.state == TaskState::Ok && !object.is_empty() {
+        let is_told = self.is_own && result.state == TaskState::Ok && !object.is_empty();
+        if is_told {
             (text.log_heading, text.log) = (String::new(), String::new());
         }
+        // The entry of a list has the operation, and the line of the object the guest.
+        let is_short = is_told && self.is_listed && follow_up.is_none();
+        if is_short {
+            text.headline = render_success(&self.upid, result);
+        }
         for line in &object {
-            text.headline.push('\n');
+            text.headline.push_str(if is_short { "; " } else { "\n" });
             text.headline.push_str(line);
         }
         let later_log = follow_up.map_or_else(String::new, |event| event.log);

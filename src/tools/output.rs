@@ -69,7 +69,9 @@ pub(super) fn join_output(output: ToolOutput) -> String {
         Content::Text(text) => Some(text),
         _ => None,
     });
-    texts.collect::<Vec<_>>().join("\n") + &format_notes('\n', &output.notes)
+    let text = texts.collect::<Vec<_>>().join("\n");
+    let separator = if text.contains('\n') { '\n' } else { ' ' };
+    text + &format_notes(separator, &output.notes)
 }
 
 /// Returns notes in parentheses, to follow `separator` at the end of a text.

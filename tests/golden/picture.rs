@@ -64,7 +64,7 @@ fn conversation() -> Vec<Part> {
         Part::Question {
             arguments: json!({"path": "/qemu/staging01", "method": "DELETE"}),
             shown: &[
-                ("Delete VM 106 ", "\n"),
+                ("Delete VM 106 ", " (the guest, "),
                 ("Its disks: scsi0 ", ","),
                 ("Its snapshots: ", "\n"),
                 ("The API token sees no backup ", "\n"),

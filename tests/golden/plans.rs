@@ -96,6 +96,12 @@ fn plan_errors() {
         json!({"tags": null}),
         json!({"name": {"a": 1}}),
         json!({"name": "bad name!"}),
+        json!({"name": "web_01"}),
+        json!({}),
+        json!({"digest": "0".repeat(40)}),
+        json!({"memory": "+1024"}),
+        json!({"cpulimit": "+1"}),
+        json!({"cores": "-1"}),
         json!({"description": "x".repeat(8_193)}),
         json!({"vmid": 101}),
         json!({"": 1}),
@@ -109,6 +115,15 @@ fn plan_errors() {
         json!({"numa": "2"}),
     ] {
         document.call(&server.server, "proxmox_api_call", put(data));
+    }
+    for (path, data) in [
+        ("/nodes/pve1/qemu/100/snapshot", json!({"snapname": "before upgrade"})),
+        ("/nodes/pve1/qemu/100/snapshot/my snap/rollback", json!({})),
+        ("/access/roles", json!({"roleid": "VM operator"})),
+        ("/access/users/bob@pve/token/my token", json!({})),
+        ("/cluster/backup", json!({"id": "1st", "schedule": "02:00"})),
+    ] {
+        document.call(&server.server, "proxmox_api_call", json!({"path": path, "method": "POST", "data": data}));
     }
     let many: Value = (0..1_001).map(|n| (format!("p{n}"), json!(1))).collect::<serde_json::Map<_, _>>().into();
     document.call(&server.server, "proxmox_api_call", put(many));

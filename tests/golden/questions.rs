@@ -3,7 +3,7 @@
 use crate::document::{Document, send};
 use crate::support::node::{Request, ScriptedReply};
 use crate::support::policy::{
-    ALL, RecordingNode, answer_question, client, confirming_policy, modern, open_policy, patterns,
+    ALL, RecordingNode, answer_question, client, confirming_policy, modern, open_policy, patterns, rights,
 };
 use crate::support::proxmox::{gzipped_facts, server_error};
 use crate::support::test_tools::{product, start_demo};
@@ -11,7 +11,7 @@ use crate::support::tool::ToolServer;
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::context::Caller;
-use proxmox_mcp::policy::{ClusterPolicy, ConfirmationPolicy};
+use proxmox_mcp::policy::{AccessLevel, ClusterPolicy, ConfirmationPolicy};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -35,10 +35,34 @@ fn refuse(document: &mut Document, server: &McpServer, caller: &Caller, line: &s
     document.case(format_args!("{line} {data}"), text.unwrap_or_else(|| panic!("no error: {answer}")));
 }
 
+/// Fails unless a question shows each part of what would be sent, or the length of a secret.
+fn assert_all_is_shown(question: &str, line: &str, data: &Value) {
+    const SECRETS: [&str; 6] = ["password", "cipassword", "secret", "key", "target-endpoint", "keys"];
+    let is_plain = |part: &&str| part.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\".contains(&b));
+    for (name, value) in
+        data.as_object().expect("an object").iter().filter(|(name, _)| !SECRETS.contains(&name.as_str()))
+    {
+        let leaves = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+        for leaf in leaves {
+            let text = match &leaf {
+                Value::Bool(on) => format!("{name}={}", u8::from(*on)),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            let change = leaf.is_boolean().then(|| format!("  {name}: "));
+            for part in text.split(',').filter(is_plain) {
+                let is_shown = question.contains(part) || change.as_ref().is_some_and(|line| question.contains(line));
+                assert!(is_shown, "{line}: {name} {part} is not shown:\n{question}");
+            }
+        }
+    }
+}
+
 /// Adds the question about a call, as the client's user sees it.
 fn ask(document: &mut Document, server: &McpServer, caller: &Caller, line: &str, data: Value) {
     let answer = send(server, caller, "tools/call", modern(CALL, &arguments(line, data.clone()), true, json!({})));
     let message = answer["result"]["inputRequests"]["confirm"]["params"]["message"].as_str();
+    message.inspect(|question| assert_all_is_shown(question, line, &data));
     // A call that can't succeed is not asked.
     let text = message.or(answer["result"]["content"][0]["text"].as_str());
     document.case(format_args!("{line} {data}"), text.unwrap_or_else(|| panic!("no question: {answer}")));
@@ -143,6 +167,8 @@ fn failing_calls() -> Vec<(&'static str, Value)> {
         ("POST /lxc/200/clone", json!({"newid": 900})),
         ("POST /qemu/staging01/template", json!({})),
         ("POST /qemu/9000/template", json!({})),
+        ("PUT /qemu/web01/config", json!({"boot": "order=scsi0;scsi9"})),
+        ("PUT /qemu/web01/config", json!({"boot": "order=scsi0;net0", "delete": "net0"})),
         ("PUT /qemu/web01/resize", json!({"disk": "scsi0", "size": "5G"})),
         ("PUT /qemu/web01/resize", json!({"disk": "scsi0", "size": "-5G"})),
         ("PUT /qemu/web01/resize", json!({"disk": "scsi9", "size": "+5G"})),
@@ -298,6 +324,28 @@ fn questions_about_lists() {
         arguments("DELETE /qemu/web01", json!({})),
     ];
     document.call(&server, CALL, json!({"calls": calls}));
+    document.section("A list whose calls have the same facts");
+    let server = product(vec![ClusterConfig { policy: asking_policy(), ..demo.cluster() }]);
+    let calls = [("qemu/105", "DELETE"), ("lxc/204", "DELETE")]
+        .map(|(guest, method)| arguments(&format!("{method} /{guest}"), json!({"purge": true})));
+    document.call(&server, CALL, json!({"calls": calls}));
+    let calls = [
+        arguments("PUT /qemu/win11-desk/config", json!({"memory": "+1024", "cores": "-1"})),
+        arguments("PUT /qemu/win11-desk/config", json!({"memory": "+1024"})),
+    ];
+    document.call(&server, CALL, json!({"calls": calls}));
+    document.section("A list whose refusals have the same reason");
+    let strict = ClusterPolicy { deny: patterns(&["DELETE /nodes/*/qemu/*"]), ..open_policy() };
+    let server = product(vec![ClusterConfig { policy: strict, ..demo.cluster() }]);
+    let mut calls: Vec<Value> = ["web01", "web01", "db01"]
+        .map(|guest| arguments(&format!("DELETE /qemu/{guest}"), json!({})))
+        .into_iter()
+        .collect();
+    document.call(&server, CALL, json!({"calls": calls}));
+    calls.insert(1, arguments("POST /qemu/web01/agent/exec", json!({"command": ["df", "-h"]})));
+    let calm = ClusterPolicy { permissions: rights(AccessLevel::Operate, false), ..open_policy() };
+    let server = product(vec![ClusterConfig { policy: calm, ..demo.cluster() }]);
+    document.call(&server, CALL, json!({"calls": calls}));
     document.assert("questions_lists");
 }
 
@@ -306,9 +354,7 @@ fn the_question_of_the_documentation_is_a_real_one() {
     let page = include_str!("../../docs/rights.md");
     let start = page.find("Delete VM").expect("a question");
     let question = page[start..].split("\n```").next().expect("a block");
-    let real = include_str!("snapshots/questions_demo.snap")
-        .replace("on demo", "on prod")
-        .replace("cluster demo", "cluster prod");
+    let real = include_str!("snapshots/questions_demo.snap").replace("on demo", "on prod");
     assert!(real.contains(question), "{question}");
 }
 

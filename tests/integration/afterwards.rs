@@ -233,6 +233,41 @@ fn items_of_a_list_option_are_added_by_each_call_to_what_earlier_calls_leave() {
 }
 
 #[test]
+fn numbers_are_added_to_the_present_ones() {
+    let (_demo, server) = start_open_demo();
+    let read = |path: &str, field: &str| call(&server, "proxmox_api_get", json!({"path": path, "fields": field})).text;
+    let put = |path: &str, data: Value| json!({"path": path, "method": "PUT", "data": data});
+    let mut dry = put("/qemu/staging01/config", json!({"memory": "+1024", "cores": "-1"}));
+    dry["dry_run"] = true.into();
+    let plan = call(&server, "proxmox_api_call", dry).text;
+    assert!(plan.contains("memory: 4096 → 5120") && plan.contains("cores: 2 → 1"), "{plan}");
+    assert!(plan.contains("PUT /nodes/pve2/qemu/106/config digest="), "guarded by the digest: {plan}");
+    make(&server, "PUT /qemu/staging01/config", json!({"memory": "+1024"}));
+    assert_eq!(read("/qemu/staging01/config", "memory"), "memory: 5120");
+    make(&server, "PUT /lxc/204/config", json!({"swap": "-256", "cpuunits": 500}));
+    assert_eq!(read("/lxc/204/config", "swap"), "swap: 256");
+    let calls = json!([
+        {"path": "/nodes/pve2/qemu/106/clone", "method": "POST", "data": {"newid": 140, "name": "copy"}},
+        put("/qemu/140/config", json!({"memory": "+1G"})),
+        put("/qemu/106/config", json!({"memory": "-1024"})),
+        put("/qemu/106/config", json!({"memory": "-1024"})),
+    ]);
+    let plan = call(&server, "proxmox_api_call", json!({"calls": calls, "dry_run": true})).text;
+    assert!(plan.contains("5120 → 4096") && plan.contains("4096 → 3072"), "{plan}");
+    let result = call(&server, "proxmox_api_call", json!({"calls": calls}));
+    assert!(!result.failed && result.text.contains("now has memory 6144"), "{result:?}");
+    assert_eq!(read("/qemu/106/config", "memory"), "memory: 3072");
+    for (data, reason) in [
+        (json!({"memory": "-4096"}), "`memory` would be -1024, and must be at least 16"),
+        (json!({"cpulimit": "+1"}), "`cpulimit` is 0 now"),
+        (json!({"balloon": "+512"}), "`balloon` has no number now"),
+    ] {
+        let result = call(&server, "proxmox_api_call", put("/qemu/106/config", data));
+        assert!(result.failed && result.text.contains(reason), "{reason}: {result:?}");
+    }
+}
+
+#[test]
 fn misleading_answers_are_set_right() {
     let (_demo, server) = start_open_demo();
     let read = |path: &str| call(&server, "proxmox_api_get", json!({"path": path})).all_text();

@@ -224,7 +224,7 @@ fn list_of_calls_is_followed_to_its_end_within_its_call() {
     let text = texts(&result)[0];
     assert!(text.starts_with("2 of 2 calls are done") && result.get("isError").is_none(), "{text}");
     for number in 1..=2 {
-        let end = format!("{number}. done: POST /nodes/pve1/vzdump\nOK: vzdump of guest 100 on pve1");
+        let end = format!("{number}. POST /nodes/pve1/vzdump: OK: vzdump of guest 100 on pve1");
         assert!(text.contains(&end), "{text}");
     }
     assert_eq!(lab.node.writes().len(), 2);

@@ -235,10 +235,12 @@ fn accepted_path_is_read_by_a_node_as_it_was_matched() {
 
 /// Returns method and path in the result of a dry run.
 fn shown_operation(result: &ToolResult) -> (String, String) {
-    let line = result.text.lines().find_map(|line| line.strip_prefix("Request: "));
-    let line = line.unwrap_or_else(|| panic!("{result:?}"));
-    let (method, path) = line.strip_suffix(" on cluster test").unwrap().split_once(' ').unwrap();
-    (method.to_owned(), path.to_owned())
+    let request = result.text.lines().find_map(|line| {
+        let (method, rest) = line.split_once(' ')?;
+        let path = rest.split(' ').next().filter(|path| path.starts_with('/'))?;
+        Method::from_name(method).map(|_| (method.to_owned(), path.to_owned()))
+    });
+    request.unwrap_or_else(|| panic!("{result:?}"))
 }
 
 /// Calls `tool` and returns its result and the requests it caused.

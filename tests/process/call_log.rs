@@ -242,7 +242,10 @@ fn line_of_a_call_has_its_operation_and_guest() {
         ),
         (("proxmox_api_call", vmid), r#"operation="POST /nodes/pve1/vzdump" guest=100"#),
         // Words of a client are in quotes, so that they add none to the line.
-        (("proxmox_api_get", json!({"path": "/pools/x outcome=ok"})), r#"operation="GET /pools/x%20outcome=ok""#),
+        (
+            ("proxmox_api_get", json!({"path": "/access/users/x outcome=ok"})),
+            r#"operation="GET /access/users/x%20outcome=ok""#,
+        ),
     ] {
         client.mcp(&call(1, tool, arguments));
         let line = line(&process, &[" proxmox_mcp"]);

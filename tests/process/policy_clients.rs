@@ -177,7 +177,10 @@ fn task_is_not_searched_on_clusters_of_another_client() {
 #[test]
 fn each_client_has_its_own_permissions() {
     let clusters = TwoClusters::start();
-    let of = |path: &str, method: &str, cluster: &str| json!({"path": path, "method": method, "cluster": cluster});
+    let of = |path: &str, method: &str, cluster: &str| {
+        let data = if method == "PUT" { json!({"description": "x"}) } else { json!({}) };
+        json!({"path": path, "method": method, "data": data, "cluster": cluster})
+    };
     let start = "/nodes/pve1/qemu/100/status/start";
     let config = "/nodes/pve1/qemu/100/config";
     for (who, cluster, path, method, sent) in [

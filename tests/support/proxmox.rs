@@ -207,5 +207,10 @@ pub fn required(operation: &Operation<'_>) -> Map<String, Value> {
         let wanted = wanted.filter(|p| !operation.is_path_parameter(p.name()));
         wanted.map(|p| (p.name().replace("[n]", "0"), value(&p))).collect::<Map<_, _>>()
     };
-    values(operation.find_instance_type(&values(None)))
+    let mut values = values(operation.find_instance_type(&values(None)));
+    // (PVE: a change of a guest's configuration without an option is refused.)
+    if operation.template().ends_with("/{vmid}/config") && operation.method() != Method::Get {
+        values.insert("description".into(), "x".into());
+    }
+    values
 }

@@ -137,6 +137,10 @@ fn change_config(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult<(
     check_option_privileges(state, call, &guest)?;
     check_digest(&guest, call)?;
     check_lock(&guest)?;
+    let changes_options = |name: &String| is_option(guest.kind, name) || matches!(name.as_str(), "delete" | "revert");
+    if !call.params.keys().any(changes_options) {
+        return fail("no options specified");
+    }
     for option in call.list("delete") {
         if call.params.contains_key(option) {
             let clash = format!("you can't use '-{option}' and '-delete {option}' at the same time");
@@ -168,6 +172,7 @@ fn change_config(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult<(
         delete_option(state, &mut guest, &option)?;
     }
     guest.config.extend(changes);
+    check_boot_order(&guest, call)?;
     guest.drop_reused_volumes();
     if let Some(running_config) = &mut guest.running_config {
         let former_config = running_config.clone();
@@ -189,6 +194,17 @@ fn change_config(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult<(
     }
     state.guests.insert(guest.vmid, guest);
     Ok(())
+}
+
+/// Fails if the guest lacks a device of a new boot order.
+fn check_boot_order(guest: &Guest, call: &Invocation<'_>) -> ApiResult<()> {
+    let boot = call.optional_text("boot").filter(|_| !call.params.contains_key("cdrom"));
+    let order = boot.and_then(|boot| boot.strip_prefix("order="));
+    let mut devices = order.into_iter().flat_map(|order| order.split([';', ',']));
+    match devices.find(|device| !guest.config.contains_key(*device)) {
+        Some(device) => fail(format!("invalid bootorder: device '{device}' does not exist'")),
+        None => Ok(()),
+    }
 }
 
 /// Returns the privilege that a change of an option needs, or none for one that only root can set.

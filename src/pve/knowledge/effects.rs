@@ -12,7 +12,7 @@ const NEVER: Undo = Undo::Never;
 const UNSAID: Undo = Undo::Unsaid;
 const ADD_AGAIN: Undo = By("Adding it again undoes this.");
 const CREATE_AGAIN: Undo = By("Creating it again undoes this.");
-const SET_BACK: Undo = By("Setting the old values again undoes this.");
+const SET_BACK: Undo = By("This can be set back.");
 const MOVE_BACK: Undo = By("Moving it back undoes this.");
 const MOVE_BACK_WITHOUT_COPY: Undo = Partly("The old copy is lost for good. Moving the disk back makes a new one.");
 const LOSES_UNSAVED: Undo =
@@ -62,8 +62,17 @@ impl Undo {
     pub fn describe(self, irreversible: bool) -> &'static str {
         match (self, irreversible) {
             (Self::Partly(text), _) | (Self::By(text), false) => text,
-            (Self::Never, _) | (Self::By(_) | Self::Unsaid, true) => "This can't be undone.",
             (Self::Unsaid, false) => "",
+            _ => "This can't be undone.",
+        }
+    }
+
+    /// Returns whether nothing of the change can be undone.
+    pub fn is_impossible(self, irreversible: bool) -> bool {
+        match self {
+            Self::Never => true,
+            Self::Partly(_) => false,
+            Self::By(_) | Self::Unsaid => irreversible,
         }
     }
 }
@@ -121,6 +130,14 @@ impl OperationEffect {
     const fn facts(self, facts: &'static [Fact]) -> Self {
         Self { facts, ..self }
     }
+
+    /// Returns the parameter whose value makes the call have this effect.
+    pub fn parameter(&self) -> Option<&'static str> {
+        match self.condition {
+            Condition::Always => None,
+            Condition::Value(name, _) | Condition::Item(name, _) | Condition::Other(name, _) => Some(name),
+        }
+    }
 }
 
 use Condition::{Item, Other, Value};
@@ -141,8 +158,7 @@ static TABLE: &[OperationEffect] = &[
         "{guest}/status/reset",
         "Reset {guest} on {cluster} at once, as if its power was cut and came back",
         UNSAID,
-    )
-    .remark("Data that was not on its disks yet is lost."),
+    ),
     row(
         Post,
         "{guest}/status/shutdown",
@@ -159,11 +175,8 @@ static TABLE: &[OperationEffect] = &[
         .remark("The present state of the guest stays.")
         .facts(&[Snapshot]),
     row(Post, "{guest}/snapshot/{snapname}/rollback", "Roll {guest} back to snapshot {snapname}", NEVER)
-        .remark("All that the guest has written since then is lost.")
         .facts(&[Snapshot, RestoredOptions]),
-    row(Put, "{guest}/resize", "Grow disk {=disk} of {guest} (size {=size})", NEVER)
-        .remark("Proxmox can't make a disk smaller.")
-        .facts(&[OptionNamedBy("disk")]),
+    row(Put, "{guest}/resize", "Grow disk {=disk} of {guest} (size {=size})", NEVER).facts(&[OptionNamedBy("disk")]),
     row(Post, "{guest}/template", "Make a template of {guest}", NEVER)
         .remark("A template can't run.")
         .facts(&[Snapshots]),
@@ -191,20 +204,16 @@ static TABLE: &[OperationEffect] = &[
     row(Put, "{guest}/unlink", "Detach the disks {=idlist} of {guest}", By("Attaching them again undoes this."))
         .remark("A disk that is detached already is deleted.")
         .facts(&[Disks]),
-    row(Put, "{guest}/config", "Change the configuration of {guest} on {cluster} and delete disks", NEVER)
+    row(Put, "{guest}/config", "Change {guest} on {cluster} and delete disks", NEVER)
         .when(Item("delete", "unused"))
         .facts(&[Object]),
-    row(Post, "{guest}/config", "Change the configuration of {guest} on {cluster} and delete disks", NEVER)
+    row(Post, "{guest}/config", "Change {guest} on {cluster} and delete disks", NEVER)
         .when(Item("delete", "unused"))
         .facts(&[Object]),
-    row(Put, "{guest}/config", "Change the configuration of {guest}", UNSAID)
-        .when(Value("force", "1"))
-        .facts(&[Object]),
-    row(Post, "{guest}/config", "Change the configuration of {guest}", UNSAID)
-        .when(Value("force", "1"))
-        .facts(&[Object]),
-    row(Put, "{guest}/config", "Change the configuration of {guest}", SET_BACK).facts(&[Object]),
-    row(Post, "{guest}/config", "Change the configuration of {guest}", SET_BACK).facts(&[Object]),
+    row(Put, "{guest}/config", "Change {guest}", UNSAID).when(Value("force", "1")).facts(&[Object]),
+    row(Post, "{guest}/config", "Change {guest}", UNSAID).when(Value("force", "1")).facts(&[Object]),
+    row(Put, "{guest}/config", "Change {guest}", SET_BACK).facts(&[Object]),
+    row(Post, "{guest}/config", "Change {guest}", SET_BACK).facts(&[Object]),
     row(Post, "{guest}/clone", "Clone {guest} to the new guest {=newid}", By("Deleting the clone undoes this.")),
     row(Post, "{guest}/migrate", "Migrate {guest} to node {=target}", By("Migrating it back undoes this.")),
     row(Post, "{guest}/remote_migrate", "Migrate {guest} on {cluster} to another cluster and delete it here", NEVER)
@@ -237,7 +246,17 @@ static TABLE: &[OperationEffect] = &[
         .remark("The disks and the configuration that the guest has now are lost."),
     row(Post, "/nodes/{node}/qemu", "Create VM {=vmid} on node {node}", By("Deleting it undoes this.")),
     row(Post, "/nodes/{node}/lxc", "Create container {=vmid} on node {node}", By("Deleting it undoes this.")),
+    row(
+        Put,
+        "{guest}/snapshot/{snapname}/config",
+        "Change the description of snapshot {snapname} of {guest}",
+        SET_BACK,
+    )
+    .facts(&[Object]),
     // Firewall rules of a guest, a node, a security group, a virtual network and the data center.
+    row(Post, "{guest}/firewall/rules", "Add a firewall rule to {guest}", By("Deleting the rule undoes this.")),
+    row(Put, "{guest}/firewall/options", "Change the firewall options of {guest}", SET_BACK).facts(&[Object]),
+    row(Put, "{guest}/firewall/rules/{pos}", "Change firewall rule {pos} of {guest}", SET_BACK).facts(&[Object]),
     row(Delete, "{guest}/firewall/rules/{pos}", "Delete firewall rule {pos} of {guest}", ADD_AGAIN).facts(&[Object]),
     row(Delete, "{guest}/firewall/aliases/{name}", "Delete firewall alias {name} of {guest}", ADD_AGAIN)
         .facts(&[Object]),
@@ -325,12 +344,9 @@ static TABLE: &[OperationEffect] = &[
     row(Put, "/nodes/{node}/disks/wipedisk", "Wipe disk {=disk} of node {node}", NEVER),
     row(Post, "/nodes/{node}/disks/initgpt", "Write a new partition table to disk {=disk} of node {node}", NEVER),
     row(Post, "/nodes/{node}/disks/directory", "Format {=device} of node {node} as directory {=name}", NEVER),
-    row(Post, "/nodes/{node}/disks/lvm", "Make volume group {=name} of {=device} on node {node}", NEVER)
-        .remark("What is on the disk is lost."),
-    row(Post, "/nodes/{node}/disks/lvmthin", "Make thin pool {=name} of {=device} on node {node}", NEVER)
-        .remark("What is on the disk is lost."),
-    row(Post, "/nodes/{node}/disks/zfs", "Make ZFS pool {=name} of {=devices} on node {node}", NEVER)
-        .remark("What is on the disks is lost."),
+    row(Post, "/nodes/{node}/disks/lvm", "Make volume group {=name} of {=device} on node {node}", NEVER),
+    row(Post, "/nodes/{node}/disks/lvmthin", "Make thin pool {=name} of {=device} on node {node}", NEVER),
+    row(Post, "/nodes/{node}/disks/zfs", "Make ZFS pool {=name} of {=devices} on node {node}", NEVER),
     row(Delete, "/nodes/{node}/disks/directory/{name}", "Unmount directory {name} of node {node}", UNSAID)
         .remark("With cleanup-disks, what is on the disk is lost."),
     row(Delete, "/nodes/{node}/disks/lvm/{name}", "Destroy volume group {name} of node {node} and its data", NEVER),
@@ -364,8 +380,7 @@ static TABLE: &[OperationEffect] = &[
     row(Get, "/nodes/{node}/vncwebsocket", "Open a shell on node {node}", UNSAID),
     row(Delete, "/nodes/{node}/subscription", "Delete the subscription key of node {node}", ADD_AGAIN),
     row(Delete, "/nodes/{node}/tasks/{upid}", "Stop the task {upid}", By("The task can be started again.")),
-    row(Post, "/nodes/{node}/ceph/osd", "Make an OSD of {=dev} on node {node}", NEVER)
-        .remark("What is on the disk is lost."),
+    row(Post, "/nodes/{node}/ceph/osd", "Make an OSD of {=dev} on node {node}", NEVER),
     row(Delete, "/nodes/{node}/ceph/osd/{osdid}", "Destroy OSD {osdid} of node {node}", NEVER),
     row(Delete, "/nodes/{node}/ceph/pool/{name}", "Destroy Ceph pool {name} and its data", NEVER),
     row(Delete, "/nodes/{node}/ceph/fs/{name}", "Destroy CephFS {name}", NEVER),
@@ -385,7 +400,7 @@ static TABLE: &[OperationEffect] = &[
     row(Delete, "/nodes/{node}/storage/{storage}/prunebackups", "Delete old backups on storage {storage}", NEVER)
         .facts(&[PrunedBackups]),
     row(Delete, "/storage/{storage}", "Remove storage {storage} from the configuration", LOSES_STORAGE_CREDENTIALS)
-        .remark("The data on it stays.")
+        .remark("The data on it stays. Guests lose their disks until it is added again.")
         .facts(&[Object]),
     row(Put, "/storage/{storage}", "Change the configuration of storage {storage}", SET_BACK).facts(&[Object]),
     row(Post, "/nodes/{node}/vzdump", "Back {guests} up on node {node} and delete older backups", NEVER)
@@ -394,6 +409,8 @@ static TABLE: &[OperationEffect] = &[
         .when(Value("remove", "1")),
     row(Post, "/nodes/{node}/vzdump", "Stop the backup that runs on node {node}", NEVER).when(Value("stop", "1")),
     row(Post, "/nodes/{node}/vzdump", "Back {guests} up on node {node}", UNSAID),
+    row(Post, "/cluster/backup", "Create a backup job", By("Deleting the job undoes this.")),
+    row(Put, "/cluster/backup/{id}", "Change backup job {id}", SET_BACK).facts(&[Object]),
     row(Delete, "/cluster/backup/{id}", "Delete backup job {id}", CREATE_AGAIN)
         .remark("The backups that it made are kept.")
         .facts(&[Object]),

@@ -85,10 +85,94 @@ pub(crate) fn find_unit(name: &str) -> Option<&'static str> {
     }
 }
 
+/// The characters of the names that a format or a pattern of the description means.
+pub(in crate::pve) struct NameForm {
+    /// The formats and the patterns, as the description writes them.
+    sources: &'static [&'static str],
+    /// The characters beside letters and digits.
+    others: &'static str,
+    /// The first character is a letter.
+    begins_with_letter: bool,
+    /// The form in words.
+    pub(in crate::pve) text: &'static str,
+}
+
+const fn name_form(sources: &'static [&'static str], others: &'static str, text: &'static str) -> NameForm {
+    NameForm { sources, others, begins_with_letter: false, text }
+}
+
+/// The formats whose violation Proxmox refuses for certain. It decides about lengths, and about any other format.
+const NAME_FORMS: [NameForm; 6] = [
+    NameForm {
+        begins_with_letter: true,
+        ..name_form(&["pve-configid"], "-_", "letters, digits, - and _, a letter first, without blanks")
+    },
+    name_form(&[r"[A-Za-z][A-Za-z0-9\-\_]+"], "-_", "letters, digits, - and _, without blanks"),
+    name_form(
+        &["pve-groupid", "pve-roleid", "pve-realm", "pve-storage-id", r"(?^:[A-Za-z][A-Za-z0-9\.\-_]+)"],
+        ".-_",
+        "letters, digits, dots, - and _, without blanks",
+    ),
+    name_form(&["pve-poolid"], ".-_/", "letters, digits, dots, -, _ and slashes, without blanks"),
+    name_form(&["dns-name"], "-.", "letters, digits, - and dots, without blanks or _"),
+    name_form(&["[a-zA-Z][a-zA-Z0-9]*[a-zA-Z0-9]"], "", "letters and digits, without blanks"),
+];
+
+impl NameForm {
+    /// Returns the form of a parameter with this format and pattern.
+    pub(in crate::pve) fn find(format: &str, pattern: &str) -> Option<&'static Self> {
+        NAME_FORMS.iter().find(|form| form.sources.contains(&format) || form.sources.contains(&pattern))
+    }
+
+    /// Returns whether a name has these characters.
+    pub(in crate::pve) fn fits(&self, name: &str) -> bool {
+        // (PVE: the end of a Perl pattern matches before a line end too.)
+        let name = name.strip_suffix('\n').unwrap_or(name);
+        let begins_well = !self.begins_with_letter || !name.starts_with(|c: char| !c.is_ascii_alphabetic());
+        begins_well && name.chars().all(|c| c.is_ascii_alphanumeric() || self.others.contains(c))
+    }
+}
+
 /// Parameters whose value may contain slashes at the end of a path. (PVE: `fragmentDelimiter`.)
 pub(in crate::pve) const PATH_REMAINDER_PARAMETERS: [&str; 2] = ["volume", "cidr"];
 
 /// Returns whether third-party plugins may add parameters to the operations of this path.
 pub(in crate::pve) fn is_extended_by_plugins(template: &str) -> bool {
     template.starts_with("/storage")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_the_form_of_their_format() {
+        for (format, fitting, others) in [
+            (
+                "pve-configid",
+                &["pre", "a", "before-the_upgrade1", "pre\n", ""][..],
+                &["a b", "1a", "ä1", "a.b", " pre"][..],
+            ),
+            ("dns-name", &["web01", "1", "web-01.example.org"], &["web_01", "my vm", "a\n\n"]),
+            ("pve-storage-id", &["nas", "local-lvm", "a.b"], &["na s", "a/b"]),
+            ("pve-roleid", &["VM.Operator", "-", "_x"], &["a b", "a/b"]),
+            ("pve-poolid", &["prod", "prod/web"], &["my pool"]),
+        ] {
+            let form = NameForm::find(format, "").expect("a form");
+            assert!(fitting.iter().all(|name| form.fits(name)), "{format}: {fitting:?}");
+            assert!(others.iter().all(|name| !form.fits(name)), "{format}: {others:?}");
+        }
+        assert!(NameForm::find("pve-volume-id", r"\S+").is_none() && NameForm::find("", "").is_none());
+    }
+
+    #[test]
+    fn every_form_belongs_to_a_parameter() {
+        use crate::pve::schema::embedded_schema;
+        for source in NAME_FORMS.iter().flat_map(|form| form.sources) {
+            let is_used = embedded_schema().operations().any(|operation| {
+                operation.parameters().any(|parameter| parameter.format() == *source || parameter.pattern() == *source)
+            });
+            assert!(is_used, "{source}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use super::load::embedded_schema;
 use super::model::{Operation, ParameterSpec, PathMatch, fold_families};
 use crate::base::exact_json::{JsonTextError, parse_exact};
 use crate::base::suggest::suggest;
-use crate::pve::knowledge::formats::{ValueFormat, find_form, is_extended_by_plugins};
+use crate::pve::knowledge::formats::{NameForm, ValueFormat, find_form, is_extended_by_plugins};
 use crate::pve::parameter_error::{MAX_PROBLEMS, ParameterError, ParameterErrorKind, ParameterErrors};
 use crate::pve::params::{ApiParams, percent_encode_into, to_form_values};
 use serde_json::{Map, Value};
@@ -252,6 +252,12 @@ fn convert_value(parameter: &ParameterSpec<'_>, value: &Value) -> Result<String,
             let expected = if size.has_sign { "a size such as 40G, or +10G to add" } else { "a size such as 10G" };
             let (expected, actual) = (expected.to_owned(), describe_value(value));
             return Err(ParameterErrorKind::WrongValue { expected, actual });
+        }
+        if let Some(form) = NameForm::find(parameter.format(), parameter.pattern()).filter(|form| !form.fits(&text)) {
+            return Err(ParameterErrorKind::WrongValue {
+                expected: form.text.to_owned(),
+                actual: describe_value(value),
+            });
         }
         let length = text.chars().count() as f64;
         if parse_limit(parameter.max_length()).is_some_and(|max| length > max) {
@@ -594,6 +600,8 @@ mod tests {
             (json!({"delete": ["tags", {"a": 1}]}), "element 1 (counted from 0) is an object"),
             (json!({"delete": [["tags"]]}), "element 0 (counted from 0) is a list"),
             (json!({"delete": ["tags,net1"]}), "has a comma in element 0"),
+            (json!({"name": "web 01"}), "must be letters, digits, - and dots"),
+            (json!({"name": "web_01"}), "without blanks or _, not this text"),
         ] {
             let error = check_config(data.clone()).expect_err(&data.to_string());
             assert!(error.contains(part), "{data}: {error}");
