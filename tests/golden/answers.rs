@@ -109,6 +109,87 @@ fn answers_in_their_forms() {
     document.assert("answers");
 }
 
+/// Starts a node that answers the paths of several objects of one kind.
+fn start_node_of_many() -> Node {
+    proxmox_with(gzipped_facts(), move |request| {
+        let segments: Vec<&str> = request.path().split('/').skip(3).collect();
+        let value = match segments.as_slice() {
+            ["nodes", _, "qemu", "102", "rrddata"] => json!([{"time": 1_795_854_000}]),
+            ["nodes", _, "qemu" | "lxc", vmid, "rrddata"] => {
+                let size = vmid.parse::<u64>().expect("a number") << 20;
+                json!([
+                    {"time": 1_795_854_000, "cpu": 0.25, "mem": size, "maxmem": 2 * size, "maxcpu": 2, "netin": 290},
+                    {"time": 1_795_855_800, "cpu": 0.75, "mem": size + size / 2, "maxmem": 2 * size, "maxcpu": 2,
+                        "netin": 4_096, "pressureiosome": 0.25},
+                ])
+            }
+            ["nodes", node, "rrddata"] => {
+                json!([{"time": 1_795_854_000, "cpu": 0.1, "memused": 1_u64 << 34, "roottotal": 1_u64 << 36, "node": node}])
+            }
+            ["nodes", "pve3", "apt", "update"] => json!([]),
+            ["nodes", "pve4", "apt", "update"] => {
+                return Some(ScriptedReply::refusal(403, "Permission check failed", ""));
+            }
+            ["nodes", node, "apt", "update"] => json!([
+                {"Package": "openssl", "Version": "3.5.4", "Description": "Secure Sockets Layer toolkit"},
+                {"Package": format!("only-on-{node}"), "Version": "1.0", "Description": "A package of this node"},
+            ]),
+            ["nodes", _, "subscription"] => json!({"status": "notfound", "message": "There is no subscription key"}),
+            ["nodes", _, "storage", "nas", "content"] => json!([
+                {"volid": "nas:iso/a.iso", "content": "iso", "format": "iso", "size": 1 << 30},
+                {"volid": "nas:iso/b.iso", "content": "iso", "format": "iso", "size": 1 << 30},
+            ]),
+            ["nodes", node, "storage", "local", "content"] => json!([
+                {"volid": "local:iso/a.iso", "content": "iso", "format": "iso", "size": 1 << 30},
+                {"volid": format!("local:iso/{node}.iso"), "content": "iso", "format": "iso", "size": 1 << 30},
+            ]),
+            _ => return None,
+        };
+        Some(ScriptedReply::data(&value.to_string()))
+    })
+}
+
+#[test]
+fn answers_of_several_paths_say_common_things_once() {
+    let node = start_node_of_many();
+    let server = start_server(&node, 100_000);
+    let guests = ["/qemu/web01/rrddata", "/nodes/pve1/qemu/101/rrddata", "/nodes/pve1/qemu/102/rrddata"];
+    let updates = ["pve1", "pve2", "pve3", "pve4"].map(|node| format!("/nodes/{node}/apt/update"));
+    let on_nodes = |rest: &str| ["pve1", "pve2", "pve3"].map(|node| format!("/nodes/{node}/{rest}"));
+    let mut document = Document::new();
+    document.section("Time series");
+    for arguments in [
+        json!({"paths": guests, "params": {"timeframe": "day"}}),
+        json!({"paths": guests, "params": {"timeframe": "day"}, "fields": "mem,maxcpu"}),
+        json!({"paths": guests, "params": {"timeframe": "day"}, "fields": "mme"}),
+        json!({"paths": guests, "params": {"timeframe": "day"}, "limit": 1}),
+        json!({"paths": guests[..2], "params": {"timeframe": "day"}}),
+        json!({"paths": on_nodes("rrddata?timeframe=day")}),
+        json!({"paths": ["/nodes/pve1/qemu/101/rrddata?timeframe=day", "/nodes/pve1/qemu/101/rrddata?timeframe=hour", "/nodes/pve1/qemu/101/rrddata?timeframe=week"]}),
+    ] {
+        document.call(&server, "proxmox_api_get", arguments);
+    }
+    document.section("Lists");
+    for arguments in [
+        json!({"paths": updates}),
+        json!({"paths": updates, "fields": "Package"}),
+        json!({"paths": updates, "limit": 1}),
+        json!({"paths": updates, "format": "json"}),
+        json!({"paths": on_nodes("storage/local/content")}),
+    ] {
+        document.call(&server, "proxmox_api_get", arguments);
+    }
+    document.section("Equal answers");
+    for arguments in [
+        json!({"paths": on_nodes("subscription")}),
+        json!({"paths": on_nodes("subscription"), "format": "json"}),
+        json!({"paths": on_nodes("storage/nas/content")}),
+    ] {
+        document.call(&server, "proxmox_api_get", arguments);
+    }
+    document.assert("answers_paths");
+}
+
 #[test]
 fn answers_about_many_guests() {
     let mut document = Document::new();
