@@ -149,6 +149,55 @@ fn start_node_of_many() -> Node {
     })
 }
 
+/// Starts a node with a storage of many backups.
+fn start_node_of_backups() -> Node {
+    let backup = |day: u64, vmid: u64| {
+        let time = 1_795_854_000 + day * 86_400;
+        let volid = format!("nas:backup/vzdump-qemu-{vmid}-day-{day:02}.vma.zst");
+        json!({"volid": volid, "content": "backup", "format": "vma.zst", "subtype": "qemu", "vmid": vmid, "ctime": time,
+            "size": vmid << 20, "notes": if day == 3 { "before the upgrade" } else { "nightly" },
+            "protected": u64::from(day == 3)})
+    };
+    let backups: Vec<Value> = (0..8).flat_map(|day| [100, 101, 110].map(|vmid| backup(day, vmid))).collect();
+    let mark = |at: usize, backup: &Value| {
+        json!({"volid": backup["volid"], "vmid": backup["vmid"], "ctime": backup["ctime"], "type": "qemu",
+            "mark": if backup["vmid"] == 110 || at < 3 { "remove" } else if backup["protected"] == 1 { "protected" } else { "keep" }})
+    };
+    let marks = Value::from(backups.iter().enumerate().map(|(at, backup)| mark(at, backup)).collect::<Vec<_>>());
+    proxmox_with(gzipped_facts(), move |request| {
+        let content: Value = match request.path().strip_prefix("/api2/json/nodes/pve1/storage/nas/")? {
+            "prunebackups" => marks.clone(),
+            "content" => {
+                let is_chosen = |row: &&Value| !request.target.contains("vmid=101") || row["vmid"] == 101;
+                let mut rows: Vec<Value> = backups.iter().filter(is_chosen).cloned().collect();
+                rows.push(json!({"volid": "nas:iso/a.iso", "content": "iso", "format": "iso", "size": 1 << 30}));
+                rows.into()
+            }
+            _ => return None,
+        };
+        Some(ScriptedReply::data(&content.to_string()))
+    })
+}
+
+#[test]
+fn answers_of_many_backups_are_short() {
+    let node = start_node_of_backups();
+    let server = start_server(&node, 100_000);
+    let content = "/nodes/pve1/storage/nas/content";
+    let mut document = Document::new();
+    for arguments in [
+        json!({"path": content}),
+        json!({"path": format!("{content}?vmid=101")}),
+        json!({"path": content, "filter": "vmid=100,protected=yes", "fields": "volid,ctime"}),
+        json!({"path": content, "fields": "volid", "limit": 2}),
+        json!({"path": "/nodes/pve1/storage/nas/prunebackups?prune-backups=keep-last%3D7"}),
+        json!({"paths": [content, "/nodes/pve1/storage/nas/content?content=backup"]}),
+    ] {
+        document.call(&server, "proxmox_api_get", arguments);
+    }
+    document.assert("answers_backups");
+}
+
 #[test]
 fn answers_of_several_paths_say_common_things_once() {
     let node = start_node_of_many();

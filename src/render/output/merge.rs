@@ -35,6 +35,9 @@ impl OutputOptions {
         if let Some(summary) = self.summarize_series(data) {
             return Some(MergeablePart::Series(summary));
         }
+        if self.summarize_backups(data).is_some() {
+            return None;
+        }
         let is_table = self.table && !self.selects_rows() && !self.is_series && !self.is_option_list && !is_envelope;
         (is_table && data.len() <= MAX_LIST_BYTES && holds_only_objects(data))
             .then(|| MergeablePart::Rows(MergeableRows { options: self.clone(), list: data.to_owned() }))

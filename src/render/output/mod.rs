@@ -6,6 +6,7 @@
 //! reached, page by page.
 
 mod answer;
+mod backups;
 mod error;
 mod filter;
 mod json_path;

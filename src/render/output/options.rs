@@ -44,6 +44,8 @@ pub struct OutputOptions {
     pub(super) is_series: bool,
     /// The rows of the answer are the options of a guest, each with its value and the one that waits.
     pub(super) is_option_list: bool,
+    /// The rows of the answer are volumes of a storage, or marks of a pruning.
+    pub(super) is_backup_list: bool,
     /// The key that identifies the rows of the answer.
     pub(super) id_key: Option<String>,
     /// The zone of the times in tables, in seconds east of UTC.
@@ -63,6 +65,8 @@ pub struct AnswerFacts {
     pub is_series: bool,
     /// The rows of the answer are the options of a guest.
     pub is_option_list: bool,
+    /// The rows of the answer are volumes of a storage, or marks of a pruning.
+    pub is_backup_list: bool,
     /// The key that identifies the rows of the answer.
     pub id_key: Option<String>,
     /// The zone of the node, in seconds east of UTC.
@@ -90,6 +94,7 @@ impl Default for OutputOptions {
             has_default_form: false,
             is_series: false,
             is_option_list: false,
+            is_backup_list: false,
             id_key: None,
             utc_offset: 0,
             unset: Vec::new(),
@@ -168,8 +173,8 @@ impl OutputOptions {
     /// Sets what is known of the answer of one path.
     #[must_use]
     pub fn for_answer(&self, facts: AnswerFacts) -> Self {
-        let AnswerFacts { is_series, is_option_list, id_key, utc_offset, unset } = facts;
-        Self { is_series, is_option_list, id_key, utc_offset, unset, ..self.clone() }
+        let AnswerFacts { is_series, is_option_list, is_backup_list, id_key, utc_offset, unset } = facts;
+        Self { is_series, is_option_list, is_backup_list, id_key, utc_offset, unset, ..self.clone() }
     }
 
     /// Returns the options for one of several answers.
