@@ -32,6 +32,7 @@ impl ClusterHandle<'_> {
             is_series: path.as_str().ends_with("/rrddata"),
             is_option_list: path.as_str().ends_with("/pending") || path.as_str().ends_with("/cloudinit"),
             is_backup_list: path.as_str().ends_with("/content") || path.as_str().ends_with("/prunebackups"),
+            has_privileges: path.as_str() == "/access/permissions" || path.as_str().starts_with("/access/roles"),
             id_key: if options.is_readable() && data.starts_with("[{") { self.find_id_key(path) } else { None },
             utc_offset: if options.needs_zone() && has_times(data) { self.find_utc_offset(path) } else { 0 },
             unset: self.describe_unset(path, options.fields()),

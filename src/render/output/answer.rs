@@ -53,7 +53,8 @@ impl OutputOptions {
         // than the answer.
         let cap = if cap == 0 { data.len().saturating_mul(2).saturating_add(1 << 20) } else { cap };
         let mut page = PageWriter::new(cap);
-        if let Some(rendered) = self.summarize_backups(data).filter(|rendered| rendered.text.len() <= cap) {
+        let short = self.summarize_backups(data).or_else(|| self.summarize_privileges(data));
+        if let Some(rendered) = short.filter(|rendered| rendered.text.len() <= cap) {
             return Ok(rendered);
         }
         if self.is_series && !self.has_time_field() {

@@ -9,7 +9,7 @@ use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::RenderedResult;
 use crate::render::units::push_byte_size;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 
 /// The most backups that are always shown one by one.
@@ -111,8 +111,9 @@ impl OutputOptions {
             .map(|(mark, number)| format!("{number} {}", if mark.is_empty() { "without a mark" } else { mark }));
         let mut note = format!("not shown: {}", marks.collect::<Vec<_>>().join(", "));
         let guests_of = |rows: &[&'l str]| rows.iter().filter_map(|row| find_member(row, "vmid")).collect::<Vec<_>>();
-        let (mut emptied, guests) = (guests_of(&removed), guests_of(&kept));
-        emptied.retain(|guest| !guests.contains(guest));
+        let guests: HashSet<&str> = guests_of(&kept).into_iter().collect();
+        let mut emptied = guests_of(&removed);
+        emptied.retain(|guest| !guests.contains(*guest));
         emptied.dedup();
         if !emptied.is_empty() {
             note.push_str("; no backup stays of ");
@@ -146,7 +147,7 @@ impl<'a> GuestBackups<'a> {
             self.newest = Some(backup);
         }
         let note = text_of(row, "notes");
-        if !note.is_empty() && !self.notes.contains(&note) {
+        if !note.is_empty() && self.notes.len() <= MAX_NOTES && !self.notes.contains(&note) {
             self.notes.push(note);
         }
         backup

@@ -18,6 +18,7 @@ mod names;
 mod object_writer;
 mod options;
 mod page_writer;
+mod privileges;
 mod rows;
 mod series;
 mod series_table;

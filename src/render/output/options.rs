@@ -46,6 +46,8 @@ pub struct OutputOptions {
     pub(super) is_option_list: bool,
     /// The rows of the answer are volumes of a storage, or marks of a pruning.
     pub(super) is_backup_list: bool,
+    /// The answer has privileges: of roles, of a role, or on paths.
+    pub(super) has_privileges: bool,
     /// The key that identifies the rows of the answer.
     pub(super) id_key: Option<String>,
     /// The zone of the times in tables, in seconds east of UTC.
@@ -67,6 +69,8 @@ pub struct AnswerFacts {
     pub is_option_list: bool,
     /// The rows of the answer are volumes of a storage, or marks of a pruning.
     pub is_backup_list: bool,
+    /// The answer has privileges: of roles, of a role, or on paths.
+    pub has_privileges: bool,
     /// The key that identifies the rows of the answer.
     pub id_key: Option<String>,
     /// The zone of the node, in seconds east of UTC.
@@ -95,6 +99,7 @@ impl Default for OutputOptions {
             is_series: false,
             is_option_list: false,
             is_backup_list: false,
+            has_privileges: false,
             id_key: None,
             utc_offset: 0,
             unset: Vec::new(),
@@ -173,8 +178,9 @@ impl OutputOptions {
     /// Sets what is known of the answer of one path.
     #[must_use]
     pub fn for_answer(&self, facts: AnswerFacts) -> Self {
-        let AnswerFacts { is_series, is_option_list, is_backup_list, id_key, utc_offset, unset } = facts;
-        Self { is_series, is_option_list, is_backup_list, id_key, utc_offset, unset, ..self.clone() }
+        let AnswerFacts { is_series, is_option_list, is_backup_list, has_privileges, id_key, utc_offset, unset } =
+            facts;
+        Self { is_series, is_option_list, is_backup_list, has_privileges, id_key, utc_offset, unset, ..self.clone() }
     }
 
     /// Returns the options for one of several answers.
