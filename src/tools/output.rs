@@ -62,7 +62,7 @@ pub(super) fn render_answer(
 }
 
 /// The answer to one of several paths.
-pub(super) struct PartAnswer {
+pub(super) struct RenderedPart {
     pub(super) text: String,
     /// The notes about the facts of the answer.
     pub(super) remarks: Vec<String>,
@@ -81,14 +81,14 @@ pub(super) fn render_part(
     options: &OutputOptions,
     response: ApiResponse,
     max_bytes: usize,
-) -> Result<PartAnswer, OutputError> {
+) -> Result<RenderedPart, OutputError> {
     let is_envelope = response.has_extra_fields();
     let options = options.for_answer(cluster.find_answer_facts(path, options, response.data()));
     let remarks = cluster.find_remarks(path, &options, response.data());
     let mergeable = options.find_mergeable(response.data(), is_envelope);
     let hash = hash_json(response.data());
     let RenderedResult { text, note } = options.render(response.into_payload(), is_envelope, max_bytes)?;
-    Ok(PartAnswer { text, remarks, note, mergeable, hash })
+    Ok(RenderedPart { text, remarks, note, mergeable, hash })
 }
 
 /// Returns a hash of an answer. The order of the keys of a long one counts.

@@ -1,6 +1,6 @@
 //! One text of the answers to several paths: what several of them have in common is said once.
 
-use super::output::{PartAnswer, format_notes};
+use super::output::{RenderedPart, format_notes};
 use crate::call::split_leading_method;
 use crate::render::output::{
     LabeledRows, LabeledSeries, MIN_TABLE_SERIES, MergeablePart, RenderedResult, merge_rows, render_series_table,
@@ -23,7 +23,7 @@ pub(super) struct PathContent {
     pub(super) values: Vec<(String, String)>,
     /// Notes of the call itself.
     pub(super) notes: Vec<String>,
-    pub(super) part: PartAnswer,
+    pub(super) part: RenderedPart,
 }
 
 impl PathContent {

@@ -26,7 +26,7 @@ const MAX_NAMES: usize = 10;
 
 /// The backups of one guest.
 #[derive(Default)]
-struct GuestBackups<'a> {
+struct BackupGroup<'a> {
     number: usize,
     bytes: f64,
     protected: usize,
@@ -66,7 +66,7 @@ impl OutputOptions {
     fn summarize_volumes(&self, rows: &[&str]) -> Option<RenderedResult> {
         let is_backup = |row: &&&str| text_of(row, "content") == "backup" && find_member(row, "vmid").is_some();
         let (backups, others): (Vec<&str>, Vec<&str>) = rows.iter().copied().partition(|row| is_backup(&row));
-        let mut guests: BTreeMap<u64, GuestBackups<'_>> = BTreeMap::new();
+        let mut guests: BTreeMap<u64, BackupGroup<'_>> = BTreeMap::new();
         let mut failed = Vec::new();
         for row in &backups {
             let vmid = find_member(row, "vmid").and_then(parse_number)? as u64;
@@ -132,7 +132,7 @@ impl OutputOptions {
     }
 }
 
-impl<'a> GuestBackups<'a> {
+impl<'a> BackupGroup<'a> {
     /// Adds the row of a backup.
     fn add(&mut self, row: &'a str) -> Backup<'a> {
         let number = |name: &str| find_member(row, name).and_then(parse_number);
@@ -155,7 +155,7 @@ impl<'a> GuestBackups<'a> {
 }
 
 /// Writes a row for each guest, with its newest backup.
-fn write_guests(text: &mut String, guests: &BTreeMap<u64, GuestBackups<'_>>, utc_offset: i32) {
+fn write_guests(text: &mut String, guests: &BTreeMap<u64, BackupGroup<'_>>, utc_offset: i32) {
     let has_protected = guests.values().any(|guest| guest.protected > 0);
     let has_verification = guests.values().any(|guest| guest.newest.is_some_and(|b| !b.verification.is_empty()));
     let has_notes = guests.values().any(|guest| !guest.notes.is_empty());
