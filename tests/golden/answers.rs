@@ -149,8 +149,8 @@ fn start_node_of_many() -> Node {
     })
 }
 
-/// Starts a node with a storage of many backups.
-fn start_node_of_backups() -> Node {
+/// Starts a node with many backups, a log of tasks, and roles.
+fn start_node_of_long_lists() -> Node {
     let backup = |day: u64, vmid: u64| {
         let time = 1_795_854_000 + day * 86_400;
         let volid = format!("nas:backup/vzdump-qemu-{vmid}-day-{day:02}.vma.zst");
@@ -165,9 +165,29 @@ fn start_node_of_backups() -> Node {
     };
     let marks = Value::from(backups.iter().enumerate().map(|(at, backup)| mark(at, backup)).collect::<Vec<_>>());
     proxmox_with(gzipped_facts(), move |request| {
-        let content: Value = match request.path().strip_prefix("/api2/json/nodes/pve1/storage/nas/")? {
-            "prunebackups" => marks.clone(),
-            "content" => {
+        let task = |number: u32| format!("UPID:pve1:0000{number}:00022AEA:6B0293BE:qmstart:100:root@pam:");
+        let log_line = |text: String| json!({"id": "1:pve1", "node": "pve1", "user": "root@pam", "msg": text, "time": 1_795_854_000});
+        let content: Value = match request.path().strip_prefix("/api2/json/")? {
+            "cluster/log" => json!([
+                log_line(format!("starting task {}", task(3))),
+                log_line(format!("end task {} OK", task(2))),
+                log_line(format!("end task {} got timeout", task(1))),
+                log_line(format!("starting task {}", task(2))),
+                log_line("successful auth for user 'root@pam'".into()),
+            ]),
+            "access/roles" => json!([
+                {"roleid": "Administrator", "special": 1, "privs": "Sys.Audit,VM.Audit,VM.Backup,VM.Clone,VM.Config.CPU,\
+                    VM.Config.Disk,VM.Config.Memory,VM.Console,VM.Migrate,VM.PowerMgmt,VM.Snapshot,VM.Snapshot.Rollback,Pool.Audit"},
+                {"roleid": "Operator", "special": 0, "privs": "VM.PowerMgmt,VM.Audit,VM.Config.CPU,VM.Config.Disk"},
+            ]),
+            "access/roles/Operator" => json!({"VM.PowerMgmt": 1, "VM.Audit": 1, "VM.Config.CPU": 1}),
+            "access/permissions" => json!({
+                "/": {"VM.PowerMgmt": 1, "VM.Audit": 1, "Sys.Audit": 0},
+                "/vms": {"VM.Audit": 1, "VM.PowerMgmt": 1},
+                "/vms/100": {"VM.PowerMgmt": 1, "VM.Audit": 1},
+            }),
+            "nodes/pve1/storage/nas/prunebackups" => marks.clone(),
+            "nodes/pve1/storage/nas/content" => {
                 let is_chosen = |row: &&Value| !request.target.contains("vmid=101") || row["vmid"] == 101;
                 let mut rows: Vec<Value> = backups.iter().filter(is_chosen).cloned().collect();
                 rows.push(json!({"volid": "nas:iso/a.iso", "content": "iso", "format": "iso", "size": 1 << 30}));
@@ -180,11 +200,12 @@ fn start_node_of_backups() -> Node {
 }
 
 #[test]
-fn answers_of_many_backups_are_short() {
-    let node = start_node_of_backups();
+fn answers_with_a_short_form() {
+    let node = start_node_of_long_lists();
     let server = start_server(&node, 100_000);
     let content = "/nodes/pve1/storage/nas/content";
     let mut document = Document::new();
+    document.section("Backups");
     for arguments in [
         json!({"path": content}),
         json!({"path": format!("{content}?vmid=101")}),
@@ -195,7 +216,15 @@ fn answers_of_many_backups_are_short() {
     ] {
         document.call(&server, "proxmox_api_get", arguments);
     }
-    document.assert("answers_backups");
+    document.section("The log of the cluster");
+    document.call(&server, "proxmox_api_get", json!({"path": "/cluster/log"}));
+    document.call(&server, "proxmox_api_get", json!({"path": "/cluster/log", "fields": "msg"}));
+    document.section("Privileges");
+    for path in ["/access/roles", "/access/roles/Operator", "/access/permissions"] {
+        document.call(&server, "proxmox_api_get", json!({"path": path}));
+    }
+    document.call(&server, "proxmox_api_get", json!({"path": "/access/roles", "fields": "privs"}));
+    document.assert("answers_short");
 }
 
 #[test]

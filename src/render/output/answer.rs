@@ -4,7 +4,7 @@ use crate::render::cell::strip_quotes;
 use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{describe_kind, find, parse_index, pick, unquote, walk};
 use crate::render::output::names::{push_name, push_names};
-use crate::render::output::options::OutputOptions;
+use crate::render::output::options::{AnswerTopic, OutputOptions};
 use crate::render::output::page_writer::{AnswerPath, PageWriter, RenderedResult};
 use crate::render::output::rows::describe_sent_part;
 use crate::render::output::series::SeriesSummary;
@@ -53,8 +53,7 @@ impl OutputOptions {
         // than the answer.
         let cap = if cap == 0 { data.len().saturating_mul(2).saturating_add(1 << 20) } else { cap };
         let mut page = PageWriter::new(cap);
-        let short = self.summarize_backups(data).or_else(|| self.summarize_privileges(data));
-        if let Some(rendered) = short.filter(|rendered| rendered.text.len() <= cap) {
+        if let Some(rendered) = self.summarize_topic(data).filter(|rendered| rendered.text.len() <= cap) {
             return Ok(rendered);
         }
         if self.is_series && !self.has_time_field() {
@@ -83,6 +82,18 @@ impl OutputOptions {
         }
         let (text, note) = page.finish();
         Ok(RenderedResult { text, note })
+    }
+
+    /// Renders the short form of the topic, if the answer has one and the caller did not choose its rows or its form.
+    pub(super) fn summarize_topic(&self, data: &str) -> Option<RenderedResult> {
+        let is_open = self.has_default_form && !self.selects();
+        match self.topic {
+            _ if !is_open => None,
+            AnswerTopic::Backups => self.summarize_backups(data),
+            AnswerTopic::Privileges => self.summarize_privileges(data),
+            AnswerTopic::ClusterLog => self.summarize_log(data),
+            AnswerTopic::Other => None,
+        }
     }
 
     /// Returns the summary of a time series, if the caller did not choose its rows or its form.

@@ -45,12 +45,8 @@ struct Backup<'a> {
 }
 
 impl OutputOptions {
-    /// Renders a list of many backups in short, if the caller did not choose its rows or its form. Returns `None` for any
-    /// other answer.
+    /// Renders a list of many backups in short. Returns `None` for any other answer.
     pub(super) fn summarize_backups(&self, list: &str) -> Option<RenderedResult> {
-        if !self.is_backup_list || !self.has_default_form || self.selects() || !list.starts_with('[') {
-            return None;
-        }
         let mut rows = Vec::new();
         walk(list, &mut |_, row| {
             rows.push(row);
@@ -196,9 +192,10 @@ fn text_of<'a>(row: &'a str, name: &str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::output::options::AnswerTopic;
 
     fn options() -> OutputOptions {
-        OutputOptions { table: true, has_default_form: true, is_backup_list: true, ..OutputOptions::default() }
+        OutputOptions { table: true, has_default_form: true, topic: AnswerTopic::Backups, ..OutputOptions::default() }
     }
 
     fn backup(vmid: u32, day: u32, more: &str) -> String {
@@ -220,7 +217,7 @@ mod tests {
         );
         rows.push(backup(102, 5, r#","verification":{"state":"failed","upid":"x"}"#));
         rows.insert(5, r#"{"content":"iso","volid":"nas:iso/a.iso","size":2}"#.to_owned());
-        let rendered = options().summarize_backups(&list(&rows)).expect("a summary");
+        let rendered = options().summarize_topic(&list(&rows)).expect("a summary");
         assert_eq!(
             rendered.text,
             "volid\tsize\tcontent\nnas:iso/a.iso\t2\tiso\n\nbackups:\n\
@@ -239,17 +236,17 @@ mod tests {
         let of_one: Vec<String> = (0..30).map(|day| backup(100, day, "")).collect();
         let of_many: Vec<String> = (0..30).map(|vmid| backup(vmid, 1, "")).collect();
         for rows in [twenty, of_one, of_many] {
-            assert!(options().summarize_backups(&list(&rows)).is_none(), "{rows:?}");
+            assert!(options().summarize_topic(&list(&rows)).is_none(), "{rows:?}");
         }
         let many = list(&(0..30).map(|day| backup(100 + day % 2, day, "")).collect::<Vec<_>>());
-        assert!(options().summarize_backups(&many).is_some());
+        assert!(options().summarize_topic(&many).is_some());
         for options in [
             OutputOptions { fields: Some(vec!["volid".into()]), ..options() },
             OutputOptions { limit: 5, ..options() },
             OutputOptions { has_default_form: false, ..options() },
-            OutputOptions { is_backup_list: false, ..options() },
+            OutputOptions { topic: AnswerTopic::Other, ..options() },
         ] {
-            assert!(options.summarize_backups(&many).is_none(), "{options:?}");
+            assert!(options.summarize_topic(&many).is_none(), "{options:?}");
         }
     }
 
@@ -259,10 +256,10 @@ mod tests {
             format!(r#"{{"vmid":{vmid},"volid":"nas:backup/{vmid}-{day}","ctime":1795854000,"mark":"{mark}"}}"#)
         };
         let mut rows: Vec<String> = (0..24).map(|day| row(100, day, "keep")).collect();
-        let rendered = options().summarize_backups(&list(&rows)).expect("a summary");
+        let rendered = options().summarize_topic(&list(&rows)).expect("a summary");
         assert_eq!(rendered.text, "no backup is marked remove\n");
         rows.extend([row(100, 30, "protected"), row(101, 1, "remove"), row(100, 31, "remove")]);
-        let rendered = options().summarize_backups(&list(&rows)).expect("a summary");
+        let rendered = options().summarize_topic(&list(&rows)).expect("a summary");
         assert_eq!(rendered.text.lines().count(), 3, "{}", rendered.text);
         let note = rendered.note.expect("a note");
         assert!(
@@ -270,6 +267,6 @@ mod tests {
             "{note}"
         );
         let all: Vec<String> = (0..24).map(|day| row(100, day, "remove")).collect();
-        assert!(options().summarize_backups(&list(&all)).is_none());
+        assert!(options().summarize_topic(&list(&all)).is_none());
     }
 }

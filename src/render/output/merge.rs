@@ -35,7 +35,7 @@ impl OutputOptions {
         if let Some(summary) = self.summarize_series(data) {
             return Some(MergeablePart::Series(summary));
         }
-        if self.summarize_backups(data).is_some() {
+        if self.summarize_topic(data).is_some() {
             return None;
         }
         let is_table = self.table && !self.selects_rows() && !self.is_series && !self.is_option_list && !is_envelope;

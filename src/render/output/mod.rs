@@ -7,6 +7,7 @@
 
 mod answer;
 mod backups;
+mod cluster_log;
 mod error;
 mod filter;
 mod json_path;
@@ -33,7 +34,7 @@ pub use error::{ArgumentError, OutputError};
 pub(crate) use key_format::KeyFormat;
 pub use key_format::has_times;
 pub use merge::{LabeledRows, MergeablePart, merge_rows, sort_keys};
-pub use options::{AnswerFacts, OutputArguments, OutputFormat, OutputOptions};
+pub use options::{AnswerFacts, AnswerTopic, OutputArguments, OutputFormat, OutputOptions};
 pub use page_writer::RenderedResult;
 pub use series_table::{LabeledSeries, MIN_TABLE_SERIES, render_series_table};
 pub(super) use table_writer::format_cell;

@@ -4,7 +4,7 @@ use crate::base::json_scan::find_member;
 use crate::render::cell::{MAX_CELL_CHARS, strip_quotes};
 use crate::render::output::json_path::{parse_number, walk};
 use crate::render::output::key_order::compare_keys;
-use crate::render::output::options::OutputOptions;
+use crate::render::output::options::{AnswerTopic, OutputOptions};
 use crate::render::output::page_writer::RenderedResult;
 use serde_json::Value;
 use std::fmt::Write;
@@ -19,12 +19,8 @@ const MAX_LEVELS: usize = 2;
 const MAX_BUILT_IN: usize = 12;
 
 impl OutputOptions {
-    /// Renders roles, a role or the rights on paths in short, if the caller did not choose their form. Returns `None` for
-    /// any other answer.
+    /// Renders roles, a role or the rights on paths in short. Returns `None` for any other answer.
     pub(super) fn summarize_privileges(&self, raw: &str) -> Option<RenderedResult> {
-        if !self.has_privileges || !self.has_default_form || self.selects() {
-            return None;
-        }
         if raw.starts_with('[') { self.summarize_roles(raw) } else { summarize_rights(raw) }
     }
 
@@ -48,7 +44,7 @@ impl OutputOptions {
             rows.push(Value::Object(role));
             true
         });
-        let whole = Self { has_privileges: false, ..self.clone() };
+        let whole = Self { topic: AnswerTopic::Other, ..self.clone() };
         let rendered = whole.render_data(&Value::from(rows).to_string(), None, 0).ok().filter(|_| are_roles)?;
         let counted =
             is_counted.then(|| "privileges of some are counted: GET /access/roles/{roleid} has them".to_owned());
@@ -129,11 +125,16 @@ fn group_names<'a>(names: &[&'a str]) -> Vec<NameGroup<'a>> {
     groups
 }
 
-/// Returns names in their order, with their groups once. (PVE: a node sends them in any order.)
-fn fold_names(names: &[&str]) -> String {
+/// Returns names in their order. (PVE: a node sends them in any order.)
+fn sort_names<'a>(names: &[&'a str]) -> Vec<&'a str> {
     let mut sorted = names.to_vec();
     sorted.sort_unstable();
-    fold_groups(&sorted, MAX_LEVELS).join(", ")
+    sorted
+}
+
+/// Returns names in their order, with their groups once.
+fn fold_names(names: &[&str]) -> String {
+    fold_groups(&sort_names(names), MAX_LEVELS).join(", ")
 }
 
 /// Folds so many levels of groups.
@@ -151,9 +152,12 @@ fn fold_groups(names: &[&str], levels: usize) -> Vec<String> {
 
 /// Returns the number of names, and that of each group.
 fn count_groups(names: &[&str]) -> String {
-    let groups = group_names(names).into_iter();
+    let groups = group_names(&sort_names(names)).into_iter();
     let groups = groups.map(|group| format!("{} of {}", group.rest.len().max(1), group.head));
-    format!("{}: {}", names.len(), groups.collect::<Vec<_>>().join(", "))
+    match groups.collect::<Vec<_>>().as_slice() {
+        [only] => only.clone(),
+        groups => format!("{}: {}", names.len(), groups.join(", ")),
+    }
 }
 
 #[cfg(test)]
@@ -161,9 +165,13 @@ mod tests {
     use super::*;
 
     fn render(answer: &str) -> Option<(String, Option<String>)> {
-        let options =
-            OutputOptions { table: true, has_default_form: true, has_privileges: true, ..OutputOptions::default() };
-        options.summarize_privileges(answer).map(|rendered| (rendered.text, rendered.note))
+        let options = OutputOptions {
+            table: true,
+            has_default_form: true,
+            topic: AnswerTopic::Privileges,
+            ..OutputOptions::default()
+        };
+        options.summarize_topic(answer).map(|rendered| (rendered.text, rendered.note))
     }
 
     #[test]

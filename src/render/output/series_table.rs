@@ -33,6 +33,7 @@ pub struct LabeledSeries<'a> {
 struct SeriesColumns<'a> {
     shown: Vec<&'a str>,
     low: Vec<&'a str>,
+    zero: Vec<&'a str>,
     left_out: Vec<&'a str>,
 }
 
@@ -78,6 +79,7 @@ pub fn render_series_table(header: &str, paths: &[LabeledSeries<'_>]) -> Option<
         ("; not there: ", missing.map(String::as_str).collect()),
         ("; no values in this time: ", without.iter().map(|path| path.label).collect()),
         ("; never above 1%: ", columns.low),
+        ("; always 0: ", columns.zero),
         ("; a path alone has ", columns.left_out),
     ] {
         let names: Vec<&str> = names;
@@ -107,11 +109,12 @@ impl<'a> SeriesColumns<'a> {
         let mut columns = Self::default();
         for name in names {
             let all = || paths.iter().flat_map(|path| &path.summary.series).filter(|series| series.name == name);
-            let is_capacity = CAPACITIES.contains(&name);
-            if all().all(Series::is_constant) && (is_capacity || all().all(|series| series.peak == 0.0)) {
-                columns.left_out.push(name);
-            } else if name != "cpu" && all().all(is_low_share) {
+            if name != "cpu" && all().all(is_low_share) {
                 columns.low.push(name);
+            } else if all().all(|series| series.is_constant() && series.peak == 0.0) {
+                columns.zero.push(name);
+            } else if CAPACITIES.contains(&name) && all().all(Series::is_constant) {
+                columns.left_out.push(name);
             } else {
                 columns.shown.push(name);
             }
@@ -201,7 +204,7 @@ mod tests {
             rendered.note.as_deref(),
             Some(
                 "mean/peak of 1 to 2 rows each from 2026-11-28T09:21:00+01:00 to 2026-11-28T09:22:00+01:00, up to 1 \
-                 without data; no values in this time: c; never above 1%: iowait; a path alone has maxcpu, x, last \
+                 without data; no values in this time: c; never above 1%: iowait; always 0: x; a path alone has maxcpu, last \
                  values and each time of a peak; format=table has rows"
             )
         );
