@@ -9,7 +9,7 @@ use crate::render::output::{MergeablePart, OutputError, OutputOptions, RenderedR
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The most bytes of an answer that is compared with others in any order of its keys.
-const MAX_SORTED_BYTES: usize = 256 * 1024;
+const MAX_SORTED_BYTES: usize = 64 * 1024;
 
 impl From<RenderedList> for ToolOutput {
     fn from(list: RenderedList) -> Self {
