@@ -3,6 +3,7 @@
 use crate::base::json_scan::find_member;
 use crate::render::list::MAX_ROWS;
 use crate::render::output::json_path::{unquote, walk};
+use crate::render::output::object_writer::find_only_list;
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::RenderedResult;
 use crate::render::output::series::SeriesSummary;
@@ -21,6 +22,8 @@ pub enum MergeablePart {
 pub struct MergeableRows {
     options: OutputOptions,
     list: String,
+    /// The key of the list, if the answer is an object that has nothing else.
+    key: Option<String>,
 }
 
 /// The rows of one path, with its name in the table.
@@ -39,8 +42,15 @@ impl OutputOptions {
             return None;
         }
         let is_table = self.table && !self.selects_rows() && !self.is_series && !self.is_option_list && !is_envelope;
-        (is_table && data.len() <= MAX_LIST_BYTES && holds_only_objects(data))
-            .then(|| MergeablePart::Rows(MergeableRows { options: self.clone(), list: data.to_owned() }))
+        if !is_table || data.len() > MAX_LIST_BYTES {
+            return None;
+        }
+        let (key, list) = match find_only_list(data) {
+            Some((key, list, empty)) if empty.is_empty() && self.fields.is_none() => (Some(key), list),
+            _ => (None, data),
+        };
+        let rows = || MergeableRows { options: self.clone(), list: list.to_owned(), key };
+        holds_only_objects(list).then(|| MergeablePart::Rows(rows()))
     }
 }
 
@@ -80,7 +90,8 @@ pub fn merge_rows(header: &str, lists: &[LabeledRows<'_>]) -> Option<RenderedRes
         _ if rows.iter().any(|row| find_member(row.row, header).is_some()) => return None,
         _ => false,
     };
-    let first = &lists.first()?.rows.options;
+    let MergeableRows { options: first, key, .. } = lists.first()?.rows;
+    lists.iter().all(|list| list.rows.key == *key).then_some(())?;
     let mut fields = first.fields.clone();
     if let Some(fields) = fields.as_mut().filter(|fields| !fields.iter().any(|field| field == header)) {
         fields.insert(0, header.to_owned());
@@ -101,7 +112,11 @@ pub fn merge_rows(header: &str, lists: &[LabeledRows<'_>]) -> Option<RenderedRes
         merged.push_str(&format!("{{{key}:{value}{comma}{members}"));
     }
     merged.push(']');
-    options.render_data(&merged, None, 0).ok()
+    let answer = match key {
+        Some(key) => format!("{{{}:{merged}}}", serde_json::Value::from(key.as_str())),
+        None => merged,
+    };
+    options.render_data(&answer, None, 0).ok()
 }
 
 /// Returns JSON with the keys of its objects in their order. (PVE: a node sends them in any order.)
@@ -181,6 +196,16 @@ mod tests {
         assert_eq!(merge(&table(), "node", &lists).expect("a table"), "node\ta\npve1\t1\npve2\t1\n");
         let other = [("pve1", r#"[{"node":"pve3","a":1}]"#), ("pve2", r#"[{"node":"pve2","a":1}]"#)];
         assert_eq!(merge(&table(), "node", &other), None);
+    }
+
+    #[test]
+    fn only_lists_of_objects_are_merged_by_their_key() {
+        let lists = [("100", r#"{"result":[{"name":"a"}]}"#), ("101", r#"{"result":[{"name":"b"}]}"#)];
+        assert_eq!(merge(&table(), "vmid", &lists).expect("a table"), "vmid\tname\n100\ta\n101\tb\n");
+        let fields = OutputOptions { fields: Some(vec!["name".into()]), ..table() };
+        assert!(fields.find_mergeable(lists[0].1, false).is_none());
+        let other = [("100", r#"{"result":[{"name":"a"}]}"#), ("101", r#"{"more":[{"name":"b"}]}"#)];
+        assert_eq!(merge(&table(), "vmid", &other), None);
     }
 
     #[test]
