@@ -1,11 +1,10 @@
 //! `proxmox_api_get`: reads of any path.
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
-use super::errors::render_call_error;
+use super::errors::SplitError;
 use super::output::{RenderedAnswer, render_answer, render_part, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, with_output_options};
-use super::path_answers::{PathAnswer, PathContent, join_answers};
-use crate::base::hint::render_error;
+use super::path_answers::{PathAnswer, PathContent, join_answers, share_hints};
 use crate::call::{CallError, CallSpec, ClusterHandle, Outcome, fan_out, split_leading_method};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
@@ -51,7 +50,7 @@ fn proxmox_api_get(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
         (Some(path), None) => {
             let answer = reader.read(path, call.max_result_bytes);
             let SingleAnswer { answer, notes, path } =
-                answer.map_err(|error| ToolError::Failed(reader.render_error(error)))?;
+                answer.map_err(|error| ToolError::Failed(reader.render_error(&error).to_string()))?;
             let output = ToolOutput { shows_page: is_guest_metrics(&path), ..answer.into_output() };
             Ok(with_notes(output, &notes))
         }
@@ -78,17 +77,18 @@ fn read_paths(reader: &PathReader<'_>, paths: &[&str], max_bytes: usize) -> Resu
     // Each path has an equal share of the limit.
     let share = if max_bytes == 0 { 0 } else { (max_bytes / paths.len()).max(1) };
     let results = fan_out(paths, MAX_CONCURRENT, |path| reader.read_part(path, share));
-    if results.iter().all(Result::is_err) {
-        let failures = paths.iter().zip(results.into_iter().filter_map(Result::err));
-        let lines = failures.map(|(path, error)| format!("{path}: {}", reader.render_error(error)));
+    let answers = paths.iter().zip(results);
+    let mut answers: Vec<PathAnswer<'_>> = answers
+        .map(|(typed, result)| PathAnswer { typed, result: result.map_err(|error| reader.render_error(&error)) })
+        .collect();
+    share_hints(&mut answers);
+    if answers.iter().all(|answer| answer.result.is_err()) {
+        let lines =
+            answers.iter().filter_map(|answer| Some(format!("{}: {}", answer.typed, answer.result.as_ref().err()?)));
         return Err(ToolError::Failed(lines.collect::<Vec<_>>().join("\n")));
     }
-    let answers = paths.iter().zip(results).map(|(typed, result)| {
-        let result = result.map_err(|error| reader.render_error(error));
-        PathAnswer { typed, result }
-    });
     // One content: some clients show the model only the first one.
-    Ok(ToolOutput::text(join_answers(&answers.collect::<Vec<_>>(), reader.options.is_readable(), share)))
+    Ok(ToolOutput::text(join_answers(&answers, reader.options.is_readable(), share)))
 }
 
 /// The reader of the paths of one call.
@@ -159,11 +159,11 @@ impl PathReader<'_> {
         Ok(confirmed.execute().map_err(CallError::from)?)
     }
 
-    fn render_error(&self, error: ReadError) -> String {
+    fn render_error(&self, error: &ReadError) -> SplitError {
         match error {
-            ReadError::NotARead(_) | ReadError::NotHarmless(_) => error.to_string(),
-            ReadError::Call(error) => render_call_error(self.cluster, error),
-            ReadError::Output(error) => render_error(&error),
+            ReadError::NotARead(_) | ReadError::NotHarmless(_) => SplitError { message: error.to_string(), hint: None },
+            ReadError::Call(error) => SplitError::of_call(self.cluster, error),
+            ReadError::Output(error) => SplitError::new(error),
         }
     }
 }

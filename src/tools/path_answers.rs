@@ -1,5 +1,6 @@
 //! One text of the answers to several paths: what several of them have in common is said once.
 
+use super::errors::SplitError;
 use super::output::{RenderedPart, format_notes};
 use crate::call::split_leading_method;
 use crate::render::output::{
@@ -13,7 +14,7 @@ const MIN_REPEATED_BYTES: usize = 40;
 pub(super) struct PathAnswer<'a> {
     /// As the caller typed it.
     pub(super) typed: &'a str,
-    pub(super) result: Result<PathContent, String>,
+    pub(super) result: Result<PathContent, SplitError>,
 }
 
 /// The answer to a path with what is known of the path.
@@ -98,6 +99,18 @@ impl Entry {
     /// Returns the bytes of the entry.
     fn len(&self) -> usize {
         self.heading.len() + self.text.len() + self.notes.iter().map(String::len).sum::<usize>()
+    }
+}
+
+/// Says a hint that several errors have once.
+pub(super) fn share_hints(answers: &mut [PathAnswer<'_>]) {
+    let mut hints: Vec<(String, &str)> = Vec::new();
+    for answer in answers {
+        let Some(hint) = answer.result.as_mut().err().and_then(|error| error.hint.as_mut()) else { continue };
+        match hints.iter().find(|(other, _)| other == hint) {
+            Some((_, path)) => *hint = format!("as for {path}"),
+            None => hints.push((hint.clone(), answer.typed)),
+        }
     }
 }
 
