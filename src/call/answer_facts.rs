@@ -8,7 +8,7 @@ use crate::pve::path::ApiPath;
 use crate::pve::rows::{ApiRow, is_true, parse_list};
 use crate::render::labels::{count, format_bytes};
 use crate::render::object_state::{quote_word, to_text};
-use crate::render::output::{AnswerFacts, OutputOptions, has_times};
+use crate::render::output::{AnswerFacts, AnswerTopic, OutputOptions, has_times};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -25,12 +25,24 @@ const MAX_NAMED_GUESTS: usize = 5;
 /// The most seconds between the time of a zone and UTC.
 const MAX_OFFSET: i64 = 15 * 3_600;
 
+/// Returns the topic of the answer of a path.
+fn find_topic(path: &str) -> AnswerTopic {
+    match path {
+        "/cluster/log" => AnswerTopic::ClusterLog,
+        "/access/permissions" => AnswerTopic::Privileges,
+        path if path.starts_with("/access/roles") => AnswerTopic::Privileges,
+        path if path.ends_with("/content") || path.ends_with("/prunebackups") => AnswerTopic::Backups,
+        _ => AnswerTopic::Other,
+    }
+}
+
 impl ClusterHandle<'_> {
     /// Returns what the options need to show the answer of a path.
     pub fn find_answer_facts(&self, path: &ApiPath, options: &OutputOptions, data: &str) -> AnswerFacts {
         AnswerFacts {
             is_series: path.as_str().ends_with("/rrddata"),
             is_option_list: path.as_str().ends_with("/pending") || path.as_str().ends_with("/cloudinit"),
+            topic: find_topic(path.as_str()),
             id_key: if options.is_readable() && data.starts_with("[{") { self.find_id_key(path) } else { None },
             utc_offset: if options.needs_zone() && has_times(data) { self.find_utc_offset(path) } else { 0 },
             unset: self.describe_unset(path, options.fields()),

@@ -3,6 +3,7 @@
 use super::example::render_example;
 use crate::base::hint::Hint;
 use crate::base::suggest::suggest;
+use crate::policy::Risk;
 use crate::pve::Method;
 use crate::pve::knowledge::examples::need;
 use crate::pve::knowledge::formats::{find_form, find_unit};
@@ -80,27 +81,58 @@ pub fn render_search(schema: &Schema, note: Option<&str>, groups: &[Vec<Operatio
         let others = methods.filter(|method| *method != Method::Get && !is_listed(*method));
         let others: Vec<&str> = others.map(Method::as_str).collect();
         let _ = write!(text, "{} {}", operation.method(), operation.template());
+        let mut beside = Vec::new();
         for twin in twins.iter().filter(|twin| twin.template() != operation.template()) {
-            let _ = write!(text, ", {} {}", twin.method(), twin.template());
+            match find_sibling_kind(operation, twin) {
+                Some(kind) => beside.push(format!("or {kind}")),
+                None => drop(write!(text, ", {} {}", twin.method(), twin.template())),
+            }
         }
         let is_first = !seen_templates.contains(&operation.template());
         seen_templates.push(operation.template());
         if is_first && !others.is_empty() {
-            let _ = write!(text, " (also {})", others.join(", "));
+            beside.push(format!("also {}", others.join(", ")));
         }
-        let _ = write!(text, " — {summary}\n  ");
+        if !beside.is_empty() {
+            let _ = write!(text, " ({})", beside.join("; "));
+        }
+        let _ = write!(text, " — {summary}");
         let names = operation.parameters().filter(|p| p.is_required_with(None)).map(|p| p.name());
         let names = names.filter(|name| !operation.is_path_parameter(name));
         let required: Vec<&str> = names.take(MAX_REQUIRED_NAMES).collect();
         if !required.is_empty() {
-            let _ = write!(text, "requires {}; ", required.join(", "));
+            let _ = write!(text, "; requires {}", required.join(", "));
         }
-        if !operation.privileges().is_empty() {
-            let _ = write!(text, "needs {}; ", operation.privileges());
+        if let Some(privileges) = find_notable_privileges(operation) {
+            let _ = write!(text, "; needs {privileges}");
         }
-        let _ = writeln!(text, "{}", operation.risk());
+        if operation.risk() != Risk::READ {
+            let _ = write!(text, "; {}", operation.risk());
+        }
+        text.push('\n');
     }
     text
+}
+
+/// Returns the kind of guest of an operation that is the same one for the other kind.
+fn find_sibling_kind(operation: &Operation<'_>, twin: &Operation<'_>) -> Option<&'static str> {
+    let template = operation.template();
+    let is_twin = |from: &str, to: &str| template.contains(from) && template.replacen(from, to, 1) == twin.template();
+    let kind =
+        [("/qemu", "/lxc", "lxc"), ("/lxc", "/qemu", "qemu")].into_iter().find(|(from, to, _)| is_twin(from, to));
+    kind.filter(|_| operation.method() == twin.method()).map(|(.., kind)| kind)
+}
+
+/// The objects that the path of an operation names already.
+const PATH_OBJECTS: [&str; 2] = [" on /vms/{vmid}", " on /nodes/{node}"];
+
+/// Returns the required privileges without the object of the path, unless it is a read that only needs to audit it.
+fn find_notable_privileges<'s>(operation: &Operation<'s>) -> Option<&'s str> {
+    let privileges = operation.privileges();
+    let on_object = PATH_OBJECTS.iter().find_map(|object| privileges.strip_suffix(object));
+    let is_audit = on_object.is_some_and(|privilege| privilege.ends_with(".Audit") && !privilege.contains(' '));
+    let is_usual = privileges.is_empty() || (is_audit && operation.risk() == Risk::READ);
+    (!is_usual).then_some(on_object.unwrap_or(privileges))
 }
 
 /// Cuts a text to the limit. Only the schema of a broken node exceeds it.

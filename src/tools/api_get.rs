@@ -1,10 +1,10 @@
 //! `proxmox_api_get`: reads of any path.
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
-use super::errors::render_call_error;
-use super::output::{RenderedAnswer, format_notes, render_answer, with_notes};
+use super::errors::SplitError;
+use super::output::{RenderedAnswer, render_answer, render_part, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, with_output_options};
-use crate::base::hint::render_error;
+use super::path_answers::{PathAnswer, PathContent, join_answers, share_hints};
 use crate::call::{CallError, CallSpec, ClusterHandle, Outcome, fan_out, split_leading_method};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
@@ -49,8 +49,8 @@ fn proxmox_api_get(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     match (args.text("path"), args.text_list("paths")) {
         (Some(path), None) => {
             let answer = reader.read(path, call.max_result_bytes);
-            let PathAnswer { answer, notes, path } =
-                answer.map_err(|error| ToolError::Failed(reader.render_error(error)))?;
+            let SingleAnswer { answer, notes, path } =
+                answer.map_err(|error| ToolError::Failed(reader.render_error(&error).to_string()))?;
             let output = ToolOutput { shows_page: is_guest_metrics(&path), ..answer.into_output() };
             Ok(with_notes(output, &notes))
         }
@@ -76,37 +76,19 @@ fn read_paths(reader: &PathReader<'_>, paths: &[&str], max_bytes: usize) -> Resu
     reader.cluster.schema();
     // Each path has an equal share of the limit.
     let share = if max_bytes == 0 { 0 } else { (max_bytes / paths.len()).max(1) };
-    let mut answers = fan_out(paths, MAX_CONCURRENT, |path| reader.read(path, share));
-    if answers.iter().all(Result::is_err) {
-        let failures = paths.iter().zip(answers.into_iter().filter_map(Result::err));
-        let lines = failures.map(|(path, error)| format!("{path}: {}", reader.render_error(error)));
+    let results = fan_out(paths, MAX_CONCURRENT, |path| reader.read_part(path, share));
+    let answers = paths.iter().zip(results);
+    let mut answers: Vec<PathAnswer<'_>> = answers
+        .map(|(typed, result)| PathAnswer { typed, result: result.map_err(|error| reader.render_error(&error)) })
+        .collect();
+    share_hints(&mut answers);
+    if answers.iter().all(|answer| answer.result.is_err()) {
+        let lines =
+            answers.iter().filter_map(|answer| Some(format!("{}: {}", answer.typed, answer.result.as_ref().err()?)));
         return Err(ToolError::Failed(lines.collect::<Vec<_>>().join("\n")));
     }
-    let common = take_common_notes(&mut answers);
-    let texts = paths.iter().zip(answers).map(|(path, answer)| match answer {
-        Ok(PathAnswer { answer, notes, .. }) => {
-            format!("{path}:\n{}{}", answer.text.trim_end(), format_notes('\n', &notes))
-        }
-        Err(error) => format!("{path}: failed: {}", reader.render_error(error)),
-    });
-    let mut text = texts.collect::<Vec<_>>().join("\n\n");
-    if !common.is_empty() {
-        text.push_str(&format!("\n\n(each: {})", common.join("; ")));
-    }
     // One content: some clients show the model only the first one.
-    Ok(ToolOutput::text(text))
-}
-
-/// Removes the notes that all of several answers have, and returns them.
-fn take_common_notes(answers: &mut [Result<PathAnswer, ReadError>]) -> Vec<String> {
-    let mut read: Vec<&mut PathAnswer> = answers.iter_mut().flatten().collect();
-    let Some((first, others)) = read.split_first_mut().filter(|(_, others)| !others.is_empty()) else {
-        return Vec::new();
-    };
-    let is_common = |note: &String| others.iter().all(|answer| answer.notes.contains(note));
-    let common: Vec<String> = first.notes.iter().filter(|note| is_common(note)).cloned().collect();
-    read.iter_mut().for_each(|answer| answer.notes.retain(|note| !common.contains(note)));
-    common
+    Ok(ToolOutput::text(join_answers(&answers, reader.options.is_readable(), share)))
 }
 
 /// The reader of the paths of one call.
@@ -132,27 +114,43 @@ enum ReadError {
     Output(#[from] OutputError),
 }
 
-/// The answer to one read.
-struct PathAnswer {
+/// The answer to a single read.
+struct SingleAnswer {
     path: ApiPath,
     answer: RenderedAnswer,
     notes: Vec<String>,
 }
 
 impl PathReader<'_> {
-    fn read(&self, path: &str, max_bytes: usize) -> Result<PathAnswer, ReadError> {
+    fn read(&self, path: &str, max_bytes: usize) -> Result<SingleAnswer, ReadError> {
+        let Outcome { response, path, mut notes, .. } = self.execute(path)?;
+        let mut answer = render_answer(self.cluster, &path, self.options, response, max_bytes, self.wants_structured)?;
+        notes.append(&mut answer.notes);
+        Ok(SingleAnswer { path, answer, notes })
+    }
+
+    /// Reads one of several paths.
+    fn read_part(&self, path: &str, max_bytes: usize) -> Result<PathContent, ReadError> {
+        let Outcome { response, path, notes, .. } = self.execute(path)?;
+        let part = render_part(self.cluster, &path, self.options, response, max_bytes)?;
+        let schema = self.cluster.schema();
+        let found = schema.match_path(&path.segments().collect::<Vec<_>>()).ok();
+        let template = found.as_ref().and_then(|found| Some(found.operation(Method::Get)?.template().to_owned()));
+        let values = found.into_iter().flat_map(|found| found.values);
+        Ok(PathContent {
+            template: template.unwrap_or_else(|| path.to_string()),
+            values: values.map(|(name, value)| (name.to_owned(), value)).collect(),
+            notes,
+            part,
+        })
+    }
+
+    /// Executes a call that only reads.
+    fn execute(&self, path: &str) -> Result<Outcome, ReadError> {
         if let Some(method) = split_leading_method(path).0.filter(|method| *method != Method::Get) {
             return Err(ReadError::NotARead(method));
         }
         let spec = CallSpec { method: Some(Method::Get), path, data: self.params, fetch_all: self.options.selects() };
-        let Outcome { response, path, mut notes, .. } = self.execute(spec)?;
-        let mut answer = render_answer(self.cluster, &path, self.options, response, max_bytes, self.wants_structured)?;
-        notes.append(&mut answer.notes);
-        Ok(PathAnswer { path, answer, notes })
-    }
-
-    /// Executes a call that only reads.
-    fn execute(&self, spec: CallSpec<'_>) -> Result<Outcome, ReadError> {
         let authorized = self.cluster.plan(spec).map_err(CallError::from)?.authorize().map_err(CallError::from)?;
         if !authorized.risk().is_read_only() {
             return Err(ReadError::NotHarmless(authorized.risk()));
@@ -161,11 +159,11 @@ impl PathReader<'_> {
         Ok(confirmed.execute().map_err(CallError::from)?)
     }
 
-    fn render_error(&self, error: ReadError) -> String {
+    fn render_error(&self, error: &ReadError) -> SplitError {
         match error {
-            ReadError::NotARead(_) | ReadError::NotHarmless(_) => error.to_string(),
-            ReadError::Call(error) => render_call_error(self.cluster, error),
-            ReadError::Output(error) => render_error(&error),
+            ReadError::NotARead(_) | ReadError::NotHarmless(_) => SplitError { message: error.to_string(), hint: None },
+            ReadError::Call(error) => SplitError::of_call(self.cluster, error),
+            ReadError::Output(error) => SplitError::new(error),
         }
     }
 }

@@ -29,6 +29,33 @@ pub(super) fn render_call_error(cluster: &ClusterHandle<'_>, error: impl Into<Ca
     prefix_cluster(cluster.label(), &render_own_error(cluster, error))
 }
 
+/// The text of an error with its hint apart, which other errors may share.
+pub(super) struct SplitError {
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+impl SplitError {
+    /// Renders an error that has no word of a cluster.
+    pub(super) fn new(error: &dyn Hint) -> Self {
+        Self { message: error.to_string(), hint: error.hint().map(Cow::into_owned) }
+    }
+
+    /// Renders the error of a call to a cluster, as the caller may read it.
+    pub(super) fn of_call(cluster: &ClusterHandle<'_>, error: &CallError) -> Self {
+        let Self { message, hint } = Self::new(&CompleteError(error));
+        let message = prefix_cluster(cluster.label(), &cluster.redact(message));
+        Self { message, hint: hint.map(|hint| cluster.redact(hint)) }
+    }
+}
+
+impl fmt::Display for SplitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, ". hint: {hint}"))
+    }
+}
+
 /// Renders the error of a call within a text that names the cluster already.
 pub(super) fn render_own_error(cluster: &ClusterHandle<'_>, error: impl Into<CallError>) -> String {
     cluster.redact(render_error(&CompleteError(&error.into())))

@@ -19,6 +19,7 @@ mod page;
 pub(crate) mod output_options;
 mod packed_task;
 mod parameters;
+mod path_answers;
 mod prompts;
 mod resources;
 mod search;

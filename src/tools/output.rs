@@ -5,7 +5,11 @@ use crate::mcp::catalog::ToolOutput;
 use crate::mcp::content::Content;
 use crate::pve::path::ApiPath;
 use crate::render::list::RenderedList;
-use crate::render::output::{OutputError, OutputOptions, RenderedResult};
+use crate::render::output::{MergeablePart, OutputError, OutputOptions, RenderedResult, sort_keys};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// The most bytes of an answer that is compared with others in any order of its keys.
+const MAX_SORTED_BYTES: usize = 64 * 1024;
 
 impl From<RenderedList> for ToolOutput {
     fn from(list: RenderedList) -> Self {
@@ -55,6 +59,47 @@ pub(super) fn render_answer(
     let structured = json.map(|json| format!("{{\"data\":{json}}}"));
     notes.extend(note);
     Ok(RenderedAnswer { text, structured, notes })
+}
+
+/// The answer to one of several paths.
+pub(super) struct RenderedPart {
+    pub(super) text: String,
+    /// The notes about the facts of the answer.
+    pub(super) remarks: Vec<String>,
+    /// The note about the shown part.
+    pub(super) note: Option<String>,
+    /// The answer as a part of a table of several.
+    pub(super) mergeable: Option<MergeablePart>,
+    /// The hash of the whole answer.
+    pub(super) hash: u64,
+}
+
+/// Renders the answer to one of several paths.
+pub(super) fn render_part(
+    cluster: &ClusterHandle<'_>,
+    path: &ApiPath,
+    options: &OutputOptions,
+    response: ApiResponse,
+    max_bytes: usize,
+) -> Result<RenderedPart, OutputError> {
+    let is_envelope = response.has_extra_fields();
+    let options = options.for_answer(cluster.find_answer_facts(path, options, response.data()));
+    let remarks = cluster.find_remarks(path, &options, response.data());
+    let mergeable = options.find_mergeable(response.data(), is_envelope);
+    let hash = hash_json(response.data());
+    let RenderedResult { text, note } = options.render(response.into_payload(), is_envelope, max_bytes)?;
+    Ok(RenderedPart { text, remarks, note, mergeable, hash })
+}
+
+/// Returns a hash of an answer. The order of the keys of a long one counts.
+fn hash_json(json: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    if json.len() <= MAX_SORTED_BYTES {
+        sort_keys(json).hash(&mut hasher)
+    } else {
+        json.hash(&mut hasher)
+    }
+    hasher.finish()
 }
 
 /// Returns the output of an answer that is JSON.

@@ -109,6 +109,165 @@ fn answers_in_their_forms() {
     document.assert("answers");
 }
 
+/// Starts a node that answers the paths of several objects of one kind.
+fn start_node_of_many() -> Node {
+    proxmox_with(gzipped_facts(), move |request| {
+        let segments: Vec<&str> = request.path().split('/').skip(3).collect();
+        let value = match segments.as_slice() {
+            ["nodes", _, "qemu", "102", "rrddata"] => json!([{"time": 1_795_854_000}]),
+            ["nodes", _, "qemu" | "lxc", vmid, "rrddata"] => {
+                let size = vmid.parse::<u64>().expect("a number") << 20;
+                json!([
+                    {"time": 1_795_854_000, "cpu": 0.25, "mem": size, "maxmem": 2 * size, "maxcpu": 2, "netin": 290},
+                    {"time": 1_795_855_800, "cpu": 0.75, "mem": size + size / 2, "maxmem": 2 * size, "maxcpu": 2,
+                        "netin": 4_096, "pressureiosome": 0.25},
+                ])
+            }
+            ["nodes", node, "rrddata"] => {
+                json!([{"time": 1_795_854_000, "cpu": 0.1, "memused": 1_u64 << 34, "roottotal": 1_u64 << 36, "node": node}])
+            }
+            ["nodes", "pve3", "apt", "update"] => json!([]),
+            ["nodes", "pve4", "apt", "update"] => {
+                return Some(ScriptedReply::refusal(403, "Permission check failed", ""));
+            }
+            ["nodes", node, "apt", "update"] => json!([
+                {"Package": "openssl", "Version": "3.5.4", "Description": "Secure Sockets Layer toolkit"},
+                {"Package": format!("only-on-{node}"), "Version": "1.0", "Description": "A package of this node"},
+            ]),
+            ["nodes", _, "subscription"] => json!({"status": "notfound", "message": "There is no subscription key"}),
+            ["nodes", _, "storage", "nas", "content"] => json!([
+                {"volid": "nas:iso/a.iso", "content": "iso", "format": "iso", "size": 1 << 30},
+                {"volid": "nas:iso/b.iso", "content": "iso", "format": "iso", "size": 1 << 30},
+            ]),
+            ["nodes", node, "storage", "local", "content"] => json!([
+                {"volid": "local:iso/a.iso", "content": "iso", "format": "iso", "size": 1 << 30},
+                {"volid": format!("local:iso/{node}.iso"), "content": "iso", "format": "iso", "size": 1 << 30},
+            ]),
+            _ => return None,
+        };
+        Some(ScriptedReply::data(&value.to_string()))
+    })
+}
+
+/// Starts a node with many backups, a log of tasks, and roles.
+fn start_node_of_long_lists() -> Node {
+    let backup = |day: u64, vmid: u64| {
+        let time = 1_795_854_000 + day * 86_400;
+        let volid = format!("nas:backup/vzdump-qemu-{vmid}-day-{day:02}.vma.zst");
+        json!({"volid": volid, "content": "backup", "format": "vma.zst", "subtype": "qemu", "vmid": vmid, "ctime": time,
+            "size": vmid << 20, "notes": if day == 3 { "before the upgrade" } else { "nightly" },
+            "protected": u64::from(day == 3)})
+    };
+    let backups: Vec<Value> = (0..8).flat_map(|day| [100, 101, 110].map(|vmid| backup(day, vmid))).collect();
+    let mark = |at: usize, backup: &Value| {
+        json!({"volid": backup["volid"], "vmid": backup["vmid"], "ctime": backup["ctime"], "type": "qemu",
+            "mark": if backup["vmid"] == 110 || at < 3 { "remove" } else if backup["protected"] == 1 { "protected" } else { "keep" }})
+    };
+    let marks = Value::from(backups.iter().enumerate().map(|(at, backup)| mark(at, backup)).collect::<Vec<_>>());
+    proxmox_with(gzipped_facts(), move |request| {
+        let task = |number: u32| format!("UPID:pve1:0000{number}:00022AEA:6B0293BE:qmstart:100:root@pam:");
+        let log_line = |text: String| json!({"id": "1:pve1", "node": "pve1", "user": "root@pam", "msg": text, "time": 1_795_854_000});
+        let content: Value = match request.path().strip_prefix("/api2/json/")? {
+            "cluster/log" => json!([
+                log_line(format!("starting task {}", task(3))),
+                log_line(format!("end task {} OK", task(2))),
+                log_line(format!("end task {} got timeout", task(1))),
+                log_line(format!("starting task {}", task(2))),
+                log_line("successful auth for user 'root@pam'".into()),
+            ]),
+            "access/roles" => json!([
+                {"roleid": "Administrator", "special": 1, "privs": "Sys.Audit,VM.Audit,VM.Backup,VM.Clone,VM.Config.CPU,\
+                    VM.Config.Disk,VM.Config.Memory,VM.Console,VM.Migrate,VM.PowerMgmt,VM.Snapshot,VM.Snapshot.Rollback,Pool.Audit"},
+                {"roleid": "Operator", "special": 0, "privs": "VM.PowerMgmt,VM.Audit,VM.Config.CPU,VM.Config.Disk"},
+            ]),
+            "access/roles/Operator" => json!({"VM.PowerMgmt": 1, "VM.Audit": 1, "VM.Config.CPU": 1}),
+            "access/permissions" => json!({
+                "/": {"VM.PowerMgmt": 1, "VM.Audit": 1, "Sys.Audit": 0},
+                "/vms": {"VM.Audit": 1, "VM.PowerMgmt": 1},
+                "/vms/100": {"VM.PowerMgmt": 1, "VM.Audit": 1},
+            }),
+            "nodes/pve1/storage/nas/prunebackups" => marks.clone(),
+            "nodes/pve1/storage/nas/content" => {
+                let is_chosen = |row: &&Value| !request.target.contains("vmid=101") || row["vmid"] == 101;
+                let mut rows: Vec<Value> = backups.iter().filter(is_chosen).cloned().collect();
+                rows.push(json!({"volid": "nas:iso/a.iso", "content": "iso", "format": "iso", "size": 1 << 30}));
+                rows.into()
+            }
+            _ => return None,
+        };
+        Some(ScriptedReply::data(&content.to_string()))
+    })
+}
+
+#[test]
+fn answers_with_a_short_form() {
+    let node = start_node_of_long_lists();
+    let server = start_server(&node, 100_000);
+    let content = "/nodes/pve1/storage/nas/content";
+    let mut document = Document::new();
+    document.section("Backups");
+    for arguments in [
+        json!({"path": content}),
+        json!({"path": format!("{content}?vmid=101")}),
+        json!({"path": content, "filter": "vmid=100,protected=yes", "fields": "volid,ctime"}),
+        json!({"path": content, "fields": "volid", "limit": 2}),
+        json!({"path": "/nodes/pve1/storage/nas/prunebackups?prune-backups=keep-last%3D7"}),
+        json!({"paths": [content, "/nodes/pve1/storage/nas/content?content=backup"]}),
+    ] {
+        document.call(&server, "proxmox_api_get", arguments);
+    }
+    document.section("The log of the cluster");
+    document.call(&server, "proxmox_api_get", json!({"path": "/cluster/log"}));
+    document.call(&server, "proxmox_api_get", json!({"path": "/cluster/log", "fields": "msg"}));
+    document.section("Privileges");
+    for path in ["/access/roles", "/access/roles/Operator", "/access/permissions"] {
+        document.call(&server, "proxmox_api_get", json!({"path": path}));
+    }
+    document.call(&server, "proxmox_api_get", json!({"path": "/access/roles", "fields": "privs"}));
+    document.assert("answers_short");
+}
+
+#[test]
+fn answers_of_several_paths_say_common_things_once() {
+    let node = start_node_of_many();
+    let server = start_server(&node, 100_000);
+    let guests = ["/qemu/web01/rrddata", "/nodes/pve1/qemu/101/rrddata", "/nodes/pve1/qemu/102/rrddata"];
+    let updates = ["pve1", "pve2", "pve3", "pve4"].map(|node| format!("/nodes/{node}/apt/update"));
+    let on_nodes = |rest: &str| ["pve1", "pve2", "pve3"].map(|node| format!("/nodes/{node}/{rest}"));
+    let mut document = Document::new();
+    document.section("Time series");
+    for arguments in [
+        json!({"paths": guests, "params": {"timeframe": "day"}}),
+        json!({"paths": guests, "params": {"timeframe": "day"}, "fields": "mem,maxcpu"}),
+        json!({"paths": guests, "params": {"timeframe": "day"}, "fields": "mme"}),
+        json!({"paths": guests, "params": {"timeframe": "day"}, "limit": 1}),
+        json!({"paths": guests[..2], "params": {"timeframe": "day"}}),
+        json!({"paths": on_nodes("rrddata?timeframe=day")}),
+        json!({"paths": ["/nodes/pve1/qemu/101/rrddata?timeframe=day", "/nodes/pve1/qemu/101/rrddata?timeframe=hour", "/nodes/pve1/qemu/101/rrddata?timeframe=week"]}),
+    ] {
+        document.call(&server, "proxmox_api_get", arguments);
+    }
+    document.section("Lists");
+    for arguments in [
+        json!({"paths": updates}),
+        json!({"paths": updates, "fields": "Package"}),
+        json!({"paths": updates, "limit": 1}),
+        json!({"paths": updates, "format": "json"}),
+        json!({"paths": on_nodes("storage/local/content")}),
+    ] {
+        document.call(&server, "proxmox_api_get", arguments);
+    }
+    document.section("Equal answers");
+    for arguments in [
+        json!({"paths": on_nodes("subscription")}),
+        json!({"paths": on_nodes("subscription"), "format": "json"}),
+        json!({"paths": on_nodes("storage/nas/content")}),
+    ] {
+        document.call(&server, "proxmox_api_get", arguments);
+    }
+    document.assert("answers_paths");
+}
+
 #[test]
 fn answers_about_many_guests() {
     let mut document = Document::new();

@@ -4,21 +4,13 @@ use crate::render::cell::strip_quotes;
 use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{describe_kind, find, parse_index, pick, unquote, walk};
 use crate::render::output::names::{push_name, push_names};
-use crate::render::output::options::OutputOptions;
-use crate::render::output::page_writer::{AnswerPath, PageWriter};
+use crate::render::output::options::{AnswerTopic, OutputOptions};
+use crate::render::output::page_writer::{AnswerPath, PageWriter, RenderedResult};
 use crate::render::output::rows::describe_sent_part;
+use crate::render::output::series::SeriesSummary;
 use crate::render::output::unknown_key::UnknownKey;
-use crate::render::output::{object_writer, series, table_writer, truncate};
+use crate::render::output::{object_writer, table_writer, truncate};
 use std::fmt::Write;
-
-/// The text of an answer.
-#[derive(Debug)]
-pub struct RenderedResult {
-    /// JSON or a table.
-    pub text: String,
-    /// The parts that were left out, with the arguments that show them. It is separate, so that the text stays JSON.
-    pub note: Option<String>,
-}
 
 impl OutputOptions {
     /// Renders an answer in at most `cap` bytes (0: no limit). `verbatim` is the JSON of the answer, or with
@@ -61,15 +53,14 @@ impl OutputOptions {
         // than the answer.
         let cap = if cap == 0 { data.len().saturating_mul(2).saturating_add(1 << 20) } else { cap };
         let mut page = PageWriter::new(cap);
-        let has_time =
-            self.fields().iter().any(|field| field == "time" || field.starts_with(|c: char| c.is_ascii_digit()));
-        if self.is_series && !has_time {
-            if self.has_default_form
-                && !self.selects_rows()
-                && let Some(summary) = series::summarize(data, self.fields.as_deref(), self.utc_offset)
-                && summary.text.len() <= cap
+        if let Some(rendered) = self.summarize_topic(data).filter(|rendered| rendered.text.len() <= cap) {
+            return Ok(rendered);
+        }
+        if self.is_series && !self.has_time_field() {
+            if let Some(rendered) = self.summarize_series(data).map(|summary| summary.render())
+                && rendered.text.len() <= cap
             {
-                return Ok(RenderedResult { text: summary.text, note: Some(summary.note) });
+                return Ok(rendered);
             }
             // A value without its time says nothing.
             if let Some(fields) = self.fields.as_ref().filter(|_| data.starts_with('[')) {
@@ -91,6 +82,31 @@ impl OutputOptions {
         }
         let (text, note) = page.finish();
         Ok(RenderedResult { text, note })
+    }
+
+    /// Renders the short form of the topic, if the answer has one and the caller did not choose its rows or its form.
+    pub(super) fn summarize_topic(&self, data: &str) -> Option<RenderedResult> {
+        let is_open = self.has_default_form && !self.selects();
+        match self.topic {
+            _ if !is_open => None,
+            AnswerTopic::Backups => self.summarize_backups(data),
+            AnswerTopic::Privileges => self.summarize_privileges(data),
+            AnswerTopic::ClusterLog => self.summarize_log(data),
+            AnswerTopic::Other => None,
+        }
+    }
+
+    /// Returns the summary of a time series, if the caller did not choose its rows or its form.
+    pub(super) fn summarize_series(&self, data: &str) -> Option<SeriesSummary> {
+        let is_summarized = self.is_series && self.has_default_form && !self.has_time_field() && !self.selects_rows();
+        let summary = is_summarized.then(|| SeriesSummary::parse(data, self.fields.as_deref(), self.utc_offset))?;
+        // An answer alone has an error for keys that it does not have.
+        summary.filter(|summary| self.is_one_of_many || !summary.is_misnamed())
+    }
+
+    /// Returns whether the fields include the time of a row, or a place in the list.
+    fn has_time_field(&self) -> bool {
+        self.fields().iter().any(|field| field == "time" || field.starts_with(|c: char| c.is_ascii_digit()))
     }
 
     /// Writes an answer, or the value at the one path that was requested.

@@ -6,18 +6,23 @@
 //! reached, page by page.
 
 mod answer;
+mod backups;
+mod cluster_log;
 mod error;
 mod filter;
 mod json_path;
 mod key_format;
 mod key_order;
 mod keys;
+mod merge;
 mod names;
 mod object_writer;
 mod options;
 mod page_writer;
+mod privileges;
 mod rows;
 mod series;
+mod series_table;
 mod table_writer;
 #[cfg(test)]
 mod tests;
@@ -25,11 +30,13 @@ mod truncate;
 mod unknown_key;
 mod wanted_value;
 
-pub use answer::RenderedResult;
 pub use error::{ArgumentError, OutputError};
 pub(crate) use key_format::KeyFormat;
 pub use key_format::has_times;
-pub use options::{AnswerFacts, OutputArguments, OutputFormat, OutputOptions};
+pub use merge::{LabeledRows, MergeablePart, merge_rows, sort_keys};
+pub use options::{AnswerFacts, AnswerTopic, OutputArguments, OutputFormat, OutputOptions};
+pub use page_writer::RenderedResult;
+pub use series_table::{LabeledSeries, MIN_TABLE_SERIES, render_series_table};
 pub(super) use table_writer::format_cell;
 pub use unknown_key::UnknownKey;
 pub use wanted_value::{ReadingTime, TimeSpan};

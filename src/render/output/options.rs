@@ -44,6 +44,7 @@ pub struct OutputOptions {
     pub(super) is_series: bool,
     /// The rows of the answer are the options of a guest, each with its value and the one that waits.
     pub(super) is_option_list: bool,
+    pub(super) topic: AnswerTopic,
     /// The key that identifies the rows of the answer.
     pub(super) id_key: Option<String>,
     /// The zone of the times in tables, in seconds east of UTC.
@@ -56,6 +57,19 @@ pub struct OutputOptions {
     pub(super) total_beside: Option<usize>,
 }
 
+/// The answers that have a short form of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AnswerTopic {
+    #[default]
+    Other,
+    /// Volumes of a storage, or marks of a pruning.
+    Backups,
+    /// Privileges of roles, of one role, or on paths.
+    Privileges,
+    /// The log of the cluster.
+    ClusterLog,
+}
+
 /// What is known of an answer beside its text.
 #[derive(Clone, Debug, Default)]
 pub struct AnswerFacts {
@@ -63,6 +77,7 @@ pub struct AnswerFacts {
     pub is_series: bool,
     /// The rows of the answer are the options of a guest.
     pub is_option_list: bool,
+    pub topic: AnswerTopic,
     /// The key that identifies the rows of the answer.
     pub id_key: Option<String>,
     /// The zone of the node, in seconds east of UTC.
@@ -90,6 +105,7 @@ impl Default for OutputOptions {
             has_default_form: false,
             is_series: false,
             is_option_list: false,
+            topic: AnswerTopic::Other,
             id_key: None,
             utc_offset: 0,
             unset: Vec::new(),
@@ -168,8 +184,8 @@ impl OutputOptions {
     /// Sets what is known of the answer of one path.
     #[must_use]
     pub fn for_answer(&self, facts: AnswerFacts) -> Self {
-        let AnswerFacts { is_series, is_option_list, id_key, utc_offset, unset } = facts;
-        Self { is_series, is_option_list, id_key, utc_offset, unset, ..self.clone() }
+        let AnswerFacts { is_series, is_option_list, topic, id_key, utc_offset, unset } = facts;
+        Self { is_series, is_option_list, topic, id_key, utc_offset, unset, ..self.clone() }
     }
 
     /// Returns the options for one of several answers.

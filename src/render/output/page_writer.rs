@@ -3,6 +3,15 @@
 use crate::render::output::names::push_name;
 use std::fmt::Write;
 
+/// The text of an answer.
+#[derive(Debug)]
+pub struct RenderedResult {
+    /// JSON or a table.
+    pub text: String,
+    /// The parts that were left out, with the arguments that show them. It is separate, so that the text stays JSON.
+    pub note: Option<String>,
+}
+
 /// A text under a cap. Open brackets are closed at the end, so that cut JSON stays JSON.
 #[derive(Default)]
 pub struct PageWriter {

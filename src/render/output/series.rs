@@ -1,109 +1,163 @@
 //! A time series (`rrddata`) as one line for each of its values: mean, peak with its time, and the last value.
 
-use crate::render::labels::format_local_time;
+use crate::render::labels::{count, format_local_time};
 use crate::render::output::json_path::{parse_number, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
 use crate::render::output::key_order::compare_keys;
+use crate::render::output::names::push_names;
+use crate::render::output::page_writer::RenderedResult;
 use crate::render::units::push_byte_size;
 use std::fmt::Write;
 
 /// The most series of an answer.
 const MAX_SERIES: usize = 200;
 
+/// The most names of a note.
+pub(super) const MAX_NAMES: usize = 20;
+
 /// Bytes per second.
 const RATES: &[&str] = &["netin", "netout", "diskread", "diskwrite"];
 
-struct Series {
-    name: String,
+/// The unit of a rate, after that of its bytes.
+const PER_SECOND: &str = "/s";
+
+/// One value over the time.
+pub(super) struct Series {
+    pub(super) name: String,
     count: u32,
     sum: f64,
     least: f64,
-    peak: f64,
-    peak_time: u64,
-    last: f64,
+    pub(super) peak: f64,
+    pub(super) peak_time: u64,
+    pub(super) last: f64,
 }
 
-/// The summary of a time series.
+/// The values of a time series, each with its mean and its peak.
 pub struct SeriesSummary {
-    pub text: String,
-    pub note: String,
+    /// In the order of showing them.
+    pub(super) series: Vec<Series>,
+    pub(super) rows: u32,
+    pub(super) without_data: u32,
+    /// The times of the first and the last row with data.
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) utc_offset: i32,
+    /// The caller named the series.
+    pub(super) is_named: bool,
+    /// The named series without values.
+    pub(super) missing: Vec<String>,
+    /// The series that the caller could have named instead.
+    others: Vec<String>,
 }
 
-/// Summarizes the rows of a time series, or those of its series that are named. Returns `None` if the answer is not one,
-/// or lacks one of these.
-pub fn summarize(data: &str, names: Option<&[String]>, utc_offset: i32) -> Option<SeriesSummary> {
-    let mut all: Vec<Series> = Vec::new();
-    let (mut rows, mut without_data, mut is_series) = (0_u32, 0_u32, data.starts_with('['));
-    let mut times = (u64::MAX, 0);
-    walk(data, &mut |_, row| {
-        let (mut time, mut values) = (None, Vec::new());
-        walk(row, &mut |key, raw| {
-            let name = unquote(key);
-            match parse_number(raw) {
-                Some(number) if name == "time" => time = Some(number as u64),
-                Some(number) => values.push((name, number)),
-                None => {}
+impl SeriesSummary {
+    /// Reads the rows of a time series, or those of its series that are named. Returns `None` if the answer is not one.
+    pub fn parse(data: &str, names: Option<&[String]>, utc_offset: i32) -> Option<Self> {
+        let mut all: Vec<Series> = Vec::new();
+        let (mut rows, mut without_data, mut is_series) = (0_u32, 0_u32, data.starts_with('['));
+        let (mut first, mut last) = (u64::MAX, 0);
+        walk(data, &mut |_, row| {
+            let (mut time, mut values) = (None, Vec::new());
+            walk(row, &mut |key, raw| {
+                let name = unquote(key);
+                match parse_number(raw) {
+                    Some(number) if name == "time" => time = Some(number as u64),
+                    Some(number) => values.push((name, number)),
+                    None => {}
+                }
+                values.len() < MAX_SERIES
+            });
+            let Some(time) = time else {
+                is_series = false;
+                return false;
+            };
+            rows += 1;
+            if values.is_empty() {
+                without_data += 1;
+                return true;
             }
-            values.len() < MAX_SERIES
+            (first, last) = (first.min(time), last.max(time));
+            for (name, number) in values {
+                match all.iter().position(|series| series.name == name) {
+                    Some(at) => all[at].add(number, time),
+                    None if all.len() < MAX_SERIES => all.push(Series::new(name.into_owned(), number, time)),
+                    None => {}
+                }
+            }
+            true
         });
-        let Some(time) = time else {
-            is_series = false;
-            return false;
-        };
-        rows += 1;
-        if values.is_empty() {
-            without_data += 1;
-            return true;
+        if !is_series || rows == 0 {
+            return None;
         }
-        times = (times.0.min(time), times.1.max(time));
-        for (name, number) in values {
-            match all.iter().position(|series| series.name == name) {
-                Some(at) => all[at].add(number, time),
-                None if all.len() < MAX_SERIES => all.push(Series::new(name.into_owned(), number, time)),
-                None => {}
+        // (PVE: the use of a VM's disks is not known.)
+        all.retain(|series| series.name != "disk" || series.peak > 0.0);
+        let (mut missing, mut others) = (Vec::new(), Vec::new());
+        match names {
+            None => all.sort_by(|a, b| compare_keys(&a.name, &b.name)),
+            Some(names) => {
+                missing.extend(names.iter().filter(|name| !all.iter().any(|series| series.name == **name)).cloned());
+                let (named, unnamed): (Vec<_>, Vec<_>) = all.into_iter().partition(|s| names.contains(&s.name));
+                all = named;
+                all.sort_by_key(|series| names.iter().position(|name| *name == series.name));
+                others.extend(unnamed.into_iter().map(|series| series.name));
             }
         }
-        true
-    });
-    if !is_series || rows == 0 {
-        return None;
+        Some(Self {
+            series: all,
+            rows,
+            without_data,
+            first,
+            last,
+            utc_offset,
+            is_named: names.is_some(),
+            missing,
+            others,
+        })
     }
-    // (PVE: the use of a VM's disks is not known.)
-    all.retain(|series| series.name != "disk" || series.peak > 0.0);
-    match names {
-        None => all.sort_by(|a, b| compare_keys(&a.name, &b.name)),
-        Some(names) => {
-            let is_known = |name: &&String| name.as_str() == "time" || all.iter().any(|series| series.name == **name);
-            names.iter().all(|name| is_known(&name)).then_some(())?;
-            all.retain(|series| names.contains(&series.name));
-            all.sort_by_key(|series| names.iter().position(|name| *name == series.name));
+
+    /// Returns whether no named series has values, although others have.
+    pub(super) fn is_misnamed(&self) -> bool {
+        self.series.is_empty() && !self.missing.is_empty() && !self.others.is_empty()
+    }
+
+    /// Renders a line for each series, and one for those that do not change.
+    pub fn render(&self) -> RenderedResult {
+        let (constant, changing): (Vec<&Series>, Vec<&Series>) =
+            self.series.iter().partition(|series| series.is_constant());
+        let mut text = String::new();
+        if !changing.is_empty() {
+            text.push_str("series\tmean\tpeak\tpeak at\tlast\n");
         }
+        changing.iter().for_each(|series| series.write(&mut text, self.utc_offset));
+        for (at, series) in constant.iter().enumerate() {
+            text.push_str(if at == 0 { "all the time: " } else { ", " });
+            let _ = write!(text, "{} {}", series.escaped_name(), series.format(series.last));
+        }
+        text.push_str(match (self.series.is_empty(), constant.is_empty()) {
+            (true, _) => "no values in this time\n",
+            (false, true) => "",
+            (false, false) => "\n",
+        });
+        let mut note = count(self.rows as usize, "row");
+        if !self.series.is_empty() {
+            let (first, last) =
+                (format_local_time(self.first, self.utc_offset), format_local_time(self.last, self.utc_offset));
+            let _ = write!(note, " from {first} to {last}");
+        }
+        if self.without_data > 0 {
+            let _ = write!(note, ", {} without data", self.without_data);
+        }
+        if !self.missing.is_empty() {
+            note.push_str("; no values: ");
+            push_names(&mut note, self.missing.iter().map(String::as_str), MAX_NAMES);
+        }
+        if self.is_misnamed() {
+            note.push_str("; there are ");
+            push_names(&mut note, self.others.iter().map(String::as_str), MAX_NAMES);
+        }
+        note.push_str("; format=table has the rows");
+        RenderedResult { text, note: Some(note) }
     }
-    let (constant, changing): (Vec<&Series>, Vec<&Series>) = all.iter().partition(|series| series.is_constant());
-    let mut text = String::new();
-    if !changing.is_empty() {
-        text.push_str("series\tmean\tpeak\tpeak at\tlast\n");
-    }
-    changing.iter().for_each(|series| series.write(&mut text, utc_offset));
-    for (at, series) in constant.iter().enumerate() {
-        text.push_str(if at == 0 { "all the time: " } else { ", " });
-        let _ = write!(text, "{} {}", series.escaped_name(), series.format(series.last));
-    }
-    text.push_str(match (all.is_empty(), constant.is_empty()) {
-        (true, _) => "no values in this time\n",
-        (false, true) => "",
-        (false, false) => "\n",
-    });
-    let mut note = format!("{rows} rows");
-    if !all.is_empty() {
-        let (first, last) = (format_local_time(times.0, utc_offset), format_local_time(times.1, utc_offset));
-        let _ = write!(note, " from {first} to {last}");
-    }
-    if without_data > 0 {
-        let _ = write!(note, ", {without_data} without data");
-    }
-    note.push_str("; format=table has the rows");
-    Some(SeriesSummary { text, note })
 }
 
 impl Series {
@@ -121,35 +175,69 @@ impl Series {
         self.last = number;
     }
 
-    fn is_constant(&self) -> bool {
+    pub(super) fn is_constant(&self) -> bool {
         self.least == self.peak
     }
 
-    fn escaped_name(&self) -> String {
+    pub(super) fn mean(&self) -> f64 {
+        self.sum / f64::from(self.count)
+    }
+
+    pub(super) fn escaped_name(&self) -> String {
         let name = serde_json::Value::from(self.name.as_str()).to_string();
         name[1..name.len() - 1].to_owned()
     }
 
     fn write(&self, text: &mut String, utc_offset: i32) {
-        let mean = self.format(self.sum / f64::from(self.count));
+        let mean = self.format(self.mean());
         let (peak, time) = (self.format(self.peak), format_local_time(self.peak_time, utc_offset));
         let _ = writeln!(text, "{}\t{mean}\t{peak}\t{time}\t{}", self.escaped_name(), self.format(self.last));
     }
 
-    fn format(&self, number: f64) -> String {
-        let mut text = String::new();
-        match KeyFormat::for_key(&self.name) {
-            _ if RATES.contains(&self.name.as_str()) => {
-                push_byte_size(&mut text, number);
-                text.push_str("/s");
-            }
-            KeyFormat::Bytes => push_byte_size(&mut text, number),
-            KeyFormat::Fraction => drop(write!(text, "{:.1}%", number * 100.0)),
-            KeyFormat::Percent => drop(write!(text, "{number:.1}%")),
-            _ if number.fract() == 0.0 => drop(write!(text, "{number}")),
-            _ => drop(write!(text, "{number:.2}")),
+    /// Returns a value with its unit.
+    pub(super) fn format(&self, value: f64) -> String {
+        let (number, unit) = self.split_value(value);
+        number + &unit
+    }
+
+    /// Returns mean and peak with the unit that both have once: `1.5/2GiB`.
+    pub(super) fn format_mean_and_peak(&self) -> String {
+        let ((mean, mean_unit), (peak, peak_unit)) = (self.split_value(self.mean()), self.split_value(self.peak));
+        if mean_unit == peak_unit || mean == "0" {
+            format!("{mean}/{peak}{peak_unit}")
+        } else {
+            format!("{mean}{}/{peak}{peak_unit}", mean_unit.trim_end_matches(PER_SECOND))
         }
-        text
+    }
+
+    /// Returns a value and its unit.
+    fn split_value(&self, value: f64) -> (String, String) {
+        match KeyFormat::for_key(&self.name) {
+            format if self.is_rate() || format == KeyFormat::Bytes => {
+                let mut number = String::new();
+                push_byte_size(&mut number, value);
+                let start = number.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(number.len());
+                let unit = number.split_off(start) + if self.is_rate() { PER_SECOND } else { "" };
+                (number, unit)
+            }
+            KeyFormat::Fraction => (format!("{:.1}", value * 100.0), "%".into()),
+            KeyFormat::Percent => (format!("{value:.1}"), "%".into()),
+            _ => (format_number(value), String::new()),
+        }
+    }
+
+    fn is_rate(&self) -> bool {
+        RATES.contains(&self.name.as_str())
+    }
+}
+
+/// Returns a number with at most three significant digits after its whole part.
+fn format_number(number: f64) -> String {
+    match number.abs() {
+        _ if number.fract() == 0.0 => format!("{number}"),
+        0.0..10.0 => format!("{number:.2}"),
+        10.0..100.0 => format!("{number:.1}"),
+        _ => format!("{number:.0}"),
     }
 }
 
@@ -157,11 +245,15 @@ impl Series {
 mod tests {
     use super::*;
 
+    fn summarize(data: &str, names: Option<&[String]>) -> Option<RenderedResult> {
+        SeriesSummary::parse(data, names, 0).map(|summary| summary.render())
+    }
+
     #[test]
     fn a_series_has_mean_peak_and_last() {
         let data = r#"[{"time":1795854000},{"time":1795854060,"cpu":0.5,"mem":1073741824,"netin":1024,"maxcpu":4},
             {"time":1795854120,"cpu":0.1,"mem":2147483648,"netin":0,"maxcpu":4}]"#;
-        let summary = summarize(data, None, 0).expect("a series");
+        let summary = summarize(data, None).expect("a series");
         assert_eq!(
             summary.text,
             "series\tmean\tpeak\tpeak at\tlast\n\
@@ -170,18 +262,23 @@ mod tests {
              netin\t512B/s\t1KiB/s\t2026-11-28T08:21:00Z\t0/s\n\
              all the time: maxcpu 4\n"
         );
-        let named = summarize(data, Some(&["maxcpu".into(), "cpu".into()]), 0).expect("a series").text;
+        let named = summarize(data, Some(&["maxcpu".into(), "cpu".into()])).expect("a series").text;
         assert_eq!(named.lines().nth(1), Some("cpu\t30.0%\t50.0%\t2026-11-28T08:21:00Z\t10.0%"));
-        assert!(summarize(data, Some(&["nosuch".into()]), 0).is_none());
+        let partly = summarize(data, Some(&["nosuch".into(), "maxcpu".into()])).expect("a series");
+        assert_eq!(partly.text, "all the time: maxcpu 4\n");
+        assert!(partly.note.expect("a note").contains("; no values: nosuch; "));
+        let misnamed = summarize(data, Some(&["nosuch".into()])).expect("a series");
+        assert_eq!(misnamed.text, "no values in this time\n");
+        assert!(misnamed.note.expect("a note").contains("; no values: nosuch; there are cpu, mem, netin, maxcpu; "));
         let note =
             "3 rows from 2026-11-28T08:21:00Z to 2026-11-28T08:22:00Z, 1 without data; format=table has the rows";
-        assert_eq!(summary.note, note);
+        assert_eq!(summary.note.as_deref(), Some(note));
     }
 
     #[test]
     fn other_answers_are_no_series() {
         for data in ["[]", "{}", "[1]", r#"[{"a":1}]"#, "null"] {
-            assert!(summarize(data, None, 0).is_none(), "{data}");
+            assert!(summarize(data, None).is_none(), "{data}");
         }
     }
 }

@@ -1,0 +1,231 @@
+//! Privileges in short: those of one group with their group once, `VM.{Audit,Config.{CPU,Memory}}`.
+
+use crate::base::json_scan::find_member;
+use crate::render::cell::{MAX_CELL_CHARS, strip_quotes};
+use crate::render::output::json_path::{parse_number, walk};
+use crate::render::output::key_order::compare_keys;
+use crate::render::output::options::{AnswerTopic, OutputOptions};
+use crate::render::output::page_writer::RenderedResult;
+use serde_json::Value;
+use std::fmt::Write;
+
+/// The most members of an object, and the most names of a role. Proxmox has about 50 privileges.
+const MAX_NAMES: usize = 500;
+
+/// The levels of groups. (PVE: `VM.Config.Disk` has two.)
+const MAX_LEVELS: usize = 2;
+
+/// The most privileges of a built-in role that the list of roles shows.
+const MAX_BUILT_IN: usize = 12;
+
+impl OutputOptions {
+    /// Renders roles, a role or the rights on paths in short. Returns `None` for any other answer.
+    pub(super) fn summarize_privileges(&self, raw: &str) -> Option<RenderedResult> {
+        if raw.starts_with('[') { self.summarize_roles(raw) } else { summarize_rights(raw) }
+    }
+
+    /// Renders the list of roles. Long lists of privileges are counted by their groups.
+    fn summarize_roles(&self, list: &str) -> Option<RenderedResult> {
+        let (mut rows, mut is_counted) = (Vec::new(), false);
+        let are_roles = walk(list, &mut |_, row| {
+            let Ok(Value::Object(mut role)) = serde_json::from_str(row) else { return false };
+            if let Some(privileges) = role.get("privs").and_then(Value::as_str) {
+                let names: Vec<&str> = privileges.split([',', ' ']).filter(|name| !name.is_empty()).collect();
+                if names.len() > MAX_NAMES {
+                    return false;
+                }
+                let is_built_in = find_member(row, "special").and_then(parse_number) == Some(1.0);
+                let folded = fold_names(&names);
+                let is_long = folded.len() > MAX_CELL_CHARS || is_built_in && names.len() > MAX_BUILT_IN;
+                is_counted |= is_long;
+                let short = if is_long { count_groups(&names) } else { folded };
+                role.insert("privs".into(), short.into());
+            }
+            rows.push(Value::Object(role));
+            true
+        });
+        let whole = Self { topic: AnswerTopic::Other, ..self.clone() };
+        let rendered = whole.render_data(&Value::from(rows).to_string(), None, 0).ok().filter(|_| are_roles)?;
+        let counted =
+            is_counted.then(|| "privileges of some are counted: GET /access/roles/{roleid} has them".to_owned());
+        let notes: Vec<String> = rendered.note.into_iter().chain(counted).collect();
+        Some(RenderedResult { text: rendered.text, note: Some(notes.join("; ")).filter(|note| !note.is_empty()) })
+    }
+}
+
+/// Renders the privileges of a role, or those on each path.
+fn summarize_rights(object: &str) -> Option<RenderedResult> {
+    let mut members = Vec::new();
+    let is_object = walk(object, &mut |key, raw| {
+        members.push((strip_quotes(key), raw));
+        members.len() <= MAX_NAMES
+    });
+    if !is_object || members.is_empty() {
+        return None;
+    }
+    if members.iter().all(|(_, raw)| parse_number(raw) == Some(1.0)) {
+        let names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();
+        return Some(RenderedResult { text: format!("{}\n", fold_names(&names)), note: None });
+    }
+    members.sort_by(|(a, _), (b, _)| compare_keys(a, b));
+    // The privileges, and the paths with exactly these.
+    let mut rights: Vec<(String, Vec<&str>)> = Vec::new();
+    for (path, raw) in &members {
+        let text = fold_rights(raw).filter(|_| path.starts_with('/'))?;
+        match rights.iter_mut().find(|(other, _)| *other == text) {
+            Some((_, paths)) => paths.push(path),
+            None => rights.push((text, vec![path])),
+        }
+    }
+    let mut text = String::new();
+    for (privileges, paths) in rights {
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "{}: {privileges}", paths[0]);
+        if paths.len() > 1 {
+            let _ = writeln!(text, "the same as {}: {}", paths[0], paths[1..].join(", "));
+        }
+    }
+    Some(RenderedResult { text, note: None })
+}
+
+/// Returns the privileges on a path: first those that hold below it too.
+fn fold_rights(privileges: &str) -> Option<String> {
+    let (mut below, mut here) = (Vec::new(), Vec::new());
+    let is_object = privileges.starts_with('{')
+        && walk(privileges, &mut |name, raw| {
+            let names = if parse_number(raw) == Some(0.0) { &mut here } else { &mut below };
+            names.push(strip_quotes(name));
+            here.len() + below.len() <= MAX_NAMES
+        });
+    let text = match (below.is_empty(), here.is_empty()) {
+        (true, true) => "-".to_owned(),
+        (false, true) => fold_names(&below),
+        (true, false) => format!("only here, not below: {}", fold_names(&here)),
+        (false, false) => format!("{}; only here, not below: {}", fold_names(&below), fold_names(&here)),
+    };
+    is_object.then_some(text)
+}
+
+/// A group of names, or a name without one.
+struct NameGroup<'a> {
+    head: &'a str,
+    /// The names within the group.
+    rest: Vec<&'a str>,
+}
+
+fn group_names<'a>(names: &[&'a str]) -> Vec<NameGroup<'a>> {
+    let mut groups: Vec<NameGroup<'a>> = Vec::new();
+    for name in names {
+        let (head, rest) = name.split_once('.').map_or((*name, None), |(head, rest)| (head, Some(rest)));
+        match (groups.iter_mut().find(|group| group.head == head && !group.rest.is_empty()), rest) {
+            (Some(group), Some(rest)) => group.rest.push(rest),
+            (_, rest) => groups.push(NameGroup { head, rest: rest.into_iter().collect() }),
+        }
+    }
+    groups
+}
+
+/// Returns names in their order. (PVE: a node sends them in any order.)
+fn sort_names<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    let mut sorted = names.to_vec();
+    sorted.sort_unstable();
+    sorted
+}
+
+/// Returns names in their order, with their groups once.
+fn fold_names(names: &[&str]) -> String {
+    fold_groups(&sort_names(names), MAX_LEVELS).join(", ")
+}
+
+/// Folds so many levels of groups.
+fn fold_groups(names: &[&str], levels: usize) -> Vec<String> {
+    if levels == 0 {
+        return names.iter().map(|name| (*name).to_owned()).collect();
+    }
+    let folded = group_names(names).into_iter().map(|NameGroup { head, rest }| match rest.as_slice() {
+        [] => head.to_owned(),
+        [only] => format!("{head}.{only}"),
+        all => format!("{head}.{{{}}}", fold_groups(all, levels - 1).join(",")),
+    });
+    folded.collect()
+}
+
+/// Returns the number of names, and that of each group.
+fn count_groups(names: &[&str]) -> String {
+    let groups = group_names(&sort_names(names)).into_iter();
+    let groups = groups.map(|group| format!("{} of {}", group.rest.len().max(1), group.head));
+    match groups.collect::<Vec<_>>().as_slice() {
+        [only] => only.clone(),
+        groups => format!("{}: {}", names.len(), groups.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(answer: &str) -> Option<(String, Option<String>)> {
+        let options = OutputOptions {
+            table: true,
+            has_default_form: true,
+            topic: AnswerTopic::Privileges,
+            ..OutputOptions::default()
+        };
+        options.summarize_topic(answer).map(|rendered| (rendered.text, rendered.note))
+    }
+
+    #[test]
+    fn names_have_their_group_once() {
+        for (names, folded) in [
+            ("VM.Audit", "VM.Audit"),
+            ("VM.Audit VM.Console", "VM.{Audit,Console}"),
+            (
+                "Sys.Audit VM.Config.CPU VM.Config.Disk VM.Snapshot VM.Snapshot.Rollback",
+                "Sys.Audit, VM.{Config.{CPU,Disk},Snapshot,Snapshot.Rollback}",
+            ),
+            ("VM.Audit Sys.Audit VM.Clone", "Sys.Audit, VM.{Audit,Clone}"),
+            ("Custom Custom.A", "Custom, Custom.A"),
+            ("A.B.C.D A.B.C.E", "A.{B.{C.D,C.E}}"),
+            ("", ""),
+        ] {
+            assert_eq!(fold_names(&names.split_whitespace().collect::<Vec<_>>()), folded, "{names}");
+        }
+    }
+
+    #[test]
+    fn long_built_in_roles_are_counted_and_others_whole() {
+        let many: Vec<String> = (0..13).map(|n| format!("VM.P{n}")).collect();
+        let many = many.join(",");
+        let list = format!(
+            r#"[{{"roleid":"Admin","privs":"Sys.Audit,{many}","special":1}},{{"roleid":"Own","privs":"{many}","special":0}},
+                {{"roleid":"None","privs":"","special":1}}]"#
+        );
+        let (text, note) = render(&list).expect("a table");
+        let mut own: Vec<String> = (0..13).map(|n| format!("P{n}")).collect();
+        own.sort();
+        let own = own.join(",");
+        assert_eq!(
+            text,
+            format!(
+                "roleid\tprivs\tspecial\nAdmin\t14: 1 of Sys, 13 of VM\tyes\nOwn\tVM.{{{own}}}\tno\nNone\t-\tyes\n"
+            )
+        );
+        assert!(note.expect("a note").ends_with("GET /access/roles/{roleid} has them"));
+    }
+
+    #[test]
+    fn rights_are_shown_by_path_and_those_of_a_role_on_one_line() {
+        let rights = r#"{"/vms":{"VM.Audit":1,"VM.Clone":1},"/":{"VM.Clone":1,"Sys.Audit":0},"/pool":{"VM.Audit":1,"VM.Clone":1},"/x":{"Sys.Audit":0}}"#;
+        let (text, _) = render(rights).expect("rights");
+        assert_eq!(
+            text,
+            "/: VM.Clone; only here, not below: Sys.Audit\n/pool: VM.{Audit,Clone}\nthe same as /pool: /vms\n/x: only here, \
+             not below: Sys.Audit\n"
+        );
+        assert_eq!(render(r#"{"VM.Audit":1,"VM.Clone":1}"#).expect("a role").0, "VM.{Audit,Clone}\n");
+        for other in ["{}", "[]", r#"{"a":2}"#, "7", r#"[1]"#, r#"{"/":[1]}"#, r#"{"/":{"a":1},"x":2}"#] {
+            let rendered = render(other);
+            assert!(rendered.as_ref().is_none_or(|(text, _)| text == "no rows\n"), "{other}: {rendered:?}");
+        }
+    }
+}
