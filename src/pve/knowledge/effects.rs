@@ -521,7 +521,7 @@ static TABLE: &[OperationEffect] = &[
     // Pools, and the cluster as a whole.
     row(Delete, "/pools/{poolid}", "Delete pool {poolid}", LOSES_PERMISSIONS).facts(&[Object]),
     row(Delete, "/pools", "Delete pool {=poolid}", LOSES_PERMISSIONS),
-    row(Put, "/pools/{poolid}", "Change pool {poolid}", SET_BACK).facts(&[Object]),
+    row(Put, "/pools/{poolid}", "Change pool {poolid}", SET_BACK),
     row(Put, "/pools", "Change pool {=poolid}", SET_BACK),
     row(Delete, "/cluster/config/nodes/{node}", "Remove node {node} from the cluster", NEVER),
     row(Post, "/cluster/config", "Make this node the first of a new cluster", NEVER),
