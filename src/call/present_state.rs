@@ -8,6 +8,7 @@ use super::handle::ClusterHandle;
 use super::operation::find_embedded_operation;
 use super::planned_call::{CallPurpose, PlannedCall};
 use crate::pve::Method;
+use crate::pve::backups::BackupJob;
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::PveError;
 use crate::pve::guests::{Guest, GuestKind};
@@ -15,9 +16,10 @@ use crate::pve::knowledge::effects::{Fact, OperationEffect, find_effect};
 use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
+use crate::pve::rows::ApiRow;
 use crate::render::object_state::{
     AffectedGuest, AffectedText, GuestBackups, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState, describe_listed,
-    quote_word,
+    label_listed, quote_word,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -161,6 +163,7 @@ impl<'a> PlannedCall<'a> {
                     state.volume_use = state.guest.as_ref().and_then(|guest| reader.find_volume_use(guest));
                     state.drives = if state.guest.is_none() { reader.find_drives_of_image() } else { Vec::new() };
                 }
+                Fact::JobGuests => state.job_guests = reader.find_job_guests(state.options.as_ref()),
                 Fact::Backups => state.guest_backups = reader.count_backups(),
                 Fact::PrunedBackups => {
                     state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone()))
@@ -400,6 +403,14 @@ impl<'a> StateReader<'_, 'a> {
             names.map(|(name, _)| format!("{} of {}", quote_word(&name), describe_listed(guest))).collect::<Vec<_>>()
         });
         found.into_iter().flatten().collect()
+    }
+
+    /// Returns the guests that a backup job with these options backs up.
+    fn find_job_guests(&self, options: Option<&Looked<Map<String, Value>>>) -> Option<Vec<String>> {
+        let options = Value::Object(options?.as_ref().ok()?.clone());
+        let job = BackupJob::from_row(&ApiRow::parse(&options.to_string())?)?;
+        let guests = self.cluster().look_up_guests().ok()?;
+        Some(guests.iter().filter(|guest| job.selects(guest)).map(label_listed).collect())
     }
 
     fn read_network_changes(&self) -> Looked<String> {

@@ -470,6 +470,9 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
                 }
                 object_state::push_more(text, call.state.drives.len(), "It is also in {} more drives.\n");
             }
+            (Fact::JobGuests, ..) => {
+                call.state.job_guests.iter().for_each(|guests| object_state::push_job_guests(text, guests));
+            }
             (Fact::Backups, ..) => object_state::push_guest_backups(text, call.state.guest_backups),
             (Fact::PrunedBackups, _, _, Some(backups), _) => object_state::push_pruned_backups(text, backups),
             (Fact::PendingNetwork, .., Some(changes)) => {

@@ -123,6 +123,7 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
         ("DELETE /storage/nas", json!({})),
         ("PUT /storage/nas", json!({"disable": true})),
         ("DELETE /cluster/backup/backup-nightly", json!({})),
+        ("PUT /cluster/backup/backup-nightly", json!({"enabled": false})),
         ("DELETE /cluster/ha/resources/vm:104", json!({})),
         ("DELETE /access/users/alice@pve", json!({})),
         ("PUT /access/users/bob@pve", json!({"enable": false, "comment": "gone"})),
@@ -225,6 +226,7 @@ fn questions_about_the_demo() {
         ("GET /qemu/web01/config", json!({})),
         ("GET /access/users/alice@pve", json!({})),
         ("POST /qemu/web01/migrate", json!({"target": "pve2"})),
+        ("DELETE /cluster/backup/backup-nightly", json!({})),
     ] {
         let mut arguments = arguments(line, data);
         arguments["dry_run"] = true.into();

@@ -112,6 +112,8 @@ pub enum Fact {
     PendingNetwork,
     /// The object at the path of the call, with the values of its options.
     Object,
+    /// The guests that the backup job of the path backs up.
+    JobGuests,
 }
 
 const fn row(method: Method, template: &'static str, phrase: &'static str, undo: Undo) -> OperationEffect {
@@ -142,8 +144,8 @@ impl OperationEffect {
 
 use Condition::{Item, Other, Value};
 use Fact::{
-    Backups, Disks, Object, OptionNamedBy, PendingNetwork, PrunedBackups, RestoredOptions, Snapshot, Snapshots,
-    VolumeUse,
+    Backups, Disks, JobGuests, Object, OptionNamedBy, PendingNetwork, PrunedBackups, RestoredOptions, Snapshot,
+    Snapshots, VolumeUse,
 };
 use Method::{Delete, Get, Post, Put};
 use Undo::{By, Partly};
@@ -410,10 +412,13 @@ static TABLE: &[OperationEffect] = &[
     row(Post, "/nodes/{node}/vzdump", "Stop the backup that runs on node {node}", NEVER).when(Value("stop", "1")),
     row(Post, "/nodes/{node}/vzdump", "Back {guests} up on node {node}", UNSAID),
     row(Post, "/cluster/backup", "Create a backup job", By("Deleting the job undoes this.")),
+    row(Put, "/cluster/backup/{id}", "Change backup job {id}", SET_BACK)
+        .when(Value("enabled", "0"))
+        .facts(&[Object, JobGuests]),
     row(Put, "/cluster/backup/{id}", "Change backup job {id}", SET_BACK).facts(&[Object]),
     row(Delete, "/cluster/backup/{id}", "Delete backup job {id}", CREATE_AGAIN)
         .remark("The backups that it made are kept.")
-        .facts(&[Object]),
+        .facts(&[Object, JobGuests]),
     row(
         Delete,
         "/cluster/replication/{id}",
