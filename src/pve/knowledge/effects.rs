@@ -27,6 +27,8 @@ const LOSES_CREDENTIALS: Undo =
     Partly("Its stored credentials are lost for good. Creating it again with them undoes this.");
 const LOSES_STORAGE_CREDENTIALS: Undo =
     Partly("Its stored password and key are lost for good. Adding it again with them undoes this.");
+const LOSES_OLDER_BACKUPS: Undo =
+    Partly("Backups that its runs remove are lost for good. Deleting the job undoes the rest.");
 const LOSES_SERVICE_DATA: Undo = Partly("Its data is lost for good. Creating it again makes an empty one.");
 
 /// The effect of one operation, in words.
@@ -411,6 +413,10 @@ static TABLE: &[OperationEffect] = &[
         .when(Value("remove", "1")),
     row(Post, "/nodes/{node}/vzdump", "Stop the backup that runs on node {node}", NEVER).when(Value("stop", "1")),
     row(Post, "/nodes/{node}/vzdump", "Back {guests} up on node {node}", UNSAID),
+    row(Post, "/cluster/backup", "Create a backup job that removes older backups", LOSES_OLDER_BACKUPS)
+        .when(Other("prune-backups", "keep-all=1")),
+    row(Post, "/cluster/backup", "Create a backup job that removes older backups", LOSES_OLDER_BACKUPS)
+        .when(Value("remove", "1")),
     row(Post, "/cluster/backup", "Create a backup job", By("Deleting the job undoes this.")),
     row(Put, "/cluster/backup/{id}", "Change backup job {id}", SET_BACK)
         .when(Value("enabled", "0"))
