@@ -18,8 +18,8 @@ use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::rows::ApiRow;
 use crate::render::object_state::{
-    AffectedGuest, AffectedText, GuestBackups, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState, describe_listed,
-    label_listed, quote_word,
+    AffectedGuest, AffectedText, GuestBackups, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState, StorageUse,
+    describe_listed, has_disk_name, label_listed, quote_word, text_of,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -32,8 +32,8 @@ const BACKUP_TIME_LIMIT: Duration = Duration::from_secs(2);
 /// The least time for a look-up. A shorter one would only make the node look slow.
 const MIN_TIME: Duration = Duration::from_millis(500);
 
-/// The most VMs whose drives are read for one ISO image.
-const MAX_IMAGE_READS: usize = 64;
+/// The most guests whose drives are read for one ISO image or storage.
+const MAX_DRIVE_READS: usize = 64;
 
 /// The most states of guests that are read at once.
 const MAX_CONCURRENT_READS: usize = 4;
@@ -164,6 +164,10 @@ impl<'a> PlannedCall<'a> {
                     state.drives = if state.guest.is_none() { reader.find_drives_of_image() } else { Vec::new() };
                 }
                 Fact::JobGuests => state.job_guests = reader.find_job_guests(state.options.as_ref()),
+                Fact::StorageUse => {
+                    let concerns_guests = self.affected.scope() == &AffectedScope::Cluster && !reader.is_object_made();
+                    state.storage_use = concerns_guests.then(|| reader.find_storage_use()).flatten();
+                }
                 Fact::Backups => state.guest_backups = reader.count_backups(),
                 Fact::PrunedBackups => {
                     state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone()))
@@ -250,6 +254,9 @@ impl<'a> StateReader<'_, 'a> {
         let heading = match affected.scope() {
             AffectedScope::NamedOnly if !has_others => return (None, AffectedText::None),
             // No guest uses an object that an earlier call makes.
+            AffectedScope::Cluster if self.planned.facts().contains(&Fact::StorageUse) => {
+                return (None, AffectedText::None);
+            }
             AffectedScope::Cluster if !has_others && self.is_object_made() => return (None, AffectedText::None),
             AffectedScope::NamedOnly => "It concerns these guests",
             AffectedScope::Node(_) => "The guests of the node",
@@ -393,16 +400,46 @@ impl<'a> StateReader<'_, 'a> {
         let Some((_, volume)) = volume.filter(|(_, volume)| volume.contains(":iso/")) else { return Vec::new() };
         let guests = self.cluster().look_up_guests().unwrap_or_default();
         let is_vm = |guest: &&Guest| guest.kind == GuestKind::Qemu && !guest.node.is_empty();
-        let guests: Vec<&Guest> = guests.iter().filter(is_vm).take(MAX_IMAGE_READS).collect();
+        let guests: Vec<&Guest> = guests.iter().filter(is_vm).take(MAX_DRIVE_READS).collect();
         let found = fan_out(&guests, MAX_CONCURRENT_READS, |guest| {
-            let place = PathGuest { kind: guest.kind, node: guest.node.clone(), vmid: guest.vmid.to_string() };
-            let config: Looked<Map<String, Value>> =
-                place.try_path(&["config"]).and_then(|path| self.objects.read_value(path));
+            let config = self.read_config_of(guest);
             let has_image = |value: &Value| value.as_str().and_then(|value| value.split(',').next()) == Some(volume);
             let names = config.unwrap_or_default().into_iter().filter(|(_, value)| has_image(value));
             names.map(|(name, _)| format!("{} of {}", quote_word(&name), describe_listed(guest))).collect::<Vec<_>>()
         });
         found.into_iter().flatten().collect()
+    }
+
+    fn read_config_of(&self, guest: &Guest) -> Looked<Map<String, Value>> {
+        let place = PathGuest { kind: guest.kind, node: guest.node.clone(), vmid: guest.vmid.to_string() };
+        self.objects.read_value(place.try_path(&["config"])?)
+    }
+
+    /// Returns the guests with drives on the storage of the path, as far as the first guests can be read, and the backup
+    /// jobs to it.
+    fn find_storage_use(&self) -> Option<StorageUse> {
+        let (_, storage) = self.planned.operation.path_values.iter().find(|(name, _)| name == "storage")?;
+        let listed = self.cluster().look_up_guests().ok();
+        let guests: Vec<&Guest> = listed.unwrap_or_default().iter().take(MAX_DRIVE_READS).collect();
+        let configs = fan_out(&guests, MAX_CONCURRENT_READS, |guest| self.read_config_of(guest));
+        let is_complete =
+            listed.is_some_and(|listed| listed.len() == guests.len()) && configs.iter().all(|config| config.is_ok());
+        let is_there = |name: &str, value: &Value| {
+            let volume = value.as_str().and_then(|value| value.split(',').next()).unwrap_or_default();
+            let volume = volume.trim_start_matches("file=").trim_start_matches("volume=");
+            (has_disk_name(name) || name == "vmstate")
+                && volume.split_once(':').is_some_and(|(place, _)| place == storage)
+        };
+        let used = guests.iter().zip(&configs).filter_map(|(guest, config)| {
+            let drives = config.as_ref().ok()?.iter().filter(|(name, value)| is_there(name, value));
+            let drives: Vec<String> = drives.map(|(name, _)| quote_word(name)).collect();
+            (!drives.is_empty()).then(|| format!("{} ({})", label_listed(guest), drives.join(", ")))
+        });
+        let jobs: Vec<Map<String, Value>> =
+            self.objects.read_value(ApiPath::from_static("/cluster/backup")).unwrap_or_default();
+        let jobs = jobs.iter().filter(|job| text_of(job, "storage") == storage);
+        let jobs = jobs.map(|job| quote_word(text_of(job, "id"))).collect();
+        Some(StorageUse { guests: used.collect(), is_complete, jobs })
     }
 
     /// Returns the guests that a backup job with these options backs up.
@@ -514,6 +551,7 @@ mod tests {
             "/nodes/pve1/network",
             "/nodes/pve1/storage",
             "/nodes/pve1/storage/local/content",
+            "/cluster/backup",
         ] {
             let operation = find_embedded_operation(Method::Get, &ApiPath::from_static(path)).expect(path);
             assert_eq!(operation.risk(), Risk::READ, "{path}");

@@ -45,6 +45,16 @@ pub struct GuestBackups {
     pub is_complete: bool,
 }
 
+/// The use of a storage that a call changes or removes.
+pub struct StorageUse {
+    /// Guests with drives on it: kind, number, name and drives.
+    pub guests: Vec<String>,
+    /// The configuration of every guest was read.
+    pub is_complete: bool,
+    /// The ids of the backup jobs to it.
+    pub jobs: Vec<String>,
+}
+
 /// The object of a call as it is now, as far as it was looked up.
 #[derive(Default)]
 pub struct ObjectState<'a> {
@@ -63,6 +73,8 @@ pub struct ObjectState<'a> {
     pub guest_backups: Option<GuestBackups>,
     /// The guests that the backup job of the path backs up, with kind, number and name.
     pub job_guests: Option<Vec<String>>,
+    /// The guests and backup jobs that use the storage of the path.
+    pub storage_use: Option<StorageUse>,
     /// The zone of the node, in seconds east of UTC.
     pub utc_offset: i32,
     /// The backups of a storage, each with a mark: keep or remove.
@@ -388,6 +400,25 @@ pub fn push_options(text: &mut String, options: &Looked<Map<String, Value>>) {
         let _ = write!(text, " and {more} more");
     }
     text.push_str(".\n");
+}
+
+/// Appends lines about the guests and backup jobs that use a storage.
+pub fn push_storage_use(text: &mut String, StorageUse { guests, is_complete, jobs }: &StorageUse) {
+    let shown = |items: &[String]| items[..items.len().min(MAX_ITEMS)].join(", ");
+    match (guests.is_empty(), is_complete) {
+        (true, true) => text.push_str("No guest that the API token sees has a drive on it.\n"),
+        (true, false) => text.push_str("It may affect any guest.\n"),
+        (false, _) => {
+            let _ = write!(text, "Guests with drives on it: {}", shown(guests));
+            push_more(text, guests.len(), " and {} more");
+            text.push_str(if *is_complete { ".\n" } else { ". It may affect any other guest too.\n" });
+        }
+    }
+    if !jobs.is_empty() {
+        let _ = write!(text, "Backup jobs to it: {}", shown(jobs));
+        push_more(text, jobs.len(), " and {} more");
+        text.push_str(".\n");
+    }
 }
 
 /// Appends a line with the guests of a backup job.

@@ -1,7 +1,9 @@
 //! Dry runs, and questions for the user who confirms a call.
 
 use super::cell::push_single_line;
-use super::object_state::{self, GuestState, ObjectState, has_disk_name, quote_word, show_cluster_value, to_text};
+use super::object_state::{
+    self, GuestState, ObjectState, has_disk_name, quote_word, show_cluster_value, text_of, to_text,
+};
 use super::quoted::{push_quoted, push_value, quote};
 use super::undo::UndoCall;
 use super::units::push_byte_size;
@@ -221,7 +223,14 @@ pub fn describe_approval(id: &str, plan: &str, page: Option<&str>, minutes: u64)
 
 /// Returns the sentence about the way back, as the table of effects and the risk model agree on it.
 fn describe_undo(call: &CallDescription<'_>) -> &'static str {
-    call.effect.map_or(Undo::Unsaid, |effect| effect.undo).describe(is_irreversible(call))
+    find_way_back(call).describe(is_irreversible(call))
+}
+
+/// Returns the way back from the change, by the type of its object.
+fn find_way_back(call: &CallDescription<'_>) -> Undo {
+    let options = call.state.options.as_ref().and_then(|options| options.as_ref().ok());
+    let object_type = options.map_or("", |options| text_of(options, "type"));
+    call.effect.map_or(Undo::Unsaid, |effect| effect.undo_of_type(object_type))
 }
 
 fn is_irreversible(call: &CallDescription<'_>) -> bool {
@@ -262,7 +271,7 @@ fn describe_risk(call: &CallDescription<'_>) -> (String, String) {
     if risk == Risk::UNKNOWN {
         return (sentence.to_owned(), format!("Risk: {risk}.\n"));
     }
-    let undo = call.effect.map_or(Undo::Unsaid, |effect| effect.undo);
+    let undo = find_way_back(call);
     let (is_final, tells_loss) = (undo.is_impossible(is_irreversible(call)), matches!(undo, Undo::Partly(_)));
     let kind = Risk { irreversible: false, disruptive: false, ..risk };
     let is_named = kind.is_sensitive() || risk.kind == RiskKind::ReadSecret;
@@ -472,6 +481,9 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
             }
             (Fact::JobGuests, ..) => {
                 call.state.job_guests.iter().for_each(|guests| object_state::push_job_guests(text, guests));
+            }
+            (Fact::StorageUse, ..) => {
+                call.state.storage_use.iter().for_each(|found| object_state::push_storage_use(text, found));
             }
             (Fact::Backups, ..) => object_state::push_guest_backups(text, call.state.guest_backups),
             (Fact::PrunedBackups, _, _, Some(backups), _) => object_state::push_pruned_backups(text, backups),

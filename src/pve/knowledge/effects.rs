@@ -27,6 +27,11 @@ const LOSES_CREDENTIALS: Undo =
     Partly("Its stored credentials are lost for good. Creating it again with them undoes this.");
 const LOSES_STORAGE_CREDENTIALS: Undo =
     Partly("Its stored password and key are lost for good. Adding it again with them undoes this.");
+/// The types of storages that have no password and no key.
+const PLAIN_STORAGES: [&str; 9] =
+    ["btrfs", "dir", "glusterfs", "iscsi", "iscsidirect", "lvm", "lvmthin", "nfs", "zfspool"];
+/// The risk model calls the removal irreversible, because of the storages with credentials.
+const ADD_STORAGE_AGAIN: Undo = Partly("Adding it again undoes this.");
 const LOSES_OLDER_BACKUPS: Undo =
     Partly("Backups that its runs remove are lost for good. Deleting the job undoes the rest.");
 const LOSES_SERVICE_DATA: Undo = Partly("Its data is lost for good. Creating it again makes an empty one.");
@@ -116,6 +121,8 @@ pub enum Fact {
     Object,
     /// The guests that the backup job of the path backs up.
     JobGuests,
+    /// The guests with drives on the storage of the path, and the backup jobs to it.
+    StorageUse,
 }
 
 const fn row(method: Method, template: &'static str, phrase: &'static str, undo: Undo) -> OperationEffect {
@@ -135,6 +142,14 @@ impl OperationEffect {
         Self { facts, ..self }
     }
 
+    /// Returns the way back from a change of an object of this type. An unknown type is empty.
+    pub fn undo_of_type(&self, object_type: &str) -> Undo {
+        match self.undo {
+            LOSES_STORAGE_CREDENTIALS if PLAIN_STORAGES.contains(&object_type) => ADD_STORAGE_AGAIN,
+            undo => undo,
+        }
+    }
+
     /// Returns the parameter whose value makes the call have this effect.
     pub fn parameter(&self) -> Option<&'static str> {
         match self.condition {
@@ -147,7 +162,7 @@ impl OperationEffect {
 use Condition::{Item, Other, Value};
 use Fact::{
     Backups, Disks, JobGuests, Object, OptionNamedBy, PendingNetwork, PrunedBackups, RestoredOptions, Snapshot,
-    Snapshots, VolumeUse,
+    Snapshots, StorageUse, VolumeUse,
 };
 use Method::{Delete, Get, Post, Put};
 use Undo::{By, Partly};
@@ -405,8 +420,9 @@ static TABLE: &[OperationEffect] = &[
         .facts(&[PrunedBackups]),
     row(Delete, "/storage/{storage}", "Remove storage {storage} from the configuration", LOSES_STORAGE_CREDENTIALS)
         .remark("The data on it stays. Guests lose their disks until it is added again.")
-        .facts(&[Object]),
-    row(Put, "/storage/{storage}", "Change the configuration of storage {storage}", SET_BACK).facts(&[Object]),
+        .facts(&[Object, StorageUse]),
+    row(Put, "/storage/{storage}", "Change the configuration of storage {storage}", SET_BACK)
+        .facts(&[Object, StorageUse]),
     row(Post, "/nodes/{node}/vzdump", "Back {guests} up on node {node} and delete older backups", NEVER)
         .when(Other("prune-backups", "keep-all=1")),
     row(Post, "/nodes/{node}/vzdump", "Back {guests} up on node {node} and delete older backups", NEVER)
@@ -644,6 +660,17 @@ mod tests {
         let mut params = ApiParams::new();
         pairs.iter().for_each(|(name, value)| params.push(name, value));
         params
+    }
+
+    #[test]
+    fn credentials_are_lost_with_storages_that_have_them() {
+        let removal = find_effect(Method::Delete, "/storage/{storage}", &ApiParams::new()).expect("a row");
+        for (kind, loses) in
+            [("nfs", false), ("dir", false), ("lvmthin", false), ("pbs", true), ("rbd", true), ("", true)]
+        {
+            let text = removal.undo_of_type(kind).describe(true);
+            assert_eq!(text.contains("password and key"), loses, "{kind}");
+        }
     }
 
     /// Returns the names in braces, with their `=`.
