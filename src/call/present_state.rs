@@ -16,7 +16,7 @@ use crate::pve::knowledge::effects::{Fact, OperationEffect, find_effect};
 use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use crate::pve::rows::ApiRow;
+use crate::pve::rows::{ApiRow, is_true};
 use crate::render::object_state::{
     AffectedGuest, AffectedText, GuestBackups, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState, StorageUse,
     describe_listed, has_disk_name, label_listed, quote_word, text_of,
@@ -163,6 +163,7 @@ impl<'a> PlannedCall<'a> {
                     state.volume_use = state.guest.as_ref().and_then(|guest| reader.find_volume_use(guest));
                     state.drives = if state.guest.is_none() { reader.find_drives_of_image() } else { Vec::new() };
                 }
+                Fact::LocalDisks => state.local_disks = reader.find_local_disks().unwrap_or_default(),
                 Fact::JobGuests => state.job_guests = reader.find_job_guests(state.options.as_ref()),
                 Fact::StorageUse => {
                     let concerns_guests = self.affected.scope() == &AffectedScope::Cluster && !reader.is_object_made();
@@ -410,6 +411,21 @@ impl<'a> StateReader<'_, 'a> {
         found.into_iter().flatten().collect()
     }
 
+    /// Returns the local disks of a VM whose live migration does not move them. (PVE: it ends with an error then.)
+    fn find_local_disks(&self) -> Option<Vec<String>> {
+        let guest = self.planned.path_guest().filter(|guest| guest.kind == GuestKind::Qemu)?;
+        let is_on = |wanted: &str| self.planned.params.iter().any(|(name, value)| name == wanted && value == "1");
+        if !is_on("online") || is_on("with-local-disks") {
+            return None;
+        }
+        let conditions: Map<String, Value> = self.objects.read_value(guest.path(&["migrate"])).ok()?;
+        let is_set = |disk: &Value, name: &str| disk.get(name).is_some_and(is_true);
+        let disks = conditions.get("local_disks")?.as_array()?.iter();
+        let disks = disks.filter(|disk| !is_set(disk, "cdrom") && !is_set(disk, "is_unused"));
+        conditions.get("running").is_some_and(is_true).then_some(())?;
+        Some(disks.filter_map(|disk| Some(disk.get("volid")?.as_str()?.to_owned())).collect())
+    }
+
     fn read_config_of(&self, guest: &Guest) -> Looked<Map<String, Value>> {
         let place = PathGuest { kind: guest.kind, node: guest.node.clone(), vmid: guest.vmid.to_string() };
         self.objects.read_value(place.try_path(&["config"])?)
@@ -552,6 +568,7 @@ mod tests {
             "/nodes/pve1/storage",
             "/nodes/pve1/storage/local/content",
             "/cluster/backup",
+            "/nodes/pve1/qemu/100/migrate",
         ] {
             let operation = find_embedded_operation(Method::Get, &ApiPath::from_static(path)).expect(path);
             assert_eq!(operation.risk(), Risk::READ, "{path}");

@@ -71,6 +71,8 @@ pub struct ObjectState<'a> {
     pub drives: Vec<String>,
     /// The backups of the guest.
     pub guest_backups: Option<GuestBackups>,
+    /// The local disks of a VM that migrates while it runs, unless the call moves them too.
+    pub local_disks: Vec<String>,
     /// The guests that the backup job of the path backs up, with kind, number and name.
     pub job_guests: Option<Vec<String>>,
     /// The guests and backup jobs that use the storage of the path.

@@ -442,10 +442,7 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
     match (made_by, guest) {
         // The name of the guest says so already.
         (Some(_), Some(guest)) if guest.made_by.is_some() => {}
-        (Some(number), _) if call.facts.contains(&Fact::Snapshot) => {
-            let _ = writeln!(text, "The snapshot is made by call {number}.");
-        }
-        (Some(number), _) => drop(writeln!(text, "It is made by call {number}.")),
+        (Some(number), _) => drop(writeln!(text, "The {} is made by call {number}.", name_object_kind(call.path))),
         (None, _) => {}
     }
     for fact in call.facts {
@@ -479,6 +476,17 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
                 }
                 object_state::push_more(text, call.state.drives.len(), "It is also in {} more drives.\n");
             }
+            (Fact::LocalDisks, ..) if !call.state.local_disks.is_empty() => {
+                let disks = call.state.local_disks.iter().take(object_state::MAX_ITEMS);
+                let disks: Vec<String> = disks.map(|disk| quote_word(disk)).collect();
+                let _ = write!(
+                    text,
+                    "It has local disks, for which Proxmox demands with-local-disks: {}",
+                    disks.join(", ")
+                );
+                object_state::push_more(text, call.state.local_disks.len(), " and {} more");
+                text.push_str(".\n");
+            }
             (Fact::JobGuests, ..) => {
                 call.state.job_guests.iter().for_each(|guests| object_state::push_job_guests(text, guests));
             }
@@ -497,6 +505,34 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
         let _ = writeln!(text, "{remark}");
     }
     affected.push(text);
+}
+
+/// Returns the kind of the object at a path, in words.
+fn name_object_kind(path: &str) -> &'static str {
+    const KINDS: [(&str, &str); 19] = [
+        ("/snapshot/", "snapshot"),
+        ("/firewall/rules", "firewall rule"),
+        ("/firewall/aliases", "firewall alias"),
+        ("/firewall/ipset", "IP set"),
+        ("/firewall/groups", "security group"),
+        ("/cluster/ha/resources", "HA resource"),
+        ("/cluster/ha/rules", "HA rule"),
+        ("/cluster/ha/groups", "HA group"),
+        ("/cluster/backup", "backup job"),
+        ("/cluster/replication", "replication job"),
+        ("/cluster/sdn/vnets", "virtual network"),
+        ("/cluster/sdn/zones", "zone"),
+        ("/token/", "API token"),
+        ("/access/users", "user"),
+        ("/access/groups", "group"),
+        ("/access/roles", "role"),
+        ("/pools", "pool"),
+        ("/network/", "network interface"),
+        ("/content/", "volume"),
+    ];
+    let is_storage = path.starts_with("/storage/");
+    let kind = KINDS.iter().find(|(part, _)| path.contains(part)).map(|(_, kind)| *kind);
+    kind.unwrap_or(if is_storage { "storage" } else { "object" })
 }
 
 /// Appends the size that a disk will have, if the call gives the difference.
@@ -564,7 +600,9 @@ fn distinct_names<'c>(call: &'c CallDescription<'_>) -> Vec<&'c str> {
 fn is_in_phrase(call: &CallDescription<'_>, name: &str) -> bool {
     let is_named = call.effect.is_some_and(|effect| effect.phrase.contains(&format!("{{={name}}}")));
     let values = || call.params.iter().filter(|(given, _)| *given == name).map(|(_, value)| value);
+    // The target of a migration is a part of its request, and of its undo.
     is_named
+        && name != "target"
         && values().count() <= MAX_HEADLINE_VALUES
         && values().all(|value| value.chars().nth(MAX_HEADLINE_CHARS).is_none())
 }

@@ -130,6 +130,7 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
             json!({"schedule": "sun 03:00", "storage": "nas", "vmid": "105", "prune-backups": "keep-last=2"}),
         ),
         ("DELETE /cluster/ha/resources/vm:104", json!({})),
+        ("PUT /cluster/ha/resources/vm:104", json!({"state": "stopped"})),
         ("DELETE /access/users/alice@pve", json!({})),
         ("PUT /access/users/bob@pve", json!({"enable": false, "comment": "gone"})),
         ("DELETE /access/users/root@pam/token/backup", json!({})),
@@ -231,6 +232,7 @@ fn questions_about_the_demo() {
         ("GET /qemu/web01/config", json!({})),
         ("GET /access/users/alice@pve", json!({})),
         ("POST /qemu/web01/migrate", json!({"target": "pve2"})),
+        ("POST /qemu/db01/migrate", json!({"target": "pve2", "online": true})),
         ("DELETE /cluster/backup/backup-nightly", json!({})),
         ("POST /cluster/backup", json!({"schedule": "sun 03:00", "storage": "nas", "vmid": "105"})),
     ] {

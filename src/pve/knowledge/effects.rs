@@ -17,8 +17,13 @@ const MOVE_BACK: Undo = By("Moving it back undoes this.");
 const MOVE_BACK_WITHOUT_COPY: Undo = Partly("The old copy is lost for good. Moving the disk back makes a new one.");
 const LOSES_UNSAVED: Undo =
     Partly("Data that is not on its disks yet is lost for good. Starting it again undoes the rest.");
-const LOSE_UNSAVED: Undo =
-    Partly("Data that is not on their disks yet is lost for good. Starting them again undoes the rest.");
+const LOSES_UNSAVED_IF_CUT: Undo = Partly(
+    "If its power is cut, data that is not on its disks yet is lost for good. Starting it again undoes the rest.",
+);
+const LOSE_UNSAVED_IF_CUT: Undo = Partly(
+    "Guests whose power is cut lose the data that is not on their disks yet. Starting them again undoes the rest.",
+);
+const HA_STOP: &str = "Have HA shut {guest} on {cluster} down, and cut its power if it takes too long";
 /// The default of Proxmox kills guests, so the risk model calls these operations irreversible.
 const SHUT_DOWN_CLEANLY: Undo =
     Partly("Work that their programs do not save is lost. Starting them again undoes the rest.");
@@ -121,6 +126,8 @@ pub enum Fact {
     Object,
     /// The guests that the backup job of the path backs up.
     JobGuests,
+    /// The disks that a live migration can't take along.
+    LocalDisks,
     /// The guests with drives on the storage of the path, and the backup jobs to it.
     StorageUse,
 }
@@ -161,8 +168,8 @@ impl OperationEffect {
 
 use Condition::{Item, Other, Value};
 use Fact::{
-    Backups, Disks, JobGuests, Object, OptionNamedBy, PendingNetwork, PrunedBackups, RestoredOptions, Snapshot,
-    Snapshots, StorageUse, VolumeUse,
+    Backups, Disks, JobGuests, LocalDisks, Object, OptionNamedBy, PendingNetwork, PrunedBackups, RestoredOptions,
+    Snapshot, Snapshots, StorageUse, VolumeUse,
 };
 use Method::{Delete, Get, Post, Put};
 use Undo::{By, Partly};
@@ -182,7 +189,7 @@ static TABLE: &[OperationEffect] = &[
         Post,
         "{guest}/status/shutdown",
         "Shut {guest} on {cluster} down, and cut its power if it takes too long",
-        LOSES_UNSAVED,
+        LOSES_UNSAVED_IF_CUT,
     )
     .when(Value("forceStop", "1")),
     row(Post, "{guest}/status/shutdown", "Shut {guest} down", By("Starting it again undoes this.")),
@@ -234,7 +241,8 @@ static TABLE: &[OperationEffect] = &[
     row(Put, "{guest}/config", "Change {guest}", SET_BACK).facts(&[Object]),
     row(Post, "{guest}/config", "Change {guest}", SET_BACK).facts(&[Object]),
     row(Post, "{guest}/clone", "Clone {guest} to the new guest {=newid}", By("Deleting the clone undoes this.")),
-    row(Post, "{guest}/migrate", "Migrate {guest} to node {=target}", By("Migrating it back undoes this.")),
+    row(Post, "{guest}/migrate", "Migrate {guest} to node {=target}", By("Migrating it back undoes this."))
+        .facts(&[LocalDisks]),
     row(Post, "{guest}/remote_migrate", "Migrate {guest} on {cluster} to another cluster and delete it here", NEVER)
         .when(Value("delete", "1"))
         .facts(&[Disks]),
@@ -306,7 +314,7 @@ static TABLE: &[OperationEffect] = &[
         Post,
         "/nodes/{node}/stopall",
         "Shut {guests} of node {node} on {cluster} down, and cut the power of those that take too long",
-        LOSE_UNSAVED,
+        LOSE_UNSAVED_IF_CUT,
     ),
     row(Post, "/nodes/{node}/startall", "Start {guests} of node {node}", By("Shutting them down undoes this."))
         .when(Value("force", "1")),
@@ -325,7 +333,7 @@ static TABLE: &[OperationEffect] = &[
         Post,
         "/cluster/bulk-action/guest/shutdown",
         "Shut {guests} on {cluster} down, and cut the power of those that take too long",
-        LOSE_UNSAVED,
+        LOSE_UNSAVED_IF_CUT,
     ),
     row(Post, "/cluster/bulk-action/guest/start", "Start {guests}", By("Shutting them down undoes this.")),
     row(Post, "/cluster/bulk-action/guest/suspend", "Suspend {guests}", By("Resuming them undoes this.")),
@@ -449,10 +457,10 @@ static TABLE: &[OperationEffect] = &[
     )
     .facts(&[Object]),
     // High availability.
-    row(Put, "/cluster/ha/resources/{sid}", "Have HA stop {guest}", LOSES_UNSAVED)
+    row(Put, "/cluster/ha/resources/{sid}", HA_STOP, LOSES_UNSAVED_IF_CUT)
         .when(Value("state", "stopped"))
         .facts(&[Object]),
-    row(Put, "/cluster/ha/resources/{sid}", "Have HA stop {guest}", LOSES_UNSAVED)
+    row(Put, "/cluster/ha/resources/{sid}", HA_STOP, LOSES_UNSAVED_IF_CUT)
         .when(Value("state", "disabled"))
         .facts(&[Object]),
     row(Put, "/cluster/ha/resources/{sid}", "Have HA start {guest}", SET_BACK)
