@@ -22,10 +22,22 @@ pub(super) enum Existence {
     AsNow,
     /// The call with this number makes it.
     Made(usize),
+    /// The call with this number makes an object above it, such as the guest of a snapshot.
+    BelowMade(usize),
     /// The call with this number removes it.
     Removed(usize),
     /// A call makes objects whose names are not known before.
     Open,
+}
+
+impl Existence {
+    /// Returns the number of the call that makes the object, or one above it.
+    pub(super) fn maker(self) -> Option<usize> {
+        match self {
+            Self::Made(number) | Self::BelowMade(number) => Some(number),
+            Self::AsNow | Self::Removed(_) | Self::Open => None,
+        }
+    }
 }
 
 /// The power state of a guest after the earlier calls.
@@ -103,10 +115,10 @@ impl<'c, 'a> EarlierCalls<'c, 'a> {
                 Method::Delete if own == wanted || (names_object && wanted.starts_with(&own)) => {
                     existence = Existence::Removed(number);
                 }
-                // An object below a new one is as new.
                 Method::Post if wanted.len() > own.len() && wanted.starts_with(&own) => {
                     existence = match call.find_created_path().map(|path| normalize(&path)) {
-                        Some(made) if wanted.starts_with(&made) => Existence::Made(number),
+                        Some(made) if wanted == made => Existence::Made(number),
+                        Some(made) if wanted.starts_with(&made) => Existence::BelowMade(number),
                         Some(_) => existence,
                         None => Existence::Open,
                     };

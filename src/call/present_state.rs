@@ -120,7 +120,7 @@ impl<'a> PlannedCall<'a> {
         let (mut absent, mut made_by) = (None, None);
         let guest = path_guest.or(named_guest).map(|guest| {
             let forecast = guest.vmid.parse().map(|vmid| earlier.forecast_guest(vmid).existence);
-            if let Ok(Existence::Made(number)) = forecast {
+            if let Some(number) = forecast.ok().and_then(Existence::maker) {
                 made_by = Some(number);
                 return unread(guest, made_by);
             }
@@ -141,7 +141,7 @@ impl<'a> PlannedCall<'a> {
         for fact in self.facts() {
             match fact {
                 Fact::Disks | Fact::OptionNamedBy(_) => state.options = Some(reader.read_config()),
-                Fact::Object if let Existence::Made(number) = of_object => state.made_by = Some(number),
+                Fact::Object if let Some(number) = of_object.maker() => state.made_by = Some(number),
                 Fact::Object if of_object == Existence::Open && self.is_positional() => {}
                 Fact::Object => match reader.objects.read_before(self.path.clone()) {
                     Ok(options) => state.options = Some(Ok(reader.forecast_options(&self.path, options))),
@@ -152,9 +152,9 @@ impl<'a> PlannedCall<'a> {
                     }
                 },
                 Fact::Snapshots => state.snapshots = Some(reader.read_below_guest("snapshot")),
-                Fact::Snapshot => match reader.forecast_snapshot() {
-                    Existence::Made(number) => state.made_by = Some(number),
-                    _ => state.snapshots = Some(reader.read_below_guest("snapshot")),
+                Fact::Snapshot => match reader.forecast_snapshot().maker() {
+                    Some(number) => state.made_by = Some(number),
+                    None => state.snapshots = Some(reader.read_below_guest("snapshot")),
                 },
                 Fact::RestoredOptions => state.restored = reader.read_restored_options(),
                 Fact::VolumeUse => {
@@ -241,7 +241,7 @@ impl<'a> StateReader<'_, 'a> {
         if self.planned.waits_to_be_applied() {
             return (None, AffectedText::None);
         }
-        let is_made = |vmid: u32| matches!(self.earlier.forecast_guest(vmid).existence, Existence::Made(_));
+        let is_made = |vmid: u32| self.earlier.forecast_guest(vmid).existence.maker().is_some();
         let is_other = |vmid: &u32| path_guest.is_none_or(|guest| guest.vmid != vmid.to_string()) && !is_made(*vmid);
         let has_others = affected.named_vmids().iter().any(|vmid| is_other(vmid) && !affected.creates(*vmid));
         let heading = match affected.scope() {
@@ -308,7 +308,7 @@ impl<'a> StateReader<'_, 'a> {
     fn is_object_made(&self) -> bool {
         let storage = self.planned.operation.path_values.iter().find(|(name, _)| name == "storage");
         let storage = storage.and_then(|(_, storage)| ApiPath::from_segments(&["storage", storage]).ok());
-        let is_made = |existence| matches!(existence, Existence::Made(_));
+        let is_made = |existence: Existence| existence.maker().is_some();
         is_made(self.earlier.forecast_object_of(self.planned))
             || storage.is_some_and(|storage| is_made(self.earlier.forecast_object(&storage)))
     }

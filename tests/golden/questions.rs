@@ -304,6 +304,37 @@ fn questions_about_lists() {
     ] {
         document.call(&server, CALL, json!({"calls": calls, "dry_run": true}));
     }
+    document.section("Lists that make something below what they make");
+    for calls in [
+        [
+            arguments("POST /nodes/pve2/qemu", json!({"vmid": 140, "memory": 512})),
+            arguments("POST /qemu/140/snapshot", json!({"snapname": "s1"})),
+            arguments("DELETE /qemu/140/snapshot/s1", json!({})),
+        ],
+        [
+            arguments(
+                "POST /nodes/pve2/lxc",
+                json!({"vmid": 141, "ostemplate": "local:vztmpl/debian-12.tar.zst", "rootfs": "local-lvm:4"}),
+            ),
+            arguments("POST /lxc/141/snapshot", json!({"snapname": "s1"})),
+            arguments("DELETE /lxc/141/snapshot/s1", json!({})),
+        ],
+        [
+            arguments("POST /access/users", json!({"userid": "eve@pve"})),
+            arguments("POST /access/users/eve@pve/token/mon", json!({})),
+            arguments(
+                "PUT /access/acl",
+                json!({"path": "/", "roles": "PVEAuditor", "users": "bob@pve", "delete": true}),
+            ),
+        ],
+        [
+            arguments("POST /access/users", json!({"userid": "eve@pve"})),
+            arguments("POST /access/users", json!({"userid": "eve@pve"})),
+            arguments("DELETE /access/users/bob@pve", json!({})),
+        ],
+    ] {
+        document.call(&server, CALL, json!({"calls": calls}));
+    }
     document.section("A list whose undo and effect are told after its last call");
     let rule = arguments("POST /qemu/mail/firewall/rules", json!({"type": "in", "action": "ACCEPT", "macro": "SSH"}));
     let turn_on = arguments("PUT /qemu/mail/firewall/rules/0", json!({"enable": true}));
