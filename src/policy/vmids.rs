@@ -31,11 +31,21 @@ const VMID_PREFIXES: [&str; 16] = [
     "lxc/",
 ];
 
+/// Returns whether a character may be in the id of a storage. The id of an HA resource follows none: `local-lvm:100` is
+/// a new disk.
+fn is_id_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
 /// Calls `each` for every guest number in the names of volumes, backups or resources.
 pub fn for_each_vmid_in_name(text: &str, each: &mut dyn FnMut(u32)) {
     for before in VMID_PREFIXES {
         let mut rest = text;
-        while let Some((_, after)) = rest.split_once(before) {
+        while let Some((earlier, after)) = rest.split_once(before) {
+            if before.ends_with(':') && earlier.ends_with(is_id_char) {
+                rest = after;
+                continue;
+            }
             let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             if let Some(Ok(number)) = after.get(..digits).map(str::parse) {
                 each(number);
@@ -98,6 +108,9 @@ mod tests {
             ("pbs:backup/ct/103/2026-01-01T00:00:00Z", vec![103]),
             ("vm:104,ct:105", vec![104, 105]),
             ("local:106/any.qcow2,size=1G", vec![106]),
+            ("local-lvm:104", vec![]),
+            ("my.vm:104,size=1G;object:105.5", vec![]),
+            ("/cluster/ha/resources/vm:104", vec![104]),
             ("local:107/base.qcow2/108/any.qcow2", vec![107, 108]),
             ("/nodes/pve1/storage/local/content/109/any.raw", vec![109]),
             ("local:iso/debian-12.iso", vec![]),

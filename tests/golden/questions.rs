@@ -85,6 +85,11 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
         ("PUT /qemu/web01/config", json!({"cipassword": "correct horse", "digest": "0".repeat(40)})),
         ("PUT /qemu/web01/config", json!({"delete": "unused0"})),
         ("PUT /qemu/web01/config", json!({"scsi0": "local-lvm:20"})),
+        ("PUT /qemu/web01/config", json!({"scsi5": "local-lvm:9999", "scsi6": "local-lvm:104"})),
+        (
+            "POST /nodes/pve3/lxc",
+            json!({"vmid": 142, "ostemplate": "local:vztmpl/debian.tar.zst", "rootfs": "local-lvm:104"}),
+        ),
         ("POST /nodes/pve1/stopall", json!({"vms": "100,101"})),
         ("PUT /qemu/web01/resize", json!({"disk": "scsi0", "size": "+10G"})),
         ("POST /qemu/web01/move_disk", json!({"disk": "scsi0", "storage": "local-lvm", "delete": true})),
