@@ -561,7 +561,7 @@ impl ResultReader<'_> {
                 "the change waits in the configuration: PUT /nodes/{node}/network applies it, DELETE discards it"
             )),
             ChangedSubject::Options(path) => {
-                let object = self.reader.read_value::<Map<String, Value>>(path.clone()).ok();
+                let object = self.reader.read_object(path).ok();
                 digest = object.as_ref().and_then(|object| super::undo::digest_of(object).map(str::to_owned));
                 let options = Some(self.changed.options());
                 object.map(|object| changed_object::describe_object(&self.name_own(path), &object, options))
@@ -590,7 +590,7 @@ impl ResultReader<'_> {
     }
 
     fn describe_created(&self, path: &ApiPath) -> Option<String> {
-        let object = self.reader.read_value::<Map<String, Value>>(path.clone()).ok()?;
+        let object = self.reader.read_object(path).ok()?;
         Some(changed_object::describe_object(&path.to_string(), &object, None))
     }
 

@@ -8,7 +8,7 @@ use crate::policy::RiskKind;
 use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use crate::render::question::names_an_option;
+use crate::render::question::{find_value_after, names_an_option};
 use serde_json::{Map, Value};
 
 /// The calls of a list before one of them.
@@ -183,6 +183,7 @@ pub(super) fn apply_options(params: &ApiParams, options: &mut Map<String, Value>
         if name == "delete" {
             list_items(value).for_each(|option| drop(options.remove(option)));
         } else if names_an_option(name) {
+            let value = find_value_after(params, name, value, options.get(name));
             options.insert(name.to_owned(), value.into());
         }
     }

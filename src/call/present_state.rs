@@ -15,6 +15,7 @@ use crate::pve::knowledge::effects::{Fact, OperationEffect, find_effect};
 use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
+use crate::pve::rows::is_true;
 use crate::render::object_state::{
     AffectedGuest, AffectedText, GuestBackups, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState, describe_listed,
     quote_word,
@@ -143,7 +144,7 @@ impl<'a> PlannedCall<'a> {
                 Fact::Disks | Fact::OptionNamedBy(_) => state.options = Some(reader.read_config()),
                 Fact::Object if let Some(number) = of_object.maker() => state.made_by = Some(number),
                 Fact::Object if of_object == Existence::Open && self.is_positional() => {}
-                Fact::Object => match reader.objects.read_before(self.path.clone()) {
+                Fact::Object => match reader.objects.read_object(&self.path) {
                     Ok(options) => state.options = Some(Ok(reader.forecast_options(&self.path, options))),
                     Err(reason) if reason.is_absent && of_object == Existence::Open => {}
                     Err(reason) => {
@@ -433,6 +434,16 @@ impl<'h> ObjectReader<'h> {
         }
     }
 
+    /// Reads an object before or after a call, with its options as a call sets them.
+    pub(super) fn read_object(&self, path: &ApiPath) -> Looked<Map<String, Value>> {
+        let object: Map<String, Value> = self.read_before(path.clone())?;
+        let segments: Vec<_> = path.segments().collect();
+        Ok(match segments.as_slice() {
+            [access, roles, _] if access == "access" && roles == "roles" => to_role_options(&object),
+            _ => object,
+        })
+    }
+
     pub(super) fn read<T: DeserializeOwned>(&self, path: ApiPath, params: ApiParams) -> Looked<T> {
         parse(self.send(path, params)?.data())
     }
@@ -474,6 +485,15 @@ impl PathGuest {
         let segments: Vec<String> = segments.iter().chain(rest).map(|segment| (*segment).to_owned()).collect();
         ApiPath::from_segments(&segments).expect("the segments are those of a path, and fixed words")
     }
+}
+
+/// Returns the options of a role. (PVE: a read of a role has a key for each of its privileges.)
+fn to_role_options(privileges: &Map<String, Value>) -> Map<String, Value> {
+    let mut names: Vec<&str> = privileges.iter().filter(|(_, on)| is_true(on)).map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    let is_empty = names.is_empty();
+    let options = [("privs".to_owned(), Value::from(names.join(",")))];
+    options.into_iter().filter(|_| !is_empty).collect()
 }
 
 fn parse<T: DeserializeOwned>(json: &str) -> Looked<T> {

@@ -44,7 +44,7 @@ impl PlannedCall<'_> {
             let status = reader.read_value::<Map<String, Value>>(guest.path(&["status", "current"])).ok();
             before.is_stopped = status.is_some_and(|status| status.get("status").is_some_and(|s| s == "stopped"));
         } else if self.facts().contains(&Fact::Object) {
-            before.object = reader.read_before(self.path.clone()).ok();
+            before.object = reader.read_object(&self.path).ok();
         }
         before
     }
@@ -116,7 +116,7 @@ impl PlannedCall<'_> {
         names.sort_unstable();
         names.dedup();
         let removed: Vec<&str> = list_items(self.param("delete").unwrap_or_default()).collect();
-        if ["revert", "moveto", "append"].iter().any(|name| self.has_param(name)) {
+        if ["revert", "moveto"].iter().any(|name| self.has_param(name)) {
             return None;
         }
         let (mut data, mut unset) = (Vec::new(), Vec::new());

@@ -249,6 +249,42 @@ fn demo_reads() {
     document.assert("demo_reads");
 }
 
+/// Makes changes, each with its dry run before it, which has the undo that the answer has.
+#[test]
+fn demo_undos() {
+    let demo = demo();
+    let server = product(vec![demo.cluster()]);
+    let mut document = document();
+    for (section, changes) in [
+        (
+            "A role",
+            vec![
+                ("/access/roles/VMOperator", json!({"privs": "VM.Backup", "append": true})),
+                ("/access/roles/VMOperator", json!({"privs": "VM.Audit"})),
+                ("/access/users/alice@pve", json!({"groups": "admins", "append": true})),
+            ],
+        ),
+        (
+            "Options that are not set",
+            vec![
+                ("/qemu/web01/config", json!({"protection": true})),
+                ("/qemu/web02/config", json!({"onboot": false, "protection": true})),
+                ("/qemu/gitlab/config", json!({"onboot": false, "protection": true, "startup": "order=2"})),
+                ("/lxc/dns01/config", json!({"onboot": false, "protection": true})),
+            ],
+        ),
+    ] {
+        document.section(section);
+        for (path, data) in changes {
+            let mut call = json!({"path": path, "method": "PUT", "data": data, "dry_run": true});
+            document.call(&server, "proxmox_api_call", call.clone());
+            call["dry_run"] = false.into();
+            document.call(&server, "proxmox_api_call", call);
+        }
+    }
+    document.assert("demo_undos");
+}
+
 #[test]
 fn demo_changes() {
     let demo = demo();
