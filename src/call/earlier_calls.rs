@@ -6,6 +6,7 @@ use super::planned_call::PlannedCall;
 use crate::base::list_text::list_items;
 use crate::policy::RiskKind;
 use crate::pve::Method;
+use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::render::question::{find_value_after, names_an_option};
@@ -132,6 +133,20 @@ impl<'c, 'a> EarlierCalls<'c, 'a> {
             }
         }
         existence
+    }
+
+    /// Returns the pool of a guest after the earlier calls, or an empty text.
+    pub(super) fn forecast_pool<'g>(self, guest: &'g Guest) -> &'g str
+    where
+        'c: 'g,
+    {
+        let mut pool = guest.pool.as_str();
+        for (_, call) in self.numbered() {
+            if let Some(changed) = call.changed_pool().filter(|_| call.affected.names(guest.vmid)) {
+                pool = if call.param("delete") == Some("1") { "" } else { changed };
+            }
+        }
+        pool
     }
 
     /// Returns the numbers of the calls that change the object at a path, or one below it.

@@ -7,6 +7,7 @@ use super::fan_out::fan_out;
 use super::handle::ClusterHandle;
 use super::operation::find_embedded_operation;
 use super::planned_call::{CallPurpose, PlannedCall};
+use crate::policy::is_in_pool;
 use crate::pve::Method;
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::PveError;
@@ -162,6 +163,7 @@ impl<'a> PlannedCall<'a> {
                     state.volume_use = state.guest.as_ref().and_then(|guest| reader.find_volume_use(guest));
                     state.drives = if state.guest.is_none() { reader.find_drives_of_image() } else { Vec::new() };
                 }
+                Fact::Pools => state.left_pools = reader.find_left_pools(),
                 Fact::Backups => state.guest_backups = reader.count_backups(),
                 Fact::PrunedBackups => {
                     state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone()))
@@ -245,7 +247,13 @@ impl<'a> StateReader<'_, 'a> {
         let is_made = |vmid: u32| self.earlier.forecast_guest(vmid).existence.maker().is_some();
         let is_other = |vmid: &u32| path_guest.is_none_or(|guest| guest.vmid != vmid.to_string()) && !is_made(*vmid);
         let has_others = affected.named_vmids().iter().any(|vmid| is_other(vmid) && !affected.creates(*vmid));
-        let heading = match affected.scope() {
+        // A new pool has no guests, and the other members of a pool stay as they are.
+        let is_new_pool = self.planned.method == Method::Post && self.planned.path.as_str() == "/pools";
+        let scope = match affected.scope() {
+            _ if is_new_pool || self.planned.changed_pool().is_some() => &AffectedScope::NamedOnly,
+            scope => scope,
+        };
+        let heading = match scope {
             AffectedScope::NamedOnly if !has_others => return (None, AffectedText::None),
             // No guest uses an object that an earlier call makes.
             AffectedScope::Cluster if !has_others && self.is_object_made() => return (None, AffectedText::None),
@@ -262,8 +270,17 @@ impl<'a> StateReader<'_, 'a> {
             Ok(guests) => guests,
             Err(error) => return (None, AffectedText::Unknown(NotKnown::new(error.to_string()))),
         };
+        let is_reached = |guest: &&Guest| match scope {
+            AffectedScope::NamedOnly => affected.names(guest.vmid),
+            AffectedScope::Pool(pool) => {
+                affected.names(guest.vmid) || is_in_pool(self.earlier.forecast_pool(guest), pool)
+            }
+            AffectedScope::Node(_) | AffectedScope::Cluster => {
+                affected.select_from(std::slice::from_ref(guest)).next().is_some()
+            }
+        };
         let mut guests: Vec<&Guest> =
-            affected.select_from(listed_guests).filter(|guest| is_other(&guest.vmid)).collect();
+            listed_guests.iter().filter(is_reached).filter(|guest| is_other(&guest.vmid)).collect();
         let named = guests.len();
         if let Some(node) = self.planned.bulk_node() {
             // One whose node is not known may be there.
@@ -279,7 +296,7 @@ impl<'a> StateReader<'_, 'a> {
                 if path_guest.is_none()
                     && unlisted.is_empty()
                     && elsewhere == 0
-                    && affected.scope() == &AffectedScope::NamedOnly
+                    && scope == &AffectedScope::NamedOnly
                     && !only.node.is_empty() =>
             {
                 let guest = PathGuest { kind: only.kind, node: only.node.clone(), vmid: only.vmid.to_string() };
@@ -303,6 +320,17 @@ impl<'a> StateReader<'_, 'a> {
                 (None, AffectedText::Guests { heading, guests, unlisted, unchanged })
             }
         }
+    }
+
+    /// Returns the guests that the call takes out of their pools to put them into another one.
+    fn find_left_pools(&self) -> Vec<(&'a Guest, String)> {
+        let Some(pool) = self.planned.changed_pool().filter(|_| self.planned.moves_between_pools()) else {
+            return Vec::new();
+        };
+        let guests = self.cluster().look_up_guests().unwrap_or_default().iter();
+        let named = guests.filter(|guest| self.planned.affected.names(guest.vmid));
+        let pools = named.map(|guest| (guest, self.earlier.forecast_pool(guest).to_owned()));
+        pools.filter(|(_, left)| !left.is_empty() && left != pool).collect()
     }
 
     /// Returns whether an earlier call makes the object of the call, or its storage.

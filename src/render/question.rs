@@ -470,6 +470,12 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
                 }
                 object_state::push_more(text, call.state.drives.len(), "It is also in {} more drives.\n");
             }
+            (Fact::Pools, ..) => {
+                for (guest, pool) in call.state.left_pools.iter().take(object_state::MAX_ITEMS) {
+                    let _ = writeln!(text, "Guest {} leaves pool {}.", guest.vmid, quote_word(pool));
+                }
+                object_state::push_more(text, call.state.left_pools.len(), "{} more leave their pools.\n");
+            }
             (Fact::Backups, ..) => object_state::push_guest_backups(text, call.state.guest_backups),
             (Fact::PrunedBackups, _, _, Some(backups), _) => object_state::push_pruned_backups(text, backups),
             (Fact::PendingNetwork, .., Some(changes)) => {

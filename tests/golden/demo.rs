@@ -253,7 +253,7 @@ fn demo_reads() {
 #[test]
 fn demo_undos() {
     let demo = demo();
-    let server = product(vec![demo.cluster()]);
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..demo.cluster() }]);
     let mut document = document();
     for (section, changes) in [
         (
@@ -271,6 +271,17 @@ fn demo_undos() {
                 ("/qemu/web02/config", json!({"onboot": false, "protection": true})),
                 ("/qemu/gitlab/config", json!({"onboot": false, "protection": true, "startup": "order=2"})),
                 ("/lxc/dns01/config", json!({"onboot": false, "protection": true})),
+            ],
+        ),
+        (
+            "Pools",
+            vec![
+                ("/pools/prod", json!({"vms": 106})),
+                ("/pools/prod", json!({"vms": 106, "allow-move": true})),
+                ("/pools", json!({"poolid": "prod", "vms": "103,106", "allow-move": true})),
+                ("/pools/prod", json!({"vms": "100,101", "delete": true})),
+                ("/pools/prod", json!({"storage": "nas"})),
+                ("/pools/prod", json!({"comment": "the shop"})),
             ],
         ),
     ] {

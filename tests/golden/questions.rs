@@ -333,6 +333,11 @@ fn questions_about_lists() {
             ),
         ],
         [
+            arguments("POST /pools", json!({"poolid": "evalp"})),
+            arguments("PUT /pools/evalp", json!({"vms": 103, "allow-move": true})),
+            arguments("DELETE /pools/evalp", json!({})),
+        ],
+        [
             arguments("POST /access/users", json!({"userid": "eve@pve"})),
             arguments("POST /access/users", json!({"userid": "eve@pve"})),
             arguments("DELETE /access/users/bob@pve", json!({})),
