@@ -103,6 +103,15 @@ impl PlannedCall<'_> {
         undo.data.iter().all(is_plain).then_some(undo)
     }
 
+    /// Returns whether the object is known to have all values that the call sets.
+    pub(super) fn is_as_before(&self, before: &StateBefore) -> bool {
+        let Some(now) = before.object.as_ref().filter(|_| self.facts().contains(&Fact::Object)) else { return false };
+        let mut options = self.params.iter().filter(|(name, _)| names_an_option(name)).peekable();
+        options.peek().is_some()
+            && !self.has_param("delete")
+            && options.all(|(name, value)| now.get(name).is_some_and(|known| to_text(known) == value))
+    }
+
     pub(super) fn has_param(&self, name: &str) -> bool {
         self.params.names().any(|given| given == name)
     }

@@ -293,6 +293,18 @@ fn demo_undos() {
             document.call(&server, "proxmox_api_call", call);
         }
     }
+    document.section("A list with a call that has no undo");
+    let call = |path: &str, method: &str, data: Value| json!({"path": path, "method": method, "data": data});
+    let calls = [
+        call("/qemu/web02/config", "PUT", json!({"description": "a word"})),
+        call("/qemu/web02/config", "PUT", json!({"description": "a word"})),
+        call("/qemu/web02/status/stop", "POST", json!({})),
+        call("/pools", "POST", json!({"poolid": "short"})),
+        call("/pools/short", "PUT", json!({"vms": 106, "allow-move": true})),
+        call("/pools/short", "PUT", json!({"vms": 106, "delete": true})),
+        call("/pools/short", "DELETE", json!({})),
+    ];
+    document.call(&server, "proxmox_api_call", json!({"calls": calls, "wait": true}));
     document.assert("demo_undos");
 }
 
