@@ -1,6 +1,7 @@
 //! Guest numbers in paths, names and lists of API calls.
 
 use crate::base::list_text::split_list;
+use std::net::Ipv6Addr;
 
 /// Parameters that are numbers of guests, or ids that begin with one.
 pub const VMID_PARAMETERS: [&str; 9] =
@@ -69,6 +70,9 @@ fn for_each_vmid_in_folders(item: &str, is_volume: bool, each: &mut dyn FnMut(u3
     let starts_with_digit = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
     let (mut in_volume, mut in_url) = (is_volume && starts_with_digit(item), false);
     for (n, folder) in folders.split('/').enumerate() {
+        if is_address(folder) {
+            continue;
+        }
         if in_volume && let Ok(number) = folder.parse() {
             each(number);
         }
@@ -81,6 +85,11 @@ fn for_each_vmid_in_folders(item: &str, is_volume: bool, each: &mut dyn FnMut(u3
         let first_folder = folder.rsplit_once(':').map(|(_, last)| last).filter(|last| starts_with_digit(last));
         first_folder.and_then(|first| first.parse().ok()).into_iter().for_each(&mut *each);
     }
+}
+
+/// Returns whether a part of a text is an IPv6 address, such as the one in `ip6=fd00::105/64`.
+fn is_address(part: &str) -> bool {
+    part.rsplit('=').next().is_some_and(|value| value.parse::<Ipv6Addr>().is_ok())
 }
 
 /// Calls `each` for every guest number in a list. The id of a replication job (`100-0`) and that of a task on a volume
@@ -109,6 +118,9 @@ mod tests {
             ("vm:104,ct:105", vec![104, 105]),
             ("local:106/any.qcow2,size=1G", vec![106]),
             ("local-lvm:104", vec![]),
+            ("ip=192.0.2.5/24,ip6=fd00::105/64,gw6=fd00::1", vec![]),
+            ("/cluster/firewall/ipset/web/fd00::105/64", vec![]),
+            ("/cluster/firewall/ipset/web/2001:db8:1:2:3:4:5:105/64", vec![]),
             ("my.vm:104,size=1G;object:105.5", vec![]),
             ("/cluster/ha/resources/vm:104", vec![104]),
             ("local:107/base.qcow2/108/any.qcow2", vec![107, 108]),
@@ -133,6 +145,12 @@ mod tests {
 
     /// Looks at every colon and every text after it, which is the meaning and costs the square of the length.
     fn find_in_volumes(text: &str) -> Vec<u32> {
+        let separators = |c: char| c == '/' || split_list(c.encode_utf8(&mut [0; 4])).all(str::is_empty);
+        let parts = text.split_inclusive(separators).map(|part| match part.trim_end_matches(separators) {
+            address if address.parse::<Ipv6Addr>().is_ok() => &part[address.len()..],
+            _ => part,
+        });
+        let text = &parts.collect::<String>();
         let mut found = Vec::new();
         let mut add = |volume: &str| {
             let volume = split_list(volume).next().unwrap();
