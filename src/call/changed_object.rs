@@ -241,7 +241,7 @@ impl PlannedCall<'_> {
                 ChangedSubject::HaResource(of_path("sid").unwrap_or_default())
             }
             (_, "/access/acl") => ChangedSubject::Grants(param("path").unwrap_or_default()),
-            (Method::Put, "/pools" | "/pools/{poolid}") => {
+            (Method::Put, "/pools" | "/pools/{poolid}") if template == "/pools" || self.changed_pool().is_some() => {
                 ChangedSubject::Pool(param("poolid").or(of_path("poolid")).unwrap_or_default())
             }
             (Method::Post, "/nodes/{node}/network")
