@@ -1,6 +1,6 @@
 //! Objects as they are after a change, each in a line. Texts of the cluster are quoted, and secrets in them are hidden.
 
-use super::labels::format_local_time;
+use super::labels::{count, format_local_time};
 use super::object_state::{
     describe_power, has_disk_name, kind_name, push_name, quote_word, show_cluster_value, snapshot_name, text_of,
     to_text,
@@ -258,7 +258,7 @@ pub fn describe_pool(pool: &str, members: &[Value]) -> String {
         members.iter().map(|member| quote_word(&member.get("id").map(to_text).unwrap_or_default())).collect();
     match names.as_slice() {
         [] => format!("pool {} has no members", quote_word(pool)),
-        names => format!("pool {} has {} members: {}", quote_word(pool), names.len(), join(names)),
+        names => format!("pool {} has {}: {}", quote_word(pool), count(names.len(), "member"), join(names)),
     }
 }
 

@@ -112,6 +112,8 @@ pub enum Fact {
     PendingNetwork,
     /// The object at the path of the call, with the values of its options.
     Object,
+    /// The pools that the guests of the call leave.
+    Pools,
 }
 
 const fn row(method: Method, template: &'static str, phrase: &'static str, undo: Undo) -> OperationEffect {
@@ -142,7 +144,7 @@ impl OperationEffect {
 
 use Condition::{Item, Other, Value};
 use Fact::{
-    Backups, Disks, Object, OptionNamedBy, PendingNetwork, PrunedBackups, RestoredOptions, Snapshot, Snapshots,
+    Backups, Disks, Object, OptionNamedBy, PendingNetwork, Pools, PrunedBackups, RestoredOptions, Snapshot, Snapshots,
     VolumeUse,
 };
 use Method::{Delete, Get, Post, Put};
@@ -521,7 +523,20 @@ static TABLE: &[OperationEffect] = &[
     // Pools, and the cluster as a whole.
     row(Delete, "/pools/{poolid}", "Delete pool {poolid}", LOSES_PERMISSIONS).facts(&[Object]),
     row(Delete, "/pools", "Delete pool {=poolid}", LOSES_PERMISSIONS),
-    row(Put, "/pools/{poolid}", "Change pool {poolid}", SET_BACK),
+    row(Post, "/pools", "Create pool {=poolid}", By("Deleting the pool undoes this.")),
+    row(Put, "/pools/{poolid}", "Take members out of pool {poolid}", SET_BACK)
+        .when(Value("delete", "1"))
+        .facts(&[Pools]),
+    row(Put, "/pools/{poolid}", "Put {guests} into pool {poolid}", SET_BACK).when(Other("vms", "")).facts(&[Pools]),
+    row(Put, "/pools/{poolid}", "Put storage {=storage} into pool {poolid}", SET_BACK)
+        .when(Other("storage", ""))
+        .facts(&[Pools]),
+    row(Put, "/pools/{poolid}", "Change pool {poolid}", SET_BACK).facts(&[Object]),
+    row(Put, "/pools", "Take members out of pool {=poolid}", SET_BACK).when(Value("delete", "1")).facts(&[Pools]),
+    row(Put, "/pools", "Put {guests} into pool {=poolid}", SET_BACK).when(Other("vms", "")).facts(&[Pools]),
+    row(Put, "/pools", "Put storage {=storage} into pool {=poolid}", SET_BACK)
+        .when(Other("storage", ""))
+        .facts(&[Pools]),
     row(Put, "/pools", "Change pool {=poolid}", SET_BACK),
     row(Delete, "/cluster/config/nodes/{node}", "Remove node {node} from the cluster", NEVER),
     row(Post, "/cluster/config", "Make this node the first of a new cluster", NEVER),
