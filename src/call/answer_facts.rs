@@ -53,7 +53,8 @@ impl ClusterHandle<'_> {
     pub fn find_remarks(&self, path: &ApiPath, options: &OutputOptions, data: &str) -> Vec<String> {
         match path.as_str() {
             "/cluster/backup-info/not-backed-up" => self.find_disabled_jobs(),
-            "/access/permissions" if data.contains(":0") => {
+            // Other forms of the answer say it by themselves.
+            "/access/permissions" if data.contains(":0") && !options.is_readable() => {
                 vec!["0 is a right too: it holds on that path, and not below it".into()]
             }
             "/cluster/ha/resources" if data.len() > 2 => {

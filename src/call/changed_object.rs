@@ -39,6 +39,8 @@ pub struct ChangedObject {
     set: Vec<String>,
     unset: Vec<String>,
     undo: Option<UndoCall>,
+    /// The object has the values of the call already, so there is nothing to undo.
+    is_unchanged: bool,
     /// The network cards that the call changes, as they were: name and value.
     cards_before: Vec<(String, String)>,
     /// The call creates an object.
@@ -57,6 +59,8 @@ pub struct ListEffects {
     pub missing: Vec<(Vec<usize>, String)>,
     /// The calls that undo the list, in the order in which they are to be made.
     pub undo: Vec<String>,
+    /// The numbers of the calls that none of them undoes.
+    pub without_undo: Vec<usize>,
 }
 
 /// What a change is about.
@@ -139,6 +143,7 @@ impl PlannedCall<'_> {
             params: self.open_params(),
             unset: deleted.collect(),
             undo: self.find_undo(&before),
+            is_unchanged: self.is_as_before(&before),
             cards_before: find_cards(&set, before.object.as_ref()),
             is_creation: self.method == Method::Post,
             is_in_list: false,
@@ -236,7 +241,7 @@ impl PlannedCall<'_> {
                 ChangedSubject::HaResource(of_path("sid").unwrap_or_default())
             }
             (_, "/access/acl") => ChangedSubject::Grants(param("path").unwrap_or_default()),
-            (Method::Put, "/pools" | "/pools/{poolid}") => {
+            (Method::Put, "/pools" | "/pools/{poolid}") if template == "/pools" || self.changed_pool().is_some() => {
                 ChangedSubject::Pool(param("poolid").or(of_path("poolid")).unwrap_or_default())
             }
             (Method::Post, "/nodes/{node}/network")
@@ -349,6 +354,7 @@ impl ChangedObject {
             set: Vec::new(),
             unset: Vec::new(),
             undo: None,
+            is_unchanged: false,
             cards_before: Vec::new(),
             is_creation: false,
             is_in_list: false,
@@ -467,7 +473,10 @@ impl ClusterHandle<'_> {
             }
         }
         let lives: Vec<&ObjectLife> = changes.iter().map(|(_, changed)| &changed.life).collect();
-        discard_void_undos(&lives, &mut undos);
+        let is_moot = discard_void_undos(&lives, &mut undos);
+        let without = changes.iter().zip(undos.iter().zip(&is_moot));
+        let without = without.filter(|((_, changed), (undo, moot))| undo.is_none() && !**moot && !changed.is_unchanged);
+        effects.without_undo = without.map(|((number, _), _)| *number).collect();
         for (at, undo) in undos.into_iter().enumerate().rev() {
             let Some(undo) = undo else { continue };
             let is_moved = changes[at + 1..].iter().any(|(_, other)| other.moves_guest_of(&undo.path));
@@ -561,7 +570,7 @@ impl ResultReader<'_> {
                 "the change waits in the configuration: PUT /nodes/{node}/network applies it, DELETE discards it"
             )),
             ChangedSubject::Options(path) => {
-                let object = self.reader.read_value::<Map<String, Value>>(path.clone()).ok();
+                let object = self.reader.read_object(path).ok();
                 digest = object.as_ref().and_then(|object| super::undo::digest_of(object).map(str::to_owned));
                 let options = Some(self.changed.options());
                 object.map(|object| changed_object::describe_object(&self.name_own(path), &object, options))
@@ -590,7 +599,7 @@ impl ResultReader<'_> {
     }
 
     fn describe_created(&self, path: &ApiPath) -> Option<String> {
-        let object = self.reader.read_value::<Map<String, Value>>(path.clone()).ok()?;
+        let object = self.reader.read_object(path).ok()?;
         Some(changed_object::describe_object(&path.to_string(), &object, None))
     }
 

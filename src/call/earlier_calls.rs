@@ -6,9 +6,10 @@ use super::planned_call::PlannedCall;
 use crate::base::list_text::list_items;
 use crate::policy::RiskKind;
 use crate::pve::Method;
+use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use crate::render::question::names_an_option;
+use crate::render::question::{find_value_after, names_an_option};
 use serde_json::{Map, Value};
 
 /// The calls of a list before one of them.
@@ -22,10 +23,22 @@ pub(super) enum Existence {
     AsNow,
     /// The call with this number makes it.
     Made(usize),
+    /// The call with this number makes an object above it, such as the guest of a snapshot.
+    BelowMade(usize),
     /// The call with this number removes it.
     Removed(usize),
     /// A call makes objects whose names are not known before.
     Open,
+}
+
+impl Existence {
+    /// Returns the number of the call that makes the object, or one above it.
+    pub(super) fn maker(self) -> Option<usize> {
+        match self {
+            Self::Made(number) | Self::BelowMade(number) => Some(number),
+            Self::AsNow | Self::Removed(_) | Self::Open => None,
+        }
+    }
 }
 
 /// The power state of a guest after the earlier calls.
@@ -103,10 +116,10 @@ impl<'c, 'a> EarlierCalls<'c, 'a> {
                 Method::Delete if own == wanted || (names_object && wanted.starts_with(&own)) => {
                     existence = Existence::Removed(number);
                 }
-                // An object below a new one is as new.
                 Method::Post if wanted.len() > own.len() && wanted.starts_with(&own) => {
                     existence = match call.find_created_path().map(|path| normalize(&path)) {
-                        Some(made) if wanted.starts_with(&made) => Existence::Made(number),
+                        Some(made) if wanted == made => Existence::Made(number),
+                        Some(made) if wanted.starts_with(&made) => Existence::BelowMade(number),
                         Some(_) => existence,
                         None => Existence::Open,
                     };
@@ -120,6 +133,20 @@ impl<'c, 'a> EarlierCalls<'c, 'a> {
             }
         }
         existence
+    }
+
+    /// Returns the pool of a guest after the earlier calls, or an empty text.
+    pub(super) fn forecast_pool<'g>(self, guest: &'g Guest) -> &'g str
+    where
+        'c: 'g,
+    {
+        let mut pool = guest.pool.as_str();
+        for (_, call) in self.numbered() {
+            if let Some(changed) = call.changed_pool().filter(|_| call.affected.names(guest.vmid)) {
+                pool = if call.param("delete") == Some("1") { "" } else { changed };
+            }
+        }
+        pool
     }
 
     /// Returns the numbers of the calls that change the object at a path, or one below it.
@@ -171,6 +198,7 @@ pub(super) fn apply_options(params: &ApiParams, options: &mut Map<String, Value>
         if name == "delete" {
             list_items(value).for_each(|option| drop(options.remove(option)));
         } else if names_an_option(name) {
+            let value = find_value_after(params, name, value, options.get(name));
             options.insert(name.to_owned(), value.into());
         }
     }

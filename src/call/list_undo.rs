@@ -42,9 +42,10 @@ fn find_removed(call: &PlannedCall<'_>) -> Option<Vec<String>> {
 }
 
 /// Discards the undos of what a later call of the list removes for good, and those of an object that the list makes and
-/// removes again.
-pub(super) fn discard_void_undos(lives: &[&ObjectLife], undos: &mut [Option<UndoCall>]) {
-    let mut is_removed = vec![false; lives.len()];
+/// removes again. Returns for each call whether it is about such
+/// an object, so that nothing of it is left.
+pub(super) fn discard_void_undos(lives: &[&ObjectLife], undos: &mut [Option<UndoCall>]) -> Vec<bool> {
+    let (mut is_removed, mut is_moot) = (vec![false; lives.len()], vec![false; lives.len()]);
     for (at, life) in lives.iter().enumerate() {
         let Some(removed) = &life.removed else { continue };
         let is_below = |undo: &UndoCall| normalize(&undo.path).starts_with(removed);
@@ -56,12 +57,19 @@ pub(super) fn discard_void_undos(lives: &[&ObjectLife], undos: &mut [Option<Undo
         let first = match (0..at).rev().find(makes_it) {
             Some(maker) => {
                 (is_removed[maker], undos[maker], undos[at]) = (true, None, None);
+                (is_moot[maker], is_moot[at]) = (true, true);
                 maker
             }
             // The undo of the removal brings the object back, as it was before the removal.
             None if undos[at].is_some() => continue,
             None => 0,
         };
-        undos[first..at].iter_mut().filter(|undo| undo.as_ref().is_some_and(is_below)).for_each(|undo| *undo = None);
+        for earlier in first..at {
+            if undos[earlier].as_ref().is_some_and(is_below) {
+                undos[earlier] = None;
+                is_moot[earlier] = is_moot[at];
+            }
+        }
     }
+    is_moot
 }

@@ -7,6 +7,7 @@ use super::fan_out::fan_out;
 use super::handle::ClusterHandle;
 use super::operation::find_embedded_operation;
 use super::planned_call::{CallPurpose, PlannedCall};
+use crate::policy::is_in_pool;
 use crate::pve::Method;
 use crate::pve::backups::BackupJob;
 use crate::pve::client::cluster::ApiResponse;
@@ -122,7 +123,7 @@ impl<'a> PlannedCall<'a> {
         let (mut absent, mut made_by) = (None, None);
         let guest = path_guest.or(named_guest).map(|guest| {
             let forecast = guest.vmid.parse().map(|vmid| earlier.forecast_guest(vmid).existence);
-            if let Ok(Existence::Made(number)) = forecast {
+            if let Some(number) = forecast.ok().and_then(Existence::maker) {
                 made_by = Some(number);
                 return unread(guest, made_by);
             }
@@ -143,9 +144,9 @@ impl<'a> PlannedCall<'a> {
         for fact in self.facts() {
             match fact {
                 Fact::Disks | Fact::OptionNamedBy(_) => state.options = Some(reader.read_config()),
-                Fact::Object if let Existence::Made(number) = of_object => state.made_by = Some(number),
+                Fact::Object if let Some(number) = of_object.maker() => state.made_by = Some(number),
                 Fact::Object if of_object == Existence::Open && self.is_positional() => {}
-                Fact::Object => match reader.objects.read_before(self.path.clone()) {
+                Fact::Object => match reader.objects.read_object(&self.path) {
                     Ok(options) => state.options = Some(Ok(reader.forecast_options(&self.path, options))),
                     Err(reason) if reason.is_absent && of_object == Existence::Open => {}
                     Err(reason) => {
@@ -154,9 +155,9 @@ impl<'a> PlannedCall<'a> {
                     }
                 },
                 Fact::Snapshots => state.snapshots = Some(reader.read_below_guest("snapshot")),
-                Fact::Snapshot => match reader.forecast_snapshot() {
-                    Existence::Made(number) => state.made_by = Some(number),
-                    _ => state.snapshots = Some(reader.read_below_guest("snapshot")),
+                Fact::Snapshot => match reader.forecast_snapshot().maker() {
+                    Some(number) => state.made_by = Some(number),
+                    None => state.snapshots = Some(reader.read_below_guest("snapshot")),
                 },
                 Fact::RestoredOptions => state.restored = reader.read_restored_options(),
                 Fact::VolumeUse => {
@@ -169,6 +170,7 @@ impl<'a> PlannedCall<'a> {
                     let concerns_guests = self.affected.scope() == &AffectedScope::Cluster && !reader.is_object_made();
                     state.storage_use = concerns_guests.then(|| reader.find_storage_use()).flatten();
                 }
+                Fact::Pools => state.left_pools = reader.find_left_pools(),
                 Fact::Backups => state.guest_backups = reader.count_backups(),
                 Fact::PrunedBackups => {
                     state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone()))
@@ -249,10 +251,16 @@ impl<'a> StateReader<'_, 'a> {
         if self.planned.waits_to_be_applied() {
             return (None, AffectedText::None);
         }
-        let is_made = |vmid: u32| matches!(self.earlier.forecast_guest(vmid).existence, Existence::Made(_));
+        let is_made = |vmid: u32| self.earlier.forecast_guest(vmid).existence.maker().is_some();
         let is_other = |vmid: &u32| path_guest.is_none_or(|guest| guest.vmid != vmid.to_string()) && !is_made(*vmid);
         let has_others = affected.named_vmids().iter().any(|vmid| is_other(vmid) && !affected.creates(*vmid));
-        let heading = match affected.scope() {
+        // A new pool has no guests, and the other members of a pool stay as they are.
+        let is_new_pool = self.planned.method == Method::Post && self.planned.path.as_str() == "/pools";
+        let scope = match affected.scope() {
+            _ if is_new_pool || self.planned.changed_pool().is_some() => &AffectedScope::NamedOnly,
+            scope => scope,
+        };
+        let heading = match scope {
             AffectedScope::NamedOnly if !has_others => return (None, AffectedText::None),
             // No guest uses an object that an earlier call makes.
             AffectedScope::Cluster if self.planned.facts().contains(&Fact::StorageUse) => {
@@ -272,8 +280,17 @@ impl<'a> StateReader<'_, 'a> {
             Ok(guests) => guests,
             Err(error) => return (None, AffectedText::Unknown(NotKnown::new(error.to_string()))),
         };
+        let is_reached = |guest: &&Guest| match scope {
+            AffectedScope::NamedOnly => affected.names(guest.vmid),
+            AffectedScope::Pool(pool) => {
+                affected.names(guest.vmid) || is_in_pool(self.earlier.forecast_pool(guest), pool)
+            }
+            AffectedScope::Node(_) | AffectedScope::Cluster => {
+                affected.select_from(std::slice::from_ref(guest)).next().is_some()
+            }
+        };
         let mut guests: Vec<&Guest> =
-            affected.select_from(listed_guests).filter(|guest| is_other(&guest.vmid)).collect();
+            listed_guests.iter().filter(is_reached).filter(|guest| is_other(&guest.vmid)).collect();
         let named = guests.len();
         if let Some(node) = self.planned.bulk_node() {
             // One whose node is not known may be there.
@@ -289,7 +306,7 @@ impl<'a> StateReader<'_, 'a> {
                 if path_guest.is_none()
                     && unlisted.is_empty()
                     && elsewhere == 0
-                    && affected.scope() == &AffectedScope::NamedOnly
+                    && scope == &AffectedScope::NamedOnly
                     && !only.node.is_empty() =>
             {
                 let guest = PathGuest { kind: only.kind, node: only.node.clone(), vmid: only.vmid.to_string() };
@@ -315,11 +332,22 @@ impl<'a> StateReader<'_, 'a> {
         }
     }
 
+    /// Returns the guests that the call takes out of their pools to put them into another one.
+    fn find_left_pools(&self) -> Vec<(&'a Guest, String)> {
+        let Some(pool) = self.planned.changed_pool().filter(|_| self.planned.moves_between_pools()) else {
+            return Vec::new();
+        };
+        let guests = self.cluster().look_up_guests().unwrap_or_default().iter();
+        let named = guests.filter(|guest| self.planned.affected.names(guest.vmid));
+        let pools = named.map(|guest| (guest, self.earlier.forecast_pool(guest).to_owned()));
+        pools.filter(|(_, left)| !left.is_empty() && left != pool).collect()
+    }
+
     /// Returns whether an earlier call makes the object of the call, or its storage.
     fn is_object_made(&self) -> bool {
         let storage = self.planned.operation.path_values.iter().find(|(name, _)| name == "storage");
         let storage = storage.and_then(|(_, storage)| ApiPath::from_segments(&["storage", storage]).ok());
-        let is_made = |existence| matches!(existence, Existence::Made(_));
+        let is_made = |existence: Existence| existence.maker().is_some();
         is_made(self.earlier.forecast_object_of(self.planned))
             || storage.is_some_and(|storage| is_made(self.earlier.forecast_object(&storage)))
     }
@@ -497,6 +525,16 @@ impl<'h> ObjectReader<'h> {
         }
     }
 
+    /// Reads an object before or after a call, with its options as a call sets them.
+    pub(super) fn read_object(&self, path: &ApiPath) -> Looked<Map<String, Value>> {
+        let object: Map<String, Value> = self.read_before(path.clone())?;
+        let segments: Vec<_> = path.segments().collect();
+        Ok(match segments.as_slice() {
+            [access, roles, _] if access == "access" && roles == "roles" => to_role_options(&object),
+            _ => object,
+        })
+    }
+
     pub(super) fn read<T: DeserializeOwned>(&self, path: ApiPath, params: ApiParams) -> Looked<T> {
         parse(self.send(path, params)?.data())
     }
@@ -538,6 +576,15 @@ impl PathGuest {
         let segments: Vec<String> = segments.iter().chain(rest).map(|segment| (*segment).to_owned()).collect();
         ApiPath::from_segments(&segments).expect("the segments are those of a path, and fixed words")
     }
+}
+
+/// Returns the options of a role. (PVE: a read of a role has a key for each of its privileges.)
+fn to_role_options(privileges: &Map<String, Value>) -> Map<String, Value> {
+    let mut names: Vec<&str> = privileges.iter().filter(|(_, on)| is_true(on)).map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    let is_empty = names.is_empty();
+    let options = [("privs".to_owned(), Value::from(names.join(",")))];
+    options.into_iter().filter(|_| !is_empty).collect()
 }
 
 fn parse<T: DeserializeOwned>(json: &str) -> Looked<T> {

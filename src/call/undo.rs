@@ -26,6 +26,8 @@ pub(super) struct StateBefore {
     pub(super) object: Option<Map<String, Value>>,
     /// The rows of the access control list.
     pub(super) grants: Option<Vec<Value>>,
+    /// The numbers and the pools of the guests that the call moves to another pool.
+    pub(super) pools: Vec<(u32, String)>,
     /// The VM of a moved disk is known to be off.
     pub(super) is_stopped: bool,
 }
@@ -39,12 +41,18 @@ impl PlannedCall<'_> {
         }
         if self.path.as_str() == "/access/acl" {
             before.grants = reader.read_value(self.path.clone()).ok();
+        } else if self.changed_pool().is_some() && self.moves_between_pools() {
+            // An earlier call of a list may have moved them already.
+            let handle = self.cluster.with_new_lookups();
+            let guests = handle.look_up_guests().unwrap_or_default().iter();
+            let moved = guests.filter(|guest| self.affected.names(guest.vmid));
+            before.pools = moved.map(|guest| (guest.vmid, guest.pool.clone())).collect();
         } else if let Some(guest) = self.guest_of_moved_disk() {
             before.object = reader.read_value(guest.path(&["config"])).ok();
             let status = reader.read_value::<Map<String, Value>>(guest.path(&["status", "current"])).ok();
             before.is_stopped = status.is_some_and(|status| status.get("status").is_some_and(|s| s == "stopped"));
         } else if self.facts().contains(&Fact::Object) {
-            before.object = reader.read_before(self.path.clone()).ok();
+            before.object = reader.read_object(&self.path).ok();
         }
         before
     }
@@ -81,9 +89,7 @@ impl PlannedCall<'_> {
         let template = self.operation.template.as_deref()?;
         let undo = match (self.method, template) {
             (Method::Put, "/access/acl") => self.undo_grant(before.grants.as_deref()?),
-            (Method::Put, "/pools" | "/pools/{poolid}") if self.has_param("vms") || self.has_param("storage") => {
-                self.undo_membership()
-            }
+            _ if self.changed_pool().is_some() => self.undo_membership(&before.pools),
             _ if self.guest_of_moved_disk().is_some() => {
                 self.undo_moved_disk(before.object.as_ref()?, before.is_stopped)
             }
@@ -97,6 +103,15 @@ impl PlannedCall<'_> {
         // A call with a secret in it would be shown without the secret.
         let is_plain = |(name, value): &(String, String)| sanitize::redact_parameter(name, value) == value.as_str();
         undo.data.iter().all(is_plain).then_some(undo)
+    }
+
+    /// Returns whether the object is known to have all values that the call sets.
+    pub(super) fn is_as_before(&self, before: &StateBefore) -> bool {
+        let Some(now) = before.object.as_ref().filter(|_| self.facts().contains(&Fact::Object)) else { return false };
+        let mut options = self.params.iter().filter(|(name, _)| names_an_option(name)).peekable();
+        options.peek().is_some()
+            && !self.has_param("delete")
+            && options.all(|(name, value)| now.get(name).is_some_and(|known| to_text(known) == value))
     }
 
     pub(super) fn has_param(&self, name: &str) -> bool {
@@ -118,7 +133,7 @@ impl PlannedCall<'_> {
         names.sort_unstable();
         names.dedup();
         let removed: Vec<&str> = list_items(self.param("delete").unwrap_or_default()).collect();
-        if ["revert", "moveto", "append"].iter().any(|name| self.has_param(name)) {
+        if ["revert", "moveto"].iter().any(|name| self.has_param(name)) {
             return None;
         }
         let (mut data, mut unset) = (Vec::new(), Vec::new());
@@ -318,13 +333,40 @@ impl PlannedCall<'_> {
         Some(UndoCall::new(Method::Put, self.path.clone(), data))
     }
 
-    /// Returns the same call with the opposite of `delete`. (PVE: a guest that is a member already is an error.)
-    fn undo_membership(&self) -> Option<UndoCall> {
-        if self.has_param("comment") || self.has_param("allow-move") {
+    /// Returns the pool whose members the call changes.
+    pub(super) fn changed_pool(&self) -> Option<&str> {
+        let template = self.operation.template.as_deref().filter(|_| self.operation.is_known)?;
+        let is_change = self.method == Method::Put && matches!(template, "/pools" | "/pools/{poolid}");
+        (is_change && (self.has_param("vms") || self.has_param("storage"))).then_some(())?;
+        let of_path = || self.operation.path_values.iter().find(|(name, _)| name == "poolid");
+        self.param("poolid").or_else(|| of_path().map(|(_, pool)| pool.as_str()))
+    }
+
+    /// Returns whether the guests of a call leave the pools that they are in.
+    pub(super) fn moves_between_pools(&self) -> bool {
+        self.param("allow-move") == Some("1") && self.param("delete") != Some("1") && self.has_param("vms")
+    }
+
+    /// Returns the same call with the opposite of `delete`, or the one that moves guests back to their pool. (PVE: a
+    /// guest that is a member already is an error.)
+    fn undo_membership(&self, pools: &[(u32, String)]) -> Option<UndoCall> {
+        if self.has_param("comment") {
             return None;
         }
-        let kept = self.params.iter().filter(|(name, _)| *name != "delete");
+        let kept = self.params.iter().filter(|(name, _)| !matches!(*name, "delete" | "allow-move"));
         let mut data: Vec<_> = kept.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        if self.moves_between_pools() {
+            let (_, pool) = pools.first()?;
+            let is_complete = pools.len() == self.affected.named_vmids().len();
+            (is_complete && pools.iter().all(|(_, other)| other == pool)).then_some(())?;
+            if !pool.is_empty() {
+                (!self.has_param("storage")).then_some(())?;
+                data.retain(|(name, _)| name != "poolid");
+                data.push(("poolid".into(), pool.clone()));
+                data.push(("allow-move".into(), "1".into()));
+                return Some(UndoCall::new(Method::Put, ApiPath::from_static("/pools"), data));
+            }
+        }
         if self.param("delete") != Some("1") {
             data.push(("delete".into(), "1".into()));
         }

@@ -165,7 +165,9 @@ impl<'a> EffectivePolicy<'a> {
     pub fn describe_rights(&self) -> String {
         let exec = self.client_permissions.exec && self.cluster.permissions.exec;
         let confirm = self.cluster.confirm.max(self.client.confirm);
-        format!("{}, confirm {confirm}", Permissions { access: self.access(), exec })
+        // A reader takes full access for everything.
+        let without = if self.access() == AccessLevel::Full && !exec { " without exec" } else { "" };
+        format!("{}{without}, confirm {confirm}", Permissions { access: self.access(), exec })
     }
 
     /// Returns the level of access that both sides grant.

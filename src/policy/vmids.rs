@@ -1,6 +1,7 @@
 //! Guest numbers in paths, names and lists of API calls.
 
 use crate::base::list_text::split_list;
+use std::net::Ipv6Addr;
 
 /// Parameters that are numbers of guests, or ids that begin with one.
 pub const VMID_PARAMETERS: [&str; 9] =
@@ -31,11 +32,21 @@ const VMID_PREFIXES: [&str; 16] = [
     "lxc/",
 ];
 
+/// Returns whether a character may be in the id of a storage. The id of an HA resource follows none: `local-lvm:100` is
+/// a new disk.
+fn is_id_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
 /// Calls `each` for every guest number in the names of volumes, backups or resources.
 pub fn for_each_vmid_in_name(text: &str, each: &mut dyn FnMut(u32)) {
     for before in VMID_PREFIXES {
         let mut rest = text;
-        while let Some((_, after)) = rest.split_once(before) {
+        while let Some((earlier, after)) = rest.split_once(before) {
+            if before.ends_with(':') && earlier.ends_with(is_id_char) {
+                rest = after;
+                continue;
+            }
             let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             if let Some(Ok(number)) = after.get(..digits).map(str::parse) {
                 each(number);
@@ -59,6 +70,9 @@ fn for_each_vmid_in_folders(item: &str, is_volume: bool, each: &mut dyn FnMut(u3
     let starts_with_digit = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
     let (mut in_volume, mut in_url) = (is_volume && starts_with_digit(item), false);
     for (n, folder) in folders.split('/').enumerate() {
+        if is_address(folder) {
+            continue;
+        }
         if in_volume && let Ok(number) = folder.parse() {
             each(number);
         }
@@ -71,6 +85,11 @@ fn for_each_vmid_in_folders(item: &str, is_volume: bool, each: &mut dyn FnMut(u3
         let first_folder = folder.rsplit_once(':').map(|(_, last)| last).filter(|last| starts_with_digit(last));
         first_folder.and_then(|first| first.parse().ok()).into_iter().for_each(&mut *each);
     }
+}
+
+/// Returns whether a part of a text is an IPv6 address, such as the one in `ip6=fd00::105/64`.
+fn is_address(part: &str) -> bool {
+    part.rsplit('=').next().is_some_and(|value| value.parse::<Ipv6Addr>().is_ok())
 }
 
 /// Calls `each` for every guest number in a list. The id of a replication job (`100-0`) and that of a task on a volume
@@ -98,6 +117,12 @@ mod tests {
             ("pbs:backup/ct/103/2026-01-01T00:00:00Z", vec![103]),
             ("vm:104,ct:105", vec![104, 105]),
             ("local:106/any.qcow2,size=1G", vec![106]),
+            ("local-lvm:104", vec![]),
+            ("ip=192.0.2.5/24,ip6=fd00::105/64,gw6=fd00::1", vec![]),
+            ("/cluster/firewall/ipset/web/fd00::105/64", vec![]),
+            ("/cluster/firewall/ipset/web/2001:db8:1:2:3:4:5:105/64", vec![]),
+            ("my.vm:104,size=1G;object:105.5", vec![]),
+            ("/cluster/ha/resources/vm:104", vec![104]),
             ("local:107/base.qcow2/108/any.qcow2", vec![107, 108]),
             ("/nodes/pve1/storage/local/content/109/any.raw", vec![109]),
             ("local:iso/debian-12.iso", vec![]),
@@ -120,6 +145,12 @@ mod tests {
 
     /// Looks at every colon and every text after it, which is the meaning and costs the square of the length.
     fn find_in_volumes(text: &str) -> Vec<u32> {
+        let separators = |c: char| c == '/' || split_list(c.encode_utf8(&mut [0; 4])).all(str::is_empty);
+        let parts = text.split_inclusive(separators).map(|part| match part.trim_end_matches(separators) {
+            address if address.parse::<Ipv6Addr>().is_ok() => &part[address.len()..],
+            _ => part,
+        });
+        let text = &parts.collect::<String>();
         let mut found = Vec::new();
         let mut add = |volume: &str| {
             let volume = split_list(volume).next().unwrap();

@@ -1,6 +1,6 @@
 //! Objects as they are after a change, each in a line. Texts of the cluster are quoted, and secrets in them are hidden.
 
-use super::labels::format_local_time;
+use super::labels::{count, format_local_time};
 use super::object_state::{
     describe_power, has_disk_name, kind_name, push_name, quote_word, show_cluster_value, snapshot_name, text_of,
     to_text,
@@ -195,6 +195,8 @@ pub fn describe_rule(list: Option<&str>, rule: &Map<String, Value>) -> String {
 /// Describes an object by its changed options, or by all: `/access/users/bob@pve now has comment x`.
 pub fn describe_object(path: &str, object: &Map<String, Value>, changed: Option<ChangedOptions<'_>>) -> String {
     let show = |name: &str| match object.get(name).filter(|value| !value.is_null()) {
+        // Only API tokens have it.
+        Some(value) if name == "privsep" && !is_true(value) => "privsep 0: every privilege of its user".to_owned(),
         Some(value) => format!("{} {}", quote_word(name), show_cluster_value(name, value)),
         None => format!("{} not set", quote_word(name)),
     };
@@ -256,7 +258,7 @@ pub fn describe_pool(pool: &str, members: &[Value]) -> String {
         members.iter().map(|member| quote_word(&member.get("id").map(to_text).unwrap_or_default())).collect();
     match names.as_slice() {
         [] => format!("pool {} has no members", quote_word(pool)),
-        names => format!("pool {} has {} members: {}", quote_word(pool), names.len(), join(names)),
+        names => format!("pool {} has {}: {}", quote_word(pool), count(names.len(), "member"), join(names)),
     }
 }
 
@@ -289,4 +291,23 @@ fn join(items: &[String]) -> String {
         let _ = write!(text, " and {more} more");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_token_with_the_privileges_of_its_user_is_named_as_such() {
+        for (value, expected) in [
+            (json!(0), "privsep 0: every privilege of its user"),
+            (json!("0"), "privsep 0: every"),
+            (json!(1), "privsep 1"),
+        ] {
+            let Value::Object(object) = json!({"privsep": value}) else { unreachable!() };
+            let text = describe_object("/access/users/a@pve/token/t", &object, None);
+            assert!(text.contains(expected) && (expected.contains("every") || !text.contains("every")), "{text}");
+        }
+    }
 }

@@ -84,6 +84,8 @@ pub struct ObjectState<'a> {
     /// The changes of the network that are not applied yet, as the lines of a diff.
     pub network_changes: Option<Looked<String>>,
     pub affected: AffectedText<'a>,
+    /// The guests that leave a pool, each with the pool.
+    pub left_pools: Vec<(&'a Guest, String)>,
     /// The number of the call of the same list that makes the object.
     pub made_by: Option<usize>,
     /// The numbers of the calls of the same list that change the pending network before.

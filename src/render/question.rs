@@ -493,6 +493,12 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
             (Fact::StorageUse, ..) => {
                 call.state.storage_use.iter().for_each(|found| object_state::push_storage_use(text, found));
             }
+            (Fact::Pools, ..) => {
+                for (guest, pool) in call.state.left_pools.iter().take(object_state::MAX_ITEMS) {
+                    let _ = writeln!(text, "Guest {} leaves pool {}.", guest.vmid, quote_word(pool));
+                }
+                object_state::push_more(text, call.state.left_pools.len(), "{} more leave their pools.\n");
+            }
             (Fact::Backups, ..) => object_state::push_guest_backups(text, call.state.guest_backups),
             (Fact::PrunedBackups, _, _, Some(backups), _) => object_state::push_pruned_backups(text, backups),
             (Fact::PendingNetwork, .., Some(changes)) => {
@@ -550,7 +556,15 @@ fn push_new_size(text: &mut String, call: &CallDescription<'_>, disk: Option<&Va
 fn push_changes(text: &mut String, call: &CallDescription<'_>) {
     let Some(now) = present_values(call) else { return };
     for name in distinct_names(call).into_iter().filter(|name| names_an_option(name)) {
-        let (values, sent) = show_sent(call, name);
+        let (mut values, mut sent) = show_sent(call, name);
+        if let [value] = values.as_slice()
+            && let after = find_value_after(call.params, name, value, now.get(name))
+            && after != *value
+        {
+            sent.clear();
+            push_value(&mut sent, &after);
+            values = vec![after.into()];
+        }
         text.push_str("  ");
         push_value(text, name);
         push_change(text, name, now.get(name), &values, &sent);
@@ -652,6 +666,22 @@ pub(crate) fn names_an_option(name: &str) -> bool {
     const OF_THE_CALL: [&str; 8] =
         ["append", "background_delay", "delete", "digest", "force", "import-working-storage", "revert", "skiplock"];
     !OF_THE_CALL.contains(&name)
+}
+
+/// Returns the value that an option has after a call. (PVE: `append` adds to the groups of a user, and to the privileges
+/// of a role.)
+pub(crate) fn find_value_after(params: &ApiParams, name: &str, value: &str, now: Option<&Value>) -> String {
+    let is_added =
+        params.iter().any(|(given, on)| given == "append" && on != "0") && matches!(name, "groups" | "privs");
+    let Some(now) = now.filter(|now| is_added && !now.is_null()) else { return value.to_owned() };
+    let now = to_text(now);
+    let mut items: Vec<&str> = list_items(&now).collect();
+    for item in list_items(value) {
+        if !items.contains(&item) {
+            items.push(item);
+        }
+    }
+    items.join(",")
 }
 
 /// Appends `: old → new`, and the parts of the old value that the new one lacks.

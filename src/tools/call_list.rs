@@ -449,6 +449,11 @@ impl ListRun<'_> {
             [only] => text += &format!("\n\nundo: {only}"),
             several => text += &format!("\n\nundo, in this order:\n{}", several.join("\n")),
         }
+        if !effects.undo.is_empty() && !effects.without_undo.is_empty() {
+            let numbers: Vec<String> = effects.without_undo.iter().map(usize::to_string).collect();
+            let call = if numbers.len() == 1 { "call" } else { "calls" };
+            text += &format!("\nno undo for {call} {}", numbers.join(", "));
+        }
         let text = prefix_cluster(self.cluster.label(), &text);
         if ends.iter().any(|(_, end)| !matches!(end, CallEnd::Done(_) | CallEnd::Begun(_) | CallEnd::Running(_))) {
             return Err(ToolError::Failed(format!("{text}\n\n{UNTRUSTED_NOTICE}")));

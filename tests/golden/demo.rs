@@ -249,6 +249,65 @@ fn demo_reads() {
     document.assert("demo_reads");
 }
 
+/// Makes changes, each with its dry run before it, which has the undo that the answer has.
+#[test]
+fn demo_undos() {
+    let demo = demo();
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..demo.cluster() }]);
+    let mut document = document();
+    for (section, changes) in [
+        (
+            "A role",
+            vec![
+                ("/access/roles/VMOperator", json!({"privs": "VM.Backup", "append": true})),
+                ("/access/roles/VMOperator", json!({"privs": "VM.Audit"})),
+                ("/access/users/alice@pve", json!({"groups": "admins", "append": true})),
+            ],
+        ),
+        (
+            "Options that are not set",
+            vec![
+                ("/qemu/web01/config", json!({"protection": true})),
+                ("/qemu/web02/config", json!({"onboot": false, "protection": true})),
+                ("/qemu/gitlab/config", json!({"onboot": false, "protection": true, "startup": "order=2"})),
+                ("/lxc/dns01/config", json!({"onboot": false, "protection": true})),
+            ],
+        ),
+        (
+            "Pools",
+            vec![
+                ("/pools/prod", json!({"vms": 106})),
+                ("/pools/prod", json!({"vms": 106, "allow-move": true})),
+                ("/pools", json!({"poolid": "prod", "vms": "103,106", "allow-move": true})),
+                ("/pools/prod", json!({"vms": "100,101", "delete": true})),
+                ("/pools/prod", json!({"storage": "nas"})),
+                ("/pools/prod", json!({"comment": "the shop"})),
+            ],
+        ),
+    ] {
+        document.section(section);
+        for (path, data) in changes {
+            let mut call = json!({"path": path, "method": "PUT", "data": data, "dry_run": true});
+            document.call(&server, "proxmox_api_call", call.clone());
+            call["dry_run"] = false.into();
+            document.call(&server, "proxmox_api_call", call);
+        }
+    }
+    document.section("A list with a call that has no undo");
+    let call = |path: &str, method: &str, data: Value| json!({"path": path, "method": method, "data": data});
+    let calls = [
+        call("/qemu/web02/config", "PUT", json!({"description": "a word"})),
+        call("/qemu/web02/config", "PUT", json!({"description": "a word"})),
+        call("/qemu/web02/status/stop", "POST", json!({})),
+        call("/pools", "POST", json!({"poolid": "short"})),
+        call("/pools/short", "PUT", json!({"vms": 106, "allow-move": true})),
+        call("/pools/short", "PUT", json!({"vms": 106, "delete": true})),
+        call("/pools/short", "DELETE", json!({})),
+    ];
+    document.call(&server, "proxmox_api_call", json!({"calls": calls, "wait": true}));
+    document.assert("demo_undos");
+}
+
 #[test]
 fn demo_changes() {
     let demo = demo();

@@ -85,6 +85,11 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
         ("PUT /qemu/web01/config", json!({"cipassword": "correct horse", "digest": "0".repeat(40)})),
         ("PUT /qemu/web01/config", json!({"delete": "unused0"})),
         ("PUT /qemu/web01/config", json!({"scsi0": "local-lvm:20"})),
+        ("PUT /qemu/web01/config", json!({"scsi5": "local-lvm:9999", "scsi6": "local-lvm:104"})),
+        (
+            "POST /nodes/pve3/lxc",
+            json!({"vmid": 142, "ostemplate": "local:vztmpl/debian.tar.zst", "rootfs": "local-lvm:104"}),
+        ),
         ("POST /nodes/pve1/stopall", json!({"vms": "100,101"})),
         ("PUT /qemu/web01/resize", json!({"disk": "scsi0", "size": "+10G"})),
         ("POST /qemu/web01/move_disk", json!({"disk": "scsi0", "storage": "local-lvm", "delete": true})),
@@ -313,6 +318,42 @@ fn questions_about_lists() {
         ],
     ] {
         document.call(&server, CALL, json!({"calls": calls, "dry_run": true}));
+    }
+    document.section("Lists that make something below what they make");
+    for calls in [
+        [
+            arguments("POST /nodes/pve2/qemu", json!({"vmid": 140, "memory": 512})),
+            arguments("POST /qemu/140/snapshot", json!({"snapname": "s1"})),
+            arguments("DELETE /qemu/140/snapshot/s1", json!({})),
+        ],
+        [
+            arguments(
+                "POST /nodes/pve2/lxc",
+                json!({"vmid": 141, "ostemplate": "local:vztmpl/debian-12.tar.zst", "rootfs": "local-lvm:4"}),
+            ),
+            arguments("POST /lxc/141/snapshot", json!({"snapname": "s1"})),
+            arguments("DELETE /lxc/141/snapshot/s1", json!({})),
+        ],
+        [
+            arguments("POST /access/users", json!({"userid": "eve@pve"})),
+            arguments("POST /access/users/eve@pve/token/mon", json!({})),
+            arguments(
+                "PUT /access/acl",
+                json!({"path": "/", "roles": "PVEAuditor", "users": "bob@pve", "delete": true}),
+            ),
+        ],
+        [
+            arguments("POST /pools", json!({"poolid": "evalp"})),
+            arguments("PUT /pools/evalp", json!({"vms": 103, "allow-move": true})),
+            arguments("DELETE /pools/evalp", json!({})),
+        ],
+        [
+            arguments("POST /access/users", json!({"userid": "eve@pve"})),
+            arguments("POST /access/users", json!({"userid": "eve@pve"})),
+            arguments("DELETE /access/users/bob@pve", json!({})),
+        ],
+    ] {
+        document.call(&server, CALL, json!({"calls": calls}));
     }
     document.section("A list whose undo and effect are told after its last call");
     let rule = arguments("POST /qemu/mail/firewall/rules", json!({"type": "in", "action": "ACCEPT", "macro": "SSH"}));

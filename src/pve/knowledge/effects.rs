@@ -130,6 +130,8 @@ pub enum Fact {
     LocalDisks,
     /// The guests with drives on the storage of the path, and the backup jobs to it.
     StorageUse,
+    /// The pools that the guests of the call leave.
+    Pools,
 }
 
 const fn row(method: Method, template: &'static str, phrase: &'static str, undo: Undo) -> OperationEffect {
@@ -168,8 +170,8 @@ impl OperationEffect {
 
 use Condition::{Item, Other, Value};
 use Fact::{
-    Backups, Disks, JobGuests, LocalDisks, Object, OptionNamedBy, PendingNetwork, PrunedBackups, RestoredOptions,
-    Snapshot, Snapshots, StorageUse, VolumeUse,
+    Backups, Disks, JobGuests, LocalDisks, Object, OptionNamedBy, PendingNetwork, Pools, PrunedBackups,
+    RestoredOptions, Snapshot, Snapshots, StorageUse, VolumeUse,
 };
 use Method::{Delete, Get, Post, Put};
 use Undo::{By, Partly};
@@ -556,7 +558,20 @@ static TABLE: &[OperationEffect] = &[
     // Pools, and the cluster as a whole.
     row(Delete, "/pools/{poolid}", "Delete pool {poolid}", LOSES_PERMISSIONS).facts(&[Object]),
     row(Delete, "/pools", "Delete pool {=poolid}", LOSES_PERMISSIONS),
-    row(Put, "/pools/{poolid}", "Change pool {poolid}", SET_BACK),
+    row(Post, "/pools", "Create pool {=poolid}", By("Deleting the pool undoes this.")),
+    row(Put, "/pools/{poolid}", "Take members out of pool {poolid}", SET_BACK)
+        .when(Value("delete", "1"))
+        .facts(&[Pools]),
+    row(Put, "/pools/{poolid}", "Put {guests} into pool {poolid}", SET_BACK).when(Other("vms", "")).facts(&[Pools]),
+    row(Put, "/pools/{poolid}", "Put storage {=storage} into pool {poolid}", SET_BACK)
+        .when(Other("storage", ""))
+        .facts(&[Pools]),
+    row(Put, "/pools/{poolid}", "Change pool {poolid}", SET_BACK).facts(&[Object]),
+    row(Put, "/pools", "Take members out of pool {=poolid}", SET_BACK).when(Value("delete", "1")).facts(&[Pools]),
+    row(Put, "/pools", "Put {guests} into pool {=poolid}", SET_BACK).when(Other("vms", "")).facts(&[Pools]),
+    row(Put, "/pools", "Put storage {=storage} into pool {=poolid}", SET_BACK)
+        .when(Other("storage", ""))
+        .facts(&[Pools]),
     row(Put, "/pools", "Change pool {=poolid}", SET_BACK),
     row(Delete, "/cluster/config/nodes/{node}", "Remove node {node} from the cluster", NEVER),
     row(Post, "/cluster/config", "Make this node the first of a new cluster", NEVER),

@@ -77,6 +77,7 @@ impl Hint for OutputError {
                 Some(text.into())
             }
             Self::Incomparable { example, .. } => Some(format!("write {example}").into()),
+            Self::NotAnObject { kind: "a text", .. } => Some("lines of text have filter: text~word".into()),
             Self::TooManyRowsToSort => Some("leave fewer rows with filter".into()),
             _ => None,
         }

@@ -1,6 +1,7 @@
 //! The rows of a list that were asked for, in the order that was asked for. Only rows to be sorted are held together.
 //! All others are read once and written.
 
+use crate::base::json_scan::find_member;
 use crate::render::cell::strip_quotes;
 use crate::render::labels::now_seconds;
 use crate::render::list::MAX_ROWS;
@@ -57,6 +58,19 @@ impl<'a> SortValue<'a> {
     }
 }
 
+/// The names for the text of a line in a filter. The lines of a journal are texts, those of other logs have a number and
+/// the key `t`, and no table shows either key.
+const LINE_KEYS: [&str; 5] = ["text", "t", "line", "msg", "message"];
+
+/// Returns the text of a row that is a line, if the key means it.
+fn find_line<'a>(row: &'a str, key: &str) -> Option<&'a str> {
+    match row.starts_with('"') {
+        _ if !LINE_KEYS.contains(&key) => None,
+        true => Some(row),
+        false => find_member(row, "t").or_else(|| find_member(row, "msg")),
+    }
+}
+
 /// Passes the rows of the page to `each`, with their places in the list.
 pub fn select<'a>(
     options: &OutputOptions,
@@ -98,13 +112,21 @@ pub fn select<'a>(
         }
         counts.total += 1;
         if !paths.is_empty() {
-            if !row.starts_with('{') {
+            found.clear();
+            let is_line = row.starts_with('"')
+                && options.fields.is_none()
+                && paths.iter().all(|key| find_line(row, key).is_some());
+            if !row.starts_with('{') && !is_line {
                 error = Some(OutputError::NotAnObject { row: place, kind: describe_kind(row) });
                 return false;
             }
-            found.clear();
-            if !wanted.is_empty() {
+            if is_line || wanted.is_empty() {
+                found.resize(wanted.len(), None);
+            } else {
                 pick(row, wanted, &mut found);
+            }
+            for (found, key) in found.iter_mut().zip(&paths[..options.filter.len()]) {
+                *found = found.or_else(|| find_line(row, key));
             }
             // A table shows this status too.
             if let Some(status) = status.filter(|at| found.get(*at) == Some(&None) && is_running_task(row)) {

@@ -13,8 +13,9 @@ use std::fmt::Write;
 /// The least series that are written in one table. Fewer are written in full.
 pub const MIN_TABLE_SERIES: usize = 3;
 
-/// Series that say how much there is, rather than what is used. The memory is worth its column.
-const CAPACITIES: &[&str] = &["maxcpu", "maxdisk", "roottotal", "swaptotal", "maxswap"];
+/// Series that say how much there is, rather than what is used. The processors and the memory are worth their columns:
+/// half of one processor is not half of eight.
+const CAPACITIES: &[&str] = &["maxdisk", "roottotal", "swaptotal", "maxswap"];
 
 /// Shares up to this percentage are named together.
 const LOW_PERCENT: f64 = 1.0;
@@ -196,16 +197,16 @@ mod tests {
         let rendered = render(&[BUSY, EVEN, EMPTY], None);
         assert_eq!(
             rendered.text,
-            "path\tcpu\tpeak at\tmem\tmaxmem\tnetin\n\
-             a\t30.0/50.0%\t11-28T09:21\t1.5/2GiB\t4GiB\t512B/1KiB/s\n\
-             b\t20.0%\t-\t1KiB\t1KiB\t-\n"
+            "path\tcpu\tpeak at\tmaxcpu\tmem\tmaxmem\tnetin\n\
+             a\t30.0/50.0%\t11-28T09:21\t4\t1.5/2GiB\t4GiB\t512B/1KiB/s\n\
+             b\t20.0%\t-\t1\t1KiB\t1KiB\t-\n"
         );
         assert_eq!(
             rendered.note.as_deref(),
             Some(
                 "mean/peak of 1 to 2 rows each from 2026-11-28T09:21:00+01:00 to 2026-11-28T09:22:00+01:00, up to 1 \
-                 without data; no values in this time: c; never above 1%: iowait; always 0: x; a path alone has maxcpu, last \
-                 values and each time of a peak; format=table has rows"
+                 without data; no values in this time: c; never above 1%: iowait; always 0: x; a path alone has last values \
+                 and each time of a peak; format=table has rows"
             )
         );
     }

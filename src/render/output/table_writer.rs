@@ -406,12 +406,20 @@ pub fn write_list(
     Ok(())
 }
 
-/// Notes the size of all rows together, if each has one in bytes.
+/// Notes the size of all rows together, if each has one in bytes, and what is used of it.
 fn note_size(page: &mut PageWriter, rows: &[&str]) {
-    let sizes = rows.iter().map(|row| parse_number(find_member(row, "size")?).filter(|size| *size >= MIN_SUMMED_BYTES));
+    let find_bytes =
+        |row: &str, key| parse_number(find_member(row, key)?).filter(|size: &f64| *size >= MIN_SUMMED_BYTES);
+    let sizes = rows.iter().map(|row| find_bytes(row, "size"));
     if let (Some(sum), 2..) = (sizes.sum::<Option<f64>>(), rows.len()) {
         let mut note = String::from("size of all: ");
         push_byte_size(&mut note, sum);
+        // (PVE: images of disks have the bytes that are written. Other files have their size alone.)
+        let used: f64 = rows.iter().filter_map(|row| find_bytes(row, "used").or_else(|| find_bytes(row, "size"))).sum();
+        if used < sum {
+            note.push_str(", used ");
+            push_byte_size(&mut note, used);
+        }
         page.add_note(&note);
     }
 }

@@ -136,6 +136,23 @@ fn a_value_without_rows_is_neither_filtered_nor_sorted() {
 }
 
 #[test]
+fn lines_are_filtered_by_their_text() {
+    let journal = r#"["a auth failed","b started","c AUTH ok"]"#;
+    let log = r#"[{"n":1,"t":"a auth failed"},{"n":2,"t":"b started"},{"n":3,"t":"c AUTH ok"}]"#;
+    for (data, key) in [(journal, "text"), (journal, "t"), (journal, "msg"), (log, "t"), (log, "text"), (log, "line")] {
+        let arguments = json!({"format": "table", "filter": format!("{key}~auth")});
+        let (text, note) = render_with_default_cap(arguments, data);
+        assert_eq!((text.as_str(), note.as_str()), ("a auth failed\nc AUTH ok\n", "2 of 3 rows match"), "{key}");
+    }
+    let json = render_with_default_cap(json!({"filter": "text~started"}), journal).0;
+    assert_eq!(parse_json(&json), json!(["b started"]));
+    let error = render(json!({"filter": "level=3"}), journal, 0).unwrap_err();
+    assert!(error.contains("row 0 is a text") && error.contains("filter: text~word"), "{error}");
+    let messages = r#"[{"msg":"a","x":1},{"msg":"b","x":2}]"#;
+    assert_eq!(render_with_default_cap(json!({"filter": "text=b"}), messages).0, r#"[{"msg":"b","x":2}]"#);
+}
+
+#[test]
 fn an_invalid_filter_is_an_error_with_the_syntax() {
     let error = parse_options(json!({"filter": "running"})).unwrap_err();
     assert!(error.starts_with("filter: \"running\" is not a condition. hint: write key=value, with"), "{error}");
