@@ -29,6 +29,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod calendar;
 mod description;
 mod dispatch;
 mod error;
@@ -109,7 +110,7 @@ mod tests {
     use std::path::Path;
 
     /// The modules from top to bottom.
-    const MODULES: [&str; 18] = [
+    const MODULES: [&str; 19] = [
         "server",
         "dispatch",
         "description",
@@ -127,6 +128,7 @@ mod tests {
         "http",
         "error",
         "options",
+        "calendar",
         "units",
     ];
 

@@ -1,5 +1,6 @@
 //! Parameters of the operations: their types, and the complaints about invalid values in the words of a node.
 
+use crate::calendar::CalendarEvent;
 use crate::error::{ApiError, ApiResult};
 use crate::http::{decode_form_component, split_pairs};
 use serde_json::{Map, Number, Value};
@@ -242,7 +243,7 @@ pub(crate) fn check_format(format: &str, text: &str) -> Result<(), String> {
             "value does not look like a valid VM ID",
         ),
         "pve-calendar-event" => accept(
-            is_calendar_event(text),
+            CalendarEvent::parse(text).is_some(),
             &format!("invalid calendar event '{text}' - unable to parse calendar event '{text}'\n"),
         ),
         "pve-replication-job-id" => {
@@ -264,30 +265,6 @@ pub(crate) fn check_format(format: &str, text: &str) -> Result<(), String> {
         "CIDR" => accept(text.contains('/'), "value does not look like a valid CIDR network"),
         _ => Ok(()),
     }
-}
-
-/// Returns true if the text looks like a calendar event: it has a number, a weekday or one of systemd's words.
-fn is_calendar_event(text: &str) -> bool {
-    const WORDS: [&str; 15] = [
-        "minutely",
-        "hourly",
-        "daily",
-        "weekly",
-        "monthly",
-        "quarterly",
-        "semiannually",
-        "yearly",
-        "mon",
-        "tue",
-        "wed",
-        "thu",
-        "fri",
-        "sat",
-        "sun",
-    ];
-    let is_word =
-        |word: &str| WORDS.contains(&word) || word == "annually" || word.contains(|c: char| c.is_ascii_digit());
-    text.split([' ', ',', '.']).filter(|word| !word.is_empty()).all(|word| is_word(word) || word.starts_with('*'))
 }
 
 /// Returns a scalar as the text that a form would have.

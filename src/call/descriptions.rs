@@ -5,9 +5,11 @@ use super::earlier_calls::EarlierCalls;
 use super::fan_out::fan_out;
 use super::list_undo::{ObjectLife, discard_void_undos};
 use super::planned_call::PlannedCall;
-use super::preconditions::CertainFailures;
+use super::preconditions::{CertainFailure, CertainFailures};
 use super::present_state::STATE_TIME_LIMIT;
+use crate::pve::Method;
 use crate::pve::knowledge::effects::Fact;
+use crate::pve::knowledge::preconditions::find_preconditions;
 use crate::render::object_state::{GuestState, ObjectState};
 use crate::render::question::{CallDescription, describe_dry_run};
 use std::time::Instant;
@@ -70,6 +72,21 @@ pub fn describe_dry_runs(calls: &[Authorized<'_>], is_list: bool) -> Result<Stri
         describe_dry_run(descriptions, &undos, needs_confirmation)
     })?;
     Ok(planned.first().expect("only calls are described").cluster.redact(text))
+}
+
+impl PlannedCall<'_> {
+    /// Returns the reason why the present state of the guest excludes a power action.
+    pub(super) fn find_excluded_power_action(&self) -> Option<CertainFailure> {
+        let template = self.operation.template.as_deref().filter(|_| self.operation.is_known)?;
+        let is_power_action = self.method == Method::Post && template.contains("/{vmid}/status/");
+        if !is_power_action || find_preconditions(self.method, template, &self.params).next().is_none() {
+            return None;
+        }
+        let (deadline, earlier) = (Instant::now() + STATE_TIME_LIMIT, EarlierCalls::default());
+        let failure = self.find_certain_failure(&self.look_up_state(deadline, earlier), deadline, earlier);
+        // The node explains an absent guest better, and accepts an action that changes nothing.
+        failure.filter(|failure| matches!(failure, CertainFailure::GuestState { message, .. } if !message.is_empty()))
+    }
 }
 
 fn describe<'c>(

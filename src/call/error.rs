@@ -40,7 +40,9 @@ impl CallError {
             Self::Confirmation(error) => !error.says_nothing_was_sent(),
             Self::CertainFailure(failures) => !failures.says_nothing_was_sent(),
             Self::Denied(_) | Self::ConfirmationRequired(_) => true,
-            Self::Execute(error) => matches!(error, ExecuteError::AuditLog(_) | ExecuteError::Denied(_)),
+            Self::Execute(error) => {
+                matches!(error, ExecuteError::AuditLog(_) | ExecuteError::Denied(_) | ExecuteError::CertainFailure(_))
+            }
             Self::Lookup(_) | Self::Watch(_) => false,
         }
     }

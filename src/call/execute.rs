@@ -8,6 +8,7 @@ use super::follow_up::FollowUpKind;
 use super::handle::ClusterHandle;
 use super::plan::{GuestCheck, plan_call};
 use super::planned_call::{CallPurpose, PlannedCall};
+use super::preconditions::CertainFailure;
 use super::send::SendError;
 use crate::audit::AuditWriteError;
 use crate::base::hint::Hint;
@@ -49,6 +50,9 @@ pub enum ExecuteError {
     /// The rights of the client changed before the call was sent.
     #[error(transparent)]
     Denied(Box<DeniedCall>),
+    /// The guest is in a state in which the node refuses the call.
+    #[error(transparent)]
+    CertainFailure(Box<CertainFailure>),
     #[error(transparent)]
     Api(Box<ApiFailure>),
 }
@@ -67,6 +71,7 @@ impl Hint for ExecuteError {
         match self {
             Self::AuditLog(error) => error.hint(),
             Self::Denied(denied) => denied.hint(),
+            Self::CertainFailure(failure) => failure.hint(),
             Self::Api(failure) => {
                 let next_step = failure.explanation.as_ref().and_then(|explanation| explanation.next_step.as_deref());
                 match (failure.error.hint(), next_step) {
@@ -79,8 +84,12 @@ impl Hint for ExecuteError {
 }
 
 impl Confirmed<'_> {
-    /// Sends the call and returns the response. A read of a guest that is on another node is sent again there.
+    /// Sends the call and returns the response. A read of a guest that is on another node is sent again there. A power
+    /// action that the state of its guest excludes is not sent, since its task would fail after the answer.
     pub fn execute(self) -> Result<Outcome, ExecuteError> {
+        if let Some(failure) = self.planned().find_excluded_power_action() {
+            return Err(ExecuteError::CertainFailure(Box::new(failure)));
+        }
         let changed = self.planned().find_changed_object();
         let error = match self.send() {
             Ok(response) => return complete(self.planned(), response, changed),

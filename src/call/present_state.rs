@@ -9,6 +9,7 @@ use super::operation::find_embedded_operation;
 use super::planned_call::{CallPurpose, PlannedCall};
 use crate::policy::is_in_pool;
 use crate::pve::Method;
+use crate::pve::backups::BackupJob;
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::PveError;
 use crate::pve::guests::{Guest, GuestKind};
@@ -16,10 +17,10 @@ use crate::pve::knowledge::effects::{Fact, OperationEffect, find_effect};
 use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use crate::pve::rows::is_true;
+use crate::pve::rows::{ApiRow, is_true};
 use crate::render::object_state::{
-    AffectedGuest, AffectedText, GuestBackups, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState, describe_listed,
-    quote_word,
+    AffectedGuest, AffectedText, GuestBackups, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState, StorageUse,
+    describe_listed, has_disk_name, label_listed, quote_word, text_of,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -32,8 +33,8 @@ const BACKUP_TIME_LIMIT: Duration = Duration::from_secs(2);
 /// The least time for a look-up. A shorter one would only make the node look slow.
 const MIN_TIME: Duration = Duration::from_millis(500);
 
-/// The most VMs whose drives are read for one ISO image.
-const MAX_IMAGE_READS: usize = 64;
+/// The most guests whose drives are read for one ISO image or storage.
+const MAX_DRIVE_READS: usize = 64;
 
 /// The most states of guests that are read at once.
 const MAX_CONCURRENT_READS: usize = 4;
@@ -163,6 +164,12 @@ impl<'a> PlannedCall<'a> {
                     state.volume_use = state.guest.as_ref().and_then(|guest| reader.find_volume_use(guest));
                     state.drives = if state.guest.is_none() { reader.find_drives_of_image() } else { Vec::new() };
                 }
+                Fact::LocalDisks => state.local_disks = reader.find_local_disks().unwrap_or_default(),
+                Fact::JobGuests => state.job_guests = reader.find_job_guests(state.options.as_ref()),
+                Fact::StorageUse => {
+                    let concerns_guests = self.affected.scope() == &AffectedScope::Cluster && !reader.is_object_made();
+                    state.storage_use = concerns_guests.then(|| reader.find_storage_use()).flatten();
+                }
                 Fact::Pools => state.left_pools = reader.find_left_pools(),
                 Fact::Backups => state.guest_backups = reader.count_backups(),
                 Fact::PrunedBackups => {
@@ -256,6 +263,9 @@ impl<'a> StateReader<'_, 'a> {
         let heading = match scope {
             AffectedScope::NamedOnly if !has_others => return (None, AffectedText::None),
             // No guest uses an object that an earlier call makes.
+            AffectedScope::Cluster if self.planned.facts().contains(&Fact::StorageUse) => {
+                return (None, AffectedText::None);
+            }
             AffectedScope::Cluster if !has_others && self.is_object_made() => return (None, AffectedText::None),
             AffectedScope::NamedOnly => "It concerns these guests",
             AffectedScope::Node(_) => "The guests of the node",
@@ -419,16 +429,69 @@ impl<'a> StateReader<'_, 'a> {
         let Some((_, volume)) = volume.filter(|(_, volume)| volume.contains(":iso/")) else { return Vec::new() };
         let guests = self.cluster().look_up_guests().unwrap_or_default();
         let is_vm = |guest: &&Guest| guest.kind == GuestKind::Qemu && !guest.node.is_empty();
-        let guests: Vec<&Guest> = guests.iter().filter(is_vm).take(MAX_IMAGE_READS).collect();
+        let guests: Vec<&Guest> = guests.iter().filter(is_vm).take(MAX_DRIVE_READS).collect();
         let found = fan_out(&guests, MAX_CONCURRENT_READS, |guest| {
-            let place = PathGuest { kind: guest.kind, node: guest.node.clone(), vmid: guest.vmid.to_string() };
-            let config: Looked<Map<String, Value>> =
-                place.try_path(&["config"]).and_then(|path| self.objects.read_value(path));
+            let config = self.read_config_of(guest);
             let has_image = |value: &Value| value.as_str().and_then(|value| value.split(',').next()) == Some(volume);
             let names = config.unwrap_or_default().into_iter().filter(|(_, value)| has_image(value));
             names.map(|(name, _)| format!("{} of {}", quote_word(&name), describe_listed(guest))).collect::<Vec<_>>()
         });
         found.into_iter().flatten().collect()
+    }
+
+    /// Returns the local disks of a VM whose live migration does not move them. (PVE: it ends with an error then.)
+    fn find_local_disks(&self) -> Option<Vec<String>> {
+        let guest = self.planned.path_guest().filter(|guest| guest.kind == GuestKind::Qemu)?;
+        let is_on = |wanted: &str| self.planned.params.iter().any(|(name, value)| name == wanted && value == "1");
+        if !is_on("online") || is_on("with-local-disks") {
+            return None;
+        }
+        let conditions: Map<String, Value> = self.objects.read_value(guest.path(&["migrate"])).ok()?;
+        let is_set = |disk: &Value, name: &str| disk.get(name).is_some_and(is_true);
+        let disks = conditions.get("local_disks")?.as_array()?.iter();
+        let disks = disks.filter(|disk| !is_set(disk, "cdrom") && !is_set(disk, "is_unused"));
+        conditions.get("running").is_some_and(is_true).then_some(())?;
+        Some(disks.filter_map(|disk| Some(disk.get("volid")?.as_str()?.to_owned())).collect())
+    }
+
+    fn read_config_of(&self, guest: &Guest) -> Looked<Map<String, Value>> {
+        let place = PathGuest { kind: guest.kind, node: guest.node.clone(), vmid: guest.vmid.to_string() };
+        self.objects.read_value(place.try_path(&["config"])?)
+    }
+
+    /// Returns the guests with drives on the storage of the path, as far as the first guests can be read, and the backup
+    /// jobs to it.
+    fn find_storage_use(&self) -> Option<StorageUse> {
+        let (_, storage) = self.planned.operation.path_values.iter().find(|(name, _)| name == "storage")?;
+        let listed = self.cluster().look_up_guests().ok();
+        let guests: Vec<&Guest> = listed.unwrap_or_default().iter().take(MAX_DRIVE_READS).collect();
+        let configs = fan_out(&guests, MAX_CONCURRENT_READS, |guest| self.read_config_of(guest));
+        let is_complete =
+            listed.is_some_and(|listed| listed.len() == guests.len()) && configs.iter().all(|config| config.is_ok());
+        let is_there = |name: &str, value: &Value| {
+            let volume = value.as_str().and_then(|value| value.split(',').next()).unwrap_or_default();
+            let volume = volume.trim_start_matches("file=").trim_start_matches("volume=");
+            (has_disk_name(name) || name == "vmstate")
+                && volume.split_once(':').is_some_and(|(place, _)| place == storage)
+        };
+        let used = guests.iter().zip(&configs).filter_map(|(guest, config)| {
+            let drives = config.as_ref().ok()?.iter().filter(|(name, value)| is_there(name, value));
+            let drives: Vec<String> = drives.map(|(name, _)| quote_word(name)).collect();
+            (!drives.is_empty()).then(|| format!("{} ({})", label_listed(guest), drives.join(", ")))
+        });
+        let jobs: Vec<Map<String, Value>> =
+            self.objects.read_value(ApiPath::from_static("/cluster/backup")).unwrap_or_default();
+        let jobs = jobs.iter().filter(|job| text_of(job, "storage") == storage);
+        let jobs = jobs.map(|job| quote_word(text_of(job, "id"))).collect();
+        Some(StorageUse { guests: used.collect(), is_complete, jobs })
+    }
+
+    /// Returns the guests that a backup job with these options backs up.
+    fn find_job_guests(&self, options: Option<&Looked<Map<String, Value>>>) -> Option<Vec<String>> {
+        let options = Value::Object(options?.as_ref().ok()?.clone());
+        let job = BackupJob::from_row(&ApiRow::parse(&options.to_string())?)?;
+        let guests = self.cluster().look_up_guests().ok()?;
+        Some(guests.iter().filter(|guest| job.selects(guest)).map(label_listed).collect())
     }
 
     fn read_network_changes(&self) -> Looked<String> {
@@ -551,6 +614,8 @@ mod tests {
             "/nodes/pve1/network",
             "/nodes/pve1/storage",
             "/nodes/pve1/storage/local/content",
+            "/cluster/backup",
+            "/nodes/pve1/qemu/100/migrate",
         ] {
             let operation = find_embedded_operation(Method::Get, &ApiPath::from_static(path)).expect(path);
             assert_eq!(operation.risk(), Risk::READ, "{path}");

@@ -66,16 +66,18 @@ impl PlannedCall<'_> {
     }
 
     fn can_be_undone(&self) -> bool {
-        let is_undone_by_words = matches!(self.effect().map(|effect| effect.undo), Some(Undo::Never | Undo::Partly(_)));
+        let undo = self.effect().map(|effect| effect.undo);
+        let is_undone_by_words = matches!(undo, Some(Undo::Never | Undo::Partly(_)));
         // The undo of a new object deletes it, without its secrets.
         let template = self.operation.template.as_deref().unwrap_or_default();
         let creates = self.method == Method::Post && (self.created_guest().is_some() || refuses_used_name(template));
+        // The words say that the deletion of the new object undoes the rest.
+        let is_deleted_again = matches!(undo, Some(Undo::Partly(_))) && creates;
         let has_secret = !creates && self.operation.secrets.iter().any(|(_, part)| *part != SecretPart::None);
         self.is_change()
             && self.operation.is_known
             && self.risk != Risk::UNKNOWN
-            && !self.risk.irreversible
-            && !is_undone_by_words
+            && (!self.risk.irreversible && !is_undone_by_words || is_deleted_again)
             && !has_secret
     }
 
@@ -210,6 +212,11 @@ impl PlannedCall<'_> {
         }
         if operation.parameter(id).is_some() {
             data.push((id.to_owned(), last.to_string()));
+        }
+        // This program sends `remove=0` for a new job that says nothing, and the job has the default of Proxmox.
+        if template == "/cluster/backup/{id}" && !["remove", "prune-backups"].iter().any(|name| now.contains_key(*name))
+        {
+            data.push(("remove".to_owned(), "1".to_owned()));
         }
         let has = |name: &str| data.iter().any(|(given, _)| given == name) || operation.is_path_parameter(name);
         if !operation.parameters().filter(|parameter| parameter.is_required()).all(|parameter| has(parameter.name())) {

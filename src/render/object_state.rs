@@ -10,11 +10,17 @@ use serde_json::{Map, Value};
 use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
+/// The options by which a backup job selects its guests.
+const SELECTION: [&str; 4] = ["vmid", "pool", "all", "exclude"];
 /// The most characters of a text of the cluster.
 const MAX_TEXT_CHARS: usize = 120;
 /// The most guests that a headline names.
 const MAX_HEADLINE_GUESTS: usize = 4;
-/// The most disks, snapshots, backups, options or lines that are shown.
+/// The most characters of the selection of a backup job, which a person needs whole.
+const MAX_SELECTION_CHARS: usize = 1 << 10;
+/// The most options of an object.
+const MAX_OPTIONS: usize = 24;
+/// The most disks, snapshots, backups, guests or lines that are shown.
 pub const MAX_ITEMS: usize = 12;
 
 /// A fact that was looked up, or the reason why it is not known.
@@ -39,6 +45,16 @@ pub struct GuestBackups {
     pub is_complete: bool,
 }
 
+/// The use of a storage that a call changes or removes.
+pub struct StorageUse {
+    /// Guests with drives on it: kind, number, name and drives.
+    pub guests: Vec<String>,
+    /// The configuration of every guest was read.
+    pub is_complete: bool,
+    /// The ids of the backup jobs to it.
+    pub jobs: Vec<String>,
+}
+
 /// The object of a call as it is now, as far as it was looked up.
 #[derive(Default)]
 pub struct ObjectState<'a> {
@@ -55,6 +71,12 @@ pub struct ObjectState<'a> {
     pub drives: Vec<String>,
     /// The backups of the guest.
     pub guest_backups: Option<GuestBackups>,
+    /// The local disks of a VM that migrates while it runs, unless the call moves them too.
+    pub local_disks: Vec<String>,
+    /// The guests that the backup job of the path backs up, with kind, number and name.
+    pub job_guests: Option<Vec<String>>,
+    /// The guests and backup jobs that use the storage of the path.
+    pub storage_use: Option<StorageUse>,
     /// The zone of the node, in seconds east of UTC.
     pub utc_offset: i32,
     /// The backups of a storage, each with a mark: keep or remove.
@@ -297,10 +319,16 @@ impl NotKnown {
     }
 }
 
-/// Returns a listed guest as [`GuestState::describe`] does.
-pub fn describe_listed(guest: &Guest) -> String {
+/// Returns kind, number and name of a listed guest.
+pub fn label_listed(guest: &Guest) -> String {
     let mut text = format!("{} {}", kind_name(guest.kind), guest.vmid);
     push_name(&mut text, &guest.name);
+    text
+}
+
+/// Returns a listed guest as [`GuestState::describe`] does.
+pub fn describe_listed(guest: &Guest) -> String {
+    let mut text = label_listed(guest);
     let state = if guest.status.is_empty() { "state not known" } else { &quote_word(&guest.status) };
     let node = if guest.node.is_empty() { "node not known" } else { &quote_word(&guest.node) };
     let _ = write!(text, " ({state}, {node})");
@@ -352,23 +380,59 @@ pub fn push_option(text: &mut String, name: &str, options: &Looked<Map<String, V
     }
 }
 
-/// Appends the options of an object in one line, without those that are empty.
+/// Appends the options of an object in one line, without those that are empty or that Proxmox computes. Those that
+/// select guests come first.
 pub fn push_options(text: &mut String, options: &Looked<Map<String, Value>>) {
     let options = match options {
         Ok(options) => options,
         Err(reason) => return reason.push(text, "Its present state is not known"),
     };
-    let is_shown = |name: &str, value: &Value| name != "digest" && !value.is_null() && !to_text(value).is_empty();
-    let shown: Vec<_> = options.iter().filter(|(name, value)| is_shown(name, value)).collect();
+    let is_shown = |name: &str, value: &Value| {
+        !matches!(name, "digest" | "next-run") && !value.is_null() && !to_text(value).is_empty()
+    };
+    let mut shown: Vec<_> = options.iter().filter(|(name, value)| is_shown(name, value)).collect();
+    shown.sort_by_key(|(name, _)| !SELECTION.contains(&name.as_str()));
     if shown.is_empty() {
         return;
     }
     text.push_str("It is now: ");
-    for (at, (name, value)) in shown.iter().take(MAX_ITEMS).enumerate() {
+    for (at, (name, value)) in shown.iter().take(MAX_OPTIONS).enumerate() {
         text.push_str(if at == 0 { "" } else { ", " });
         let _ = write!(text, "{} {}", quote_word(name), show_cluster_value(name, value));
     }
-    push_more(text, shown.len(), " and {} more");
+    if let Some(more @ 1..) = shown.len().checked_sub(MAX_OPTIONS) {
+        let _ = write!(text, " and {more} more");
+    }
+    text.push_str(".\n");
+}
+
+/// Appends lines about the guests and backup jobs that use a storage.
+pub fn push_storage_use(text: &mut String, StorageUse { guests, is_complete, jobs }: &StorageUse) {
+    let shown = |items: &[String]| items[..items.len().min(MAX_ITEMS)].join(", ");
+    match (guests.is_empty(), is_complete) {
+        (true, true) => text.push_str("No guest that the API token sees has a drive on it.\n"),
+        (true, false) => text.push_str("It may affect any guest.\n"),
+        (false, _) => {
+            let _ = write!(text, "Guests with drives on it: {}", shown(guests));
+            push_more(text, guests.len(), " and {} more");
+            text.push_str(if *is_complete { ".\n" } else { ". It may affect any other guest too.\n" });
+        }
+    }
+    if !jobs.is_empty() {
+        let _ = write!(text, "Backup jobs to it: {}", shown(jobs));
+        push_more(text, jobs.len(), " and {} more");
+        text.push_str(".\n");
+    }
+}
+
+/// Appends a line with the guests of a backup job.
+pub fn push_job_guests(text: &mut String, guests: &[String]) {
+    if guests.is_empty() {
+        return text.push_str("It backs up no guest that the API token sees.\n");
+    }
+    let shown = &guests[..guests.len().min(MAX_ITEMS)];
+    let _ = write!(text, "It backs up {}", shown.join(", "));
+    push_more(text, guests.len(), " and {} more");
     text.push_str(".\n");
 }
 
@@ -508,7 +572,8 @@ pub fn show_cluster_value(name: &str, value: &Value) -> String {
     let plain = to_text(value);
     let shown = sanitize::redact_parameter(name, &plain);
     let mut text = String::new();
-    match (shown.chars().nth(MAX_TEXT_CHARS), read_count(value).filter(|number| *number > 0)) {
+    let limit = if SELECTION.contains(&name) { MAX_SELECTION_CHARS } else { MAX_TEXT_CHARS };
+    match (shown.chars().nth(limit), read_count(value).filter(|number| *number > 0)) {
         (None, Some(bytes)) if matches!(name, "size" | "used" | "avail" | "total") => {
             push_byte_size(&mut text, bytes as f64);
         }
@@ -516,7 +581,7 @@ pub fn show_cluster_value(name: &str, value: &Value) -> String {
             text.push_str(&format_time(seconds));
         }
         (None, _) => push_value(&mut text, &shown),
-        (Some(_), _) => push_quoted(&mut text, &shown, MAX_TEXT_CHARS),
+        (Some(_), _) => push_quoted(&mut text, &shown, limit),
     }
     text
 }

@@ -1,7 +1,9 @@
 //! Dry runs, and questions for the user who confirms a call.
 
 use super::cell::push_single_line;
-use super::object_state::{self, GuestState, ObjectState, has_disk_name, quote_word, show_cluster_value, to_text};
+use super::object_state::{
+    self, GuestState, ObjectState, has_disk_name, quote_word, show_cluster_value, text_of, to_text,
+};
 use super::quoted::{push_quoted, push_value, quote};
 use super::undo::UndoCall;
 use super::units::push_byte_size;
@@ -221,7 +223,14 @@ pub fn describe_approval(id: &str, plan: &str, page: Option<&str>, minutes: u64)
 
 /// Returns the sentence about the way back, as the table of effects and the risk model agree on it.
 fn describe_undo(call: &CallDescription<'_>) -> &'static str {
-    call.effect.map_or(Undo::Unsaid, |effect| effect.undo).describe(is_irreversible(call))
+    find_way_back(call).describe(is_irreversible(call))
+}
+
+/// Returns the way back from the change, by the type of its object.
+fn find_way_back(call: &CallDescription<'_>) -> Undo {
+    let options = call.state.options.as_ref().and_then(|options| options.as_ref().ok());
+    let object_type = options.map_or("", |options| text_of(options, "type"));
+    call.effect.map_or(Undo::Unsaid, |effect| effect.undo_of_type(object_type))
 }
 
 fn is_irreversible(call: &CallDescription<'_>) -> bool {
@@ -262,7 +271,7 @@ fn describe_risk(call: &CallDescription<'_>) -> (String, String) {
     if risk == Risk::UNKNOWN {
         return (sentence.to_owned(), format!("Risk: {risk}.\n"));
     }
-    let undo = call.effect.map_or(Undo::Unsaid, |effect| effect.undo);
+    let undo = find_way_back(call);
     let (is_final, tells_loss) = (undo.is_impossible(is_irreversible(call)), matches!(undo, Undo::Partly(_)));
     let kind = Risk { irreversible: false, disruptive: false, ..risk };
     let is_named = kind.is_sensitive() || risk.kind == RiskKind::ReadSecret;
@@ -433,10 +442,7 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
     match (made_by, guest) {
         // The name of the guest says so already.
         (Some(_), Some(guest)) if guest.made_by.is_some() => {}
-        (Some(number), _) if call.facts.contains(&Fact::Snapshot) => {
-            let _ = writeln!(text, "The snapshot is made by call {number}.");
-        }
-        (Some(number), _) => drop(writeln!(text, "It is made by call {number}.")),
+        (Some(number), _) => drop(writeln!(text, "The {} is made by call {number}.", name_object_kind(call.path))),
         (None, _) => {}
     }
     for fact in call.facts {
@@ -470,6 +476,23 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
                 }
                 object_state::push_more(text, call.state.drives.len(), "It is also in {} more drives.\n");
             }
+            (Fact::LocalDisks, ..) if !call.state.local_disks.is_empty() => {
+                let disks = call.state.local_disks.iter().take(object_state::MAX_ITEMS);
+                let disks: Vec<String> = disks.map(|disk| quote_word(disk)).collect();
+                let _ = write!(
+                    text,
+                    "It has local disks, for which Proxmox demands with-local-disks: {}",
+                    disks.join(", ")
+                );
+                object_state::push_more(text, call.state.local_disks.len(), " and {} more");
+                text.push_str(".\n");
+            }
+            (Fact::JobGuests, ..) => {
+                call.state.job_guests.iter().for_each(|guests| object_state::push_job_guests(text, guests));
+            }
+            (Fact::StorageUse, ..) => {
+                call.state.storage_use.iter().for_each(|found| object_state::push_storage_use(text, found));
+            }
             (Fact::Pools, ..) => {
                 for (guest, pool) in call.state.left_pools.iter().take(object_state::MAX_ITEMS) {
                     let _ = writeln!(text, "Guest {} leaves pool {}.", guest.vmid, quote_word(pool));
@@ -488,6 +511,34 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
         let _ = writeln!(text, "{remark}");
     }
     affected.push(text);
+}
+
+/// Returns the kind of the object at a path, in words.
+fn name_object_kind(path: &str) -> &'static str {
+    const KINDS: [(&str, &str); 19] = [
+        ("/snapshot/", "snapshot"),
+        ("/firewall/rules", "firewall rule"),
+        ("/firewall/aliases", "firewall alias"),
+        ("/firewall/ipset", "IP set"),
+        ("/firewall/groups", "security group"),
+        ("/cluster/ha/resources", "HA resource"),
+        ("/cluster/ha/rules", "HA rule"),
+        ("/cluster/ha/groups", "HA group"),
+        ("/cluster/backup", "backup job"),
+        ("/cluster/replication", "replication job"),
+        ("/cluster/sdn/vnets", "virtual network"),
+        ("/cluster/sdn/zones", "zone"),
+        ("/token/", "API token"),
+        ("/access/users", "user"),
+        ("/access/groups", "group"),
+        ("/access/roles", "role"),
+        ("/pools", "pool"),
+        ("/network/", "network interface"),
+        ("/content/", "volume"),
+    ];
+    let is_storage = path.starts_with("/storage/");
+    let kind = KINDS.iter().find(|(part, _)| path.contains(part)).map(|(_, kind)| *kind);
+    kind.unwrap_or(if is_storage { "storage" } else { "object" })
 }
 
 /// Appends the size that a disk will have, if the call gives the difference.
@@ -563,7 +614,9 @@ fn distinct_names<'c>(call: &'c CallDescription<'_>) -> Vec<&'c str> {
 fn is_in_phrase(call: &CallDescription<'_>, name: &str) -> bool {
     let is_named = call.effect.is_some_and(|effect| effect.phrase.contains(&format!("{{={name}}}")));
     let values = || call.params.iter().filter(|(given, _)| *given == name).map(|(_, value)| value);
+    // The target of a migration is a part of its request, and of its undo.
     is_named
+        && name != "target"
         && values().count() <= MAX_HEADLINE_VALUES
         && values().all(|value| value.chars().nth(MAX_HEADLINE_CHARS).is_none())
 }

@@ -317,7 +317,7 @@ fn demo_changes() {
     document.section("A read-only API token");
     let server = product(vec![demo.auditor()]);
     for arguments in
-        [json!({"path": "/qemu/web01/status/start", "method": "POST"}), json!({"path": "/nodes/pve1/apt/update"})]
+        [json!({"path": "/qemu/web01/status/reboot", "method": "POST"}), json!({"path": "/nodes/pve1/apt/update"})]
     {
         document.call(&server, "proxmox_api_call", arguments);
     }

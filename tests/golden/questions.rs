@@ -128,7 +128,14 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
         ("DELETE /storage/nas", json!({})),
         ("PUT /storage/nas", json!({"disable": true})),
         ("DELETE /cluster/backup/backup-nightly", json!({})),
+        ("PUT /cluster/backup/backup-nightly", json!({"enabled": false})),
+        ("POST /cluster/backup", json!({"schedule": "sun 03:00", "storage": "nas", "vmid": "105"})),
+        (
+            "POST /cluster/backup",
+            json!({"schedule": "sun 03:00", "storage": "nas", "vmid": "105", "prune-backups": "keep-last=2"}),
+        ),
         ("DELETE /cluster/ha/resources/vm:104", json!({})),
+        ("PUT /cluster/ha/resources/vm:104", json!({"state": "stopped"})),
         ("DELETE /access/users/alice@pve", json!({})),
         ("PUT /access/users/bob@pve", json!({"enable": false, "comment": "gone"})),
         ("DELETE /access/users/root@pam/token/backup", json!({})),
@@ -230,6 +237,9 @@ fn questions_about_the_demo() {
         ("GET /qemu/web01/config", json!({})),
         ("GET /access/users/alice@pve", json!({})),
         ("POST /qemu/web01/migrate", json!({"target": "pve2"})),
+        ("POST /qemu/db01/migrate", json!({"target": "pve2", "online": true})),
+        ("DELETE /cluster/backup/backup-nightly", json!({})),
+        ("POST /cluster/backup", json!({"schedule": "sun 03:00", "storage": "nas", "vmid": "105"})),
     ] {
         let mut arguments = arguments(line, data);
         arguments["dry_run"] = true.into();
@@ -374,6 +384,12 @@ fn questions_about_lists() {
         arguments("PUT /qemu/win11-desk/config", json!({"memory": "+1024", "cores": "-1"})),
         arguments("PUT /qemu/win11-desk/config", json!({"memory": "+1024"})),
     ];
+    document.call(&server, CALL, json!({"calls": calls}));
+    document.section("New backup jobs, which are deleted again to undo them");
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..demo.cluster() }]);
+    let job = |id: &str| json!({"id": id, "schedule": "sun 03:00", "vmid": "105", "prune-backups": "keep-last=2"});
+    document.call(&server, CALL, arguments("POST /cluster/backup", job("first")));
+    let calls = ["second", "third"].map(|id| arguments("POST /cluster/backup", job(id)));
     document.call(&server, CALL, json!({"calls": calls}));
     document.section("A list whose refusals have the same reason");
     let strict = ClusterPolicy { deny: patterns(&["DELETE /nodes/*/qemu/*"]), ..open_policy() };

@@ -113,9 +113,10 @@ fn change_of_a_network_card_says_what_it_lost() {
 #[test]
 fn failed_task_is_followed_by_the_state_of_its_object() {
     let (_demo, server) = start_open_demo();
-    let arguments = json!({"path": "/qemu/web01/status/start", "method": "POST", "wait": true});
+    let target = json!({"target": "pve2", "online": true});
+    let arguments = json!({"path": "/qemu/db01/migrate", "method": "POST", "data": target, "wait": true});
     let result = call(&server, "proxmox_api_call", arguments);
-    assert!(result.failed && result.text.contains("\nVM 100 \"web01\" is running on pve1\n"), "{result:?}");
+    assert!(result.failed && result.text.contains("\nVM 102 \"db01\" is running on pve1\n"), "{result:?}");
     assert!(!result.text.contains("undo:"), "{result:?}");
 }
 

@@ -41,14 +41,15 @@ fn waiting_call_ends_with_its_task() {
 fn failed_task_is_an_error_with_its_log() {
     let demo = start_demo(Duration::from_millis(1));
     let server = product(vec![demo.cluster()]);
-    let result = call_api(&server, "POST", "/qemu/web01/status/start", json!({}), true);
-    assert!(result.failed && result.text.starts_with("FAILED: qmstart of guest 100 on pve1"), "{result:?}");
+    let result = call_api(&server, "POST", "/qemu/db01/migrate", json!({"target": "pve2", "online": true}), true);
+    let reason = "can't live migrate attached local disks without with-local-disks option";
+    assert!(result.failed && result.text.starts_with("FAILED: qmigrate of guest 102 on pve1"), "{result:?}");
     assert!(
-        result.text.contains(": \"VM 100 already running\". hint: the guest runs already")
-            && result.text.contains("\nVM 100 \"web01\" is running on pve1\n"),
+        result.text.contains(&format!(": \"{reason}\". hint: "))
+            && result.text.contains("\nVM 102 \"db01\" is running on pve1\n"),
         "{result:?}"
     );
-    assert!(result.text.ends_with("TASK ERROR: VM 100 already running"), "{result:?}");
+    assert!(result.text.ends_with(&format!("TASK ERROR: {reason}")), "{result:?}");
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn progress_of_a_wait_arrives_over_http_before_its_end() {
 fn missing_privilege_is_named_with_the_privileges_of_the_token() {
     let demo = start_demo(Duration::ZERO);
     let server = product(vec![demo.auditor()]);
-    let result = call_api(&server, "POST", "/qemu/web01/status/start", json!({}), false);
+    let result = call_api(&server, "POST", "/qemu/web01/status/reboot", json!({}), false);
     assert!(result.failed, "{result:?}");
     for part in ["VM.PowerMgmt", "/vms/100", "On /vms/100 the token has ", "VM.Audit"] {
         assert!(result.text.contains(part), "{part}: {result:?}");

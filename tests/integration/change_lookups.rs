@@ -9,6 +9,8 @@ use serde_json::json;
 
 const CONFIG: &str = r#"{"name":"web01","tags":"db;critical","scsi0":"local-lvm:vm-100-disk-0","digest":"d"}"#;
 const START: &str = "POST /nodes/pve1/qemu/100/status/start";
+/// The read of the state that may exclude a start.
+const STATE: &str = "GET /nodes/pve1/qemu/100/status/current";
 
 /// Starts a server over a cluster with these rules. Guest 100 has a config, and `first` answers before.
 fn start(rules: ClusterPolicy, first: fn(&Request) -> Option<ScriptedReply>) -> ToolServer {
@@ -46,7 +48,7 @@ fn assert_requests(server: &ToolServer, path: &str, wanted: &[&str]) -> ToolResu
 fn change_of_a_whole_path_reads_the_guest_s_own_config_and_no_list() {
     for rules in [open_policy(), protecting(&["101"]), protecting(&["tag:other"]), protecting(&["101", "tag:x"])] {
         let server = start(rules, |_| None);
-        let result = assert_requests(&server, START, &["GET /nodes/pve1/qemu/100/config", START]);
+        let result = assert_requests(&server, START, &["GET /nodes/pve1/qemu/100/config", STATE, START]);
         assert!(!result.failed, "{result:?}");
     }
 }
@@ -119,7 +121,7 @@ fn guest_without_a_readable_config_is_looked_up_in_the_list() {
 fn guest_on_another_node_is_found_in_the_list() {
     let server = start(open_policy(), |_| None);
     let (result, requests) = requests_of(&server, "POST /nodes/pve3/qemu/100/status/start", None);
-    let wanted = ["GET /nodes/pve3/qemu/100/config", "GET /cluster/resources?type=vm", START];
+    let wanted = ["GET /nodes/pve3/qemu/100/config", "GET /cluster/resources?type=vm", STATE, START];
     assert_eq!(requests, wanted, "{result:?}");
     assert!(result.all_text().contains("pve1"), "{result:?}");
 }

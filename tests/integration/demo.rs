@@ -773,6 +773,8 @@ fn backup_job_is_created_changed_and_removed() {
     call(&cluster, "POST", "/cluster/backup", form).data();
     assert_eq!(uncovered(), [105, 9000]);
     assert_eq!(get(&cluster, "/cluster/backup/weekly")["prune-backups"], json!({"keep-weekly": "4"}));
+    let next_run = get(&cluster, "/cluster/backup/weekly")["next-run"].as_i64().expect("a time");
+    assert_eq!((next_run + 4 * 86_400) % (7 * 86_400), 3 * 3_600, "a Sunday at 3 o'clock");
     call(&cluster, "PUT", "/cluster/backup/weekly", "all=1&exclude=9000&delete=pool").data();
     assert_eq!(uncovered(), [9000]);
     let included = get(&cluster, "/cluster/backup/backup-nightly/included_volumes");

@@ -160,10 +160,12 @@ fn filters_and_schedules_have_the_forms_of_a_node() {
     let since = failed[0]["starttime"].as_i64().unwrap();
     let earlier = get(&cluster, &format!("/nodes/pve1/tasks?statusfilter=error&until={}", since - 1));
     assert!(earlier.as_array().unwrap().iter().all(|task| task["starttime"].as_i64().unwrap() < since));
-    let form = "id=j1&schedule=sometimes&storage=nas&vmid=100";
-    let complaint =
-        "invalid format - invalid calendar event 'sometimes' - unable to parse calendar event 'sometimes'\n\n";
-    assert_eq!(errors(&call(&cluster, "POST", "/cluster/backup", form)), json!({"schedule": complaint}));
+    for event in ["sometimes", "99:99"] {
+        let form = format!("id=j1&schedule={event}&storage=nas&vmid=100");
+        let complaint =
+            format!("invalid format - invalid calendar event '{event}' - unable to parse calendar event '{event}'\n\n");
+        assert_eq!(errors(&call(&cluster, "POST", "/cluster/backup", &form)), json!({"schedule": complaint}));
+    }
 }
 
 #[test]

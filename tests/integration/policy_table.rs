@@ -651,6 +651,7 @@ fn same_effect_has_the_same_verdict() {
         // Older backups are removed.
         ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "remove": 1}), ("F", true)),
         ("PUT /cluster/backup/x", json!({"remove": 1}), ("F", true)),
+        ("POST /cluster/backup", json!({"vmid": "100", "remove": 1}), ("F", true)),
         ("PUT /cluster/backup/x", json!({"delete": "remove"}), ("F", true)),
         ("PUT /cluster/backup/x", json!({"prune-backups": "keep-last=1"}), ("F", true)),
         ("PUT /storage/x", json!({"prune-backups": "keep-last=1"}), ("F", true)),
@@ -746,6 +747,7 @@ fn same_effect_has_the_same_verdict() {
         ("PUT /storage/x", json!({"delete": "content"}), ("F", true)),
         // Undone easily.
         ("POST /cluster/backup", json!({"vmid": "100"}), ("F", false)),
+        ("POST /cluster/backup", json!({"vmid": "100", "prune-backups": "keep-all=1"}), ("F", false)),
         ("PUT /pools", json!({"poolid": "x", "vms": "100"}), ("F", false)),
         // Permissions on a pool, and its backup jobs, are taken away from a guest.
         ("PUT /pools", json!({"poolid": "x", "vms": "100", "delete": 1}), ("F", true)),

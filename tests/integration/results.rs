@@ -194,10 +194,11 @@ fn json_for_a_client_that_asks_has_every_sentence_of_the_text() {
 #[test]
 fn task_that_failed_has_the_notice_after_its_log() {
     let (_demo, server, task) = start(|server| server);
-    let start = json!({"cluster": "demo", "path": "/qemu/100/status/start", "method": "POST", "wait": true});
-    let answer = server.connect().mcp(&call(1, "proxmox_api_call", start)).json();
+    let migration = json!({"cluster": "demo", "path": "/qemu/102/migrate", "method": "POST",
+        "data": {"target": "pve2", "online": true}, "wait": true});
+    let answer = server.connect().mcp(&call(1, "proxmox_api_call", migration)).json();
     let text = answer["result"]["content"][0]["text"].as_str().expect("a text");
-    assert!(text.starts_with("cluster demo: FAILED: qmstart") && text.ends_with(UNTRUSTED_NOTICE), "{text}");
+    assert!(text.starts_with("cluster demo: FAILED: qmigrate") && text.ends_with(UNTRUSTED_NOTICE), "{text}");
     assert!(task.starts_with("UPID:"));
 }
 

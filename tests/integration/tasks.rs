@@ -102,11 +102,13 @@ fn finished_task_is_reported_with_its_duration() {
 fn failed_task_is_an_error_with_its_reason_and_log() {
     let demo = demo(Duration::ZERO);
     let server = product(vec![demo.cluster()]);
-    let result = wait(&server, &post(&server, "/nodes/pve1/qemu/100/status/start", json!({})));
+    let result =
+        wait(&server, &post(&server, "/nodes/pve1/qemu/102/migrate", json!({"target": "pve2", "online": true})));
+    let reason = "can't live migrate attached local disks without with-local-disks option";
     assert!(result.failed, "{result:?}");
-    assert!(result.text.starts_with("FAILED: qmstart of guest 100 on pve1"), "{result:?}");
-    assert!(result.text.contains(": \"VM 100 already running\". hint: "), "{result:?}");
-    assert!(result.text.ends_with("\nTASK ERROR: VM 100 already running"), "{result:?}");
+    assert!(result.text.starts_with("FAILED: qmigrate of guest 102 on pve1"), "{result:?}");
+    assert!(result.text.contains(&format!(": \"{reason}\". hint: ")), "{result:?}");
+    assert!(result.text.ends_with(&format!("\nTASK ERROR: {reason}")), "{result:?}");
 }
 
 #[test]

@@ -381,7 +381,7 @@ fn stdio_call_has_no_address() {
     process.wait_for_exit();
     let text = fs::read_to_string(&file).expect("UTF-8");
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(events(&lines), ["look", "look", "begin", "end", "call"]);
+    assert_eq!(events(&lines), ["look", "look", "look", "begin", "end", "call"]);
     for line in &lines {
         let address = line.get("address").expect("the member");
         assert!(address.is_null() && line["client"] == "stdio" && line["transport"] == "stdio", "{line}");
@@ -407,9 +407,9 @@ fn without_a_file_the_audit_lines_are_in_the_log() {
         .collect();
     let seen: Vec<_> = audit.iter().map(|(level, line)| (*level, line["event"].as_str().unwrap())).collect();
     let look = ("DEBUG", "look");
-    let all = [look, look, ("INFO", "begin"), ("INFO", "end"), ("INFO", "refused"), ("DEBUG", "call")];
+    let all = [look, look, look, ("INFO", "begin"), ("INFO", "end"), ("INFO", "refused"), ("DEBUG", "call")];
     assert_eq!(seen, all, "{printed}");
-    assert_eq!(audit[3].1["upid"], UPID);
+    assert_eq!(audit[4].1["upid"], UPID);
 }
 
 // ---- the file

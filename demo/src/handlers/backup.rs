@@ -1,6 +1,7 @@
 //! Backups and backup jobs.
 
 use super::retention::{removable_backups, storage_settings};
+use crate::calendar::CalendarEvent;
 use crate::error::{ApiResult, fail, parameter_error};
 use crate::invocation::Invocation;
 use crate::model::guest::{Disk, Guest};
@@ -12,7 +13,18 @@ use serde_json::{Map, Value, json};
 
 /// GET /cluster/backup
 pub(crate) fn list_jobs(state: &mut ClusterState, _: &Invocation<'_>) -> ApiResult {
-    Ok(state.backup_jobs.clone().into())
+    let now = state.seconds();
+    Ok(state.backup_jobs.iter().map(|job| with_next_run(job, now)).collect())
+}
+
+/// Returns a job as it is read: one that is enabled has the time of its next run.
+fn with_next_run(job: &Value, now: i64) -> Value {
+    let mut job = job.clone();
+    let event = job["schedule"].as_str().filter(|_| job["enabled"] != 0).and_then(CalendarEvent::parse);
+    if let Some(next_run) = event.and_then(|event| event.next_after(now)) {
+        job["next-run"] = next_run.into();
+    }
+    job
 }
 
 /// Returns the index of the job with the id of the call.
@@ -28,7 +40,7 @@ fn find_job(state: &ClusterState, call: &Invocation<'_>) -> ApiResult<usize> {
 
 /// GET /cluster/backup/{id}
 pub(crate) fn read_job(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    Ok(state.backup_jobs[find_job(state, call)?].clone())
+    Ok(with_next_run(&state.backup_jobs[find_job(state, call)?], state.seconds()))
 }
 
 /// Sets the properties of a job that the call has.

@@ -60,12 +60,10 @@ fn add_volumes(state: &mut ClusterState, last_backup: i64) {
 }
 
 fn add_backup_job(state: &mut ClusterState) {
-    let now = state.seconds();
-    let next_run = now - now.rem_euclid(DAY) + 26 * 3600;
     state.backup_jobs.push(json!({"id": "backup-nightly", "type": "vzdump", "enabled": 1, "schedule": "02:00",
         "storage": "nas", "mode": "snapshot", "compress": "zstd", "vmid": JOB_VMIDS.map(|id| id.to_string()).join(","),
         "notes-template": "{{guestname}}", "mailto": "ops@example.test", "notification-mode": "notification-system",
-        "prune-backups": {"keep-daily": "3"}, "next-run": next_run, "comment": "production guests, every night"}));
+        "prune-backups": {"keep-daily": "3"}, "comment": "production guests, every night"}));
 }
 
 /// Adds the backup task of one node in one night, and the backups that the retention has kept.

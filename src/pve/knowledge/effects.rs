@@ -17,8 +17,13 @@ const MOVE_BACK: Undo = By("Moving it back undoes this.");
 const MOVE_BACK_WITHOUT_COPY: Undo = Partly("The old copy is lost for good. Moving the disk back makes a new one.");
 const LOSES_UNSAVED: Undo =
     Partly("Data that is not on its disks yet is lost for good. Starting it again undoes the rest.");
-const LOSE_UNSAVED: Undo =
-    Partly("Data that is not on their disks yet is lost for good. Starting them again undoes the rest.");
+const LOSES_UNSAVED_IF_CUT: Undo = Partly(
+    "If its power is cut, data that is not on its disks yet is lost for good. Starting it again undoes the rest.",
+);
+const LOSE_UNSAVED_IF_CUT: Undo = Partly(
+    "Guests whose power is cut lose the data that is not on their disks yet. Starting them again undoes the rest.",
+);
+const HA_STOP: &str = "Have HA shut {guest} on {cluster} down, and cut its power if it takes too long";
 /// The default of Proxmox kills guests, so the risk model calls these operations irreversible.
 const SHUT_DOWN_CLEANLY: Undo =
     Partly("Work that their programs do not save is lost. Starting them again undoes the rest.");
@@ -27,6 +32,13 @@ const LOSES_CREDENTIALS: Undo =
     Partly("Its stored credentials are lost for good. Creating it again with them undoes this.");
 const LOSES_STORAGE_CREDENTIALS: Undo =
     Partly("Its stored password and key are lost for good. Adding it again with them undoes this.");
+/// The types of storages that have no password and no key.
+const PLAIN_STORAGES: [&str; 9] =
+    ["btrfs", "dir", "glusterfs", "iscsi", "iscsidirect", "lvm", "lvmthin", "nfs", "zfspool"];
+/// The risk model calls the removal irreversible, because of the storages with credentials.
+const ADD_STORAGE_AGAIN: Undo = Partly("Adding it again undoes this.");
+const LOSES_OLDER_BACKUPS: Undo =
+    Partly("Backups that its runs remove are lost for good. Deleting the job undoes the rest.");
 const LOSES_SERVICE_DATA: Undo = Partly("Its data is lost for good. Creating it again makes an empty one.");
 
 /// The effect of one operation, in words.
@@ -112,6 +124,12 @@ pub enum Fact {
     PendingNetwork,
     /// The object at the path of the call, with the values of its options.
     Object,
+    /// The guests that the backup job of the path backs up.
+    JobGuests,
+    /// The disks that a live migration can't take along.
+    LocalDisks,
+    /// The guests with drives on the storage of the path, and the backup jobs to it.
+    StorageUse,
     /// The pools that the guests of the call leave.
     Pools,
 }
@@ -133,6 +151,14 @@ impl OperationEffect {
         Self { facts, ..self }
     }
 
+    /// Returns the way back from a change of an object of this type. An unknown type is empty.
+    pub fn undo_of_type(&self, object_type: &str) -> Undo {
+        match self.undo {
+            LOSES_STORAGE_CREDENTIALS if PLAIN_STORAGES.contains(&object_type) => ADD_STORAGE_AGAIN,
+            undo => undo,
+        }
+    }
+
     /// Returns the parameter whose value makes the call have this effect.
     pub fn parameter(&self) -> Option<&'static str> {
         match self.condition {
@@ -144,8 +170,8 @@ impl OperationEffect {
 
 use Condition::{Item, Other, Value};
 use Fact::{
-    Backups, Disks, Object, OptionNamedBy, PendingNetwork, Pools, PrunedBackups, RestoredOptions, Snapshot, Snapshots,
-    VolumeUse,
+    Backups, Disks, JobGuests, LocalDisks, Object, OptionNamedBy, PendingNetwork, Pools, PrunedBackups,
+    RestoredOptions, Snapshot, Snapshots, StorageUse, VolumeUse,
 };
 use Method::{Delete, Get, Post, Put};
 use Undo::{By, Partly};
@@ -165,7 +191,7 @@ static TABLE: &[OperationEffect] = &[
         Post,
         "{guest}/status/shutdown",
         "Shut {guest} on {cluster} down, and cut its power if it takes too long",
-        LOSES_UNSAVED,
+        LOSES_UNSAVED_IF_CUT,
     )
     .when(Value("forceStop", "1")),
     row(Post, "{guest}/status/shutdown", "Shut {guest} down", By("Starting it again undoes this.")),
@@ -217,7 +243,8 @@ static TABLE: &[OperationEffect] = &[
     row(Put, "{guest}/config", "Change {guest}", SET_BACK).facts(&[Object]),
     row(Post, "{guest}/config", "Change {guest}", SET_BACK).facts(&[Object]),
     row(Post, "{guest}/clone", "Clone {guest} to the new guest {=newid}", By("Deleting the clone undoes this.")),
-    row(Post, "{guest}/migrate", "Migrate {guest} to node {=target}", By("Migrating it back undoes this.")),
+    row(Post, "{guest}/migrate", "Migrate {guest} to node {=target}", By("Migrating it back undoes this."))
+        .facts(&[LocalDisks]),
     row(Post, "{guest}/remote_migrate", "Migrate {guest} on {cluster} to another cluster and delete it here", NEVER)
         .when(Value("delete", "1"))
         .facts(&[Disks]),
@@ -289,7 +316,7 @@ static TABLE: &[OperationEffect] = &[
         Post,
         "/nodes/{node}/stopall",
         "Shut {guests} of node {node} on {cluster} down, and cut the power of those that take too long",
-        LOSE_UNSAVED,
+        LOSE_UNSAVED_IF_CUT,
     ),
     row(Post, "/nodes/{node}/startall", "Start {guests} of node {node}", By("Shutting them down undoes this."))
         .when(Value("force", "1")),
@@ -308,7 +335,7 @@ static TABLE: &[OperationEffect] = &[
         Post,
         "/cluster/bulk-action/guest/shutdown",
         "Shut {guests} on {cluster} down, and cut the power of those that take too long",
-        LOSE_UNSAVED,
+        LOSE_UNSAVED_IF_CUT,
     ),
     row(Post, "/cluster/bulk-action/guest/start", "Start {guests}", By("Shutting them down undoes this.")),
     row(Post, "/cluster/bulk-action/guest/suspend", "Suspend {guests}", By("Resuming them undoes this.")),
@@ -403,19 +430,27 @@ static TABLE: &[OperationEffect] = &[
         .facts(&[PrunedBackups]),
     row(Delete, "/storage/{storage}", "Remove storage {storage} from the configuration", LOSES_STORAGE_CREDENTIALS)
         .remark("The data on it stays. Guests lose their disks until it is added again.")
-        .facts(&[Object]),
-    row(Put, "/storage/{storage}", "Change the configuration of storage {storage}", SET_BACK).facts(&[Object]),
+        .facts(&[Object, StorageUse]),
+    row(Put, "/storage/{storage}", "Change the configuration of storage {storage}", SET_BACK)
+        .facts(&[Object, StorageUse]),
     row(Post, "/nodes/{node}/vzdump", "Back {guests} up on node {node} and delete older backups", NEVER)
         .when(Other("prune-backups", "keep-all=1")),
     row(Post, "/nodes/{node}/vzdump", "Back {guests} up on node {node} and delete older backups", NEVER)
         .when(Value("remove", "1")),
     row(Post, "/nodes/{node}/vzdump", "Stop the backup that runs on node {node}", NEVER).when(Value("stop", "1")),
     row(Post, "/nodes/{node}/vzdump", "Back {guests} up on node {node}", UNSAID),
+    row(Post, "/cluster/backup", "Create a backup job that removes older backups", LOSES_OLDER_BACKUPS)
+        .when(Other("prune-backups", "keep-all=1")),
+    row(Post, "/cluster/backup", "Create a backup job that removes older backups", LOSES_OLDER_BACKUPS)
+        .when(Value("remove", "1")),
     row(Post, "/cluster/backup", "Create a backup job", By("Deleting the job undoes this.")),
+    row(Put, "/cluster/backup/{id}", "Change backup job {id}", SET_BACK)
+        .when(Value("enabled", "0"))
+        .facts(&[Object, JobGuests]),
     row(Put, "/cluster/backup/{id}", "Change backup job {id}", SET_BACK).facts(&[Object]),
     row(Delete, "/cluster/backup/{id}", "Delete backup job {id}", CREATE_AGAIN)
         .remark("The backups that it made are kept.")
-        .facts(&[Object]),
+        .facts(&[Object, JobGuests]),
     row(
         Delete,
         "/cluster/replication/{id}",
@@ -424,10 +459,10 @@ static TABLE: &[OperationEffect] = &[
     )
     .facts(&[Object]),
     // High availability.
-    row(Put, "/cluster/ha/resources/{sid}", "Have HA stop {guest}", LOSES_UNSAVED)
+    row(Put, "/cluster/ha/resources/{sid}", HA_STOP, LOSES_UNSAVED_IF_CUT)
         .when(Value("state", "stopped"))
         .facts(&[Object]),
-    row(Put, "/cluster/ha/resources/{sid}", "Have HA stop {guest}", LOSES_UNSAVED)
+    row(Put, "/cluster/ha/resources/{sid}", HA_STOP, LOSES_UNSAVED_IF_CUT)
         .when(Value("state", "disabled"))
         .facts(&[Object]),
     row(Put, "/cluster/ha/resources/{sid}", "Have HA start {guest}", SET_BACK)
@@ -648,6 +683,17 @@ mod tests {
         let mut params = ApiParams::new();
         pairs.iter().for_each(|(name, value)| params.push(name, value));
         params
+    }
+
+    #[test]
+    fn credentials_are_lost_with_storages_that_have_them() {
+        let removal = find_effect(Method::Delete, "/storage/{storage}", &ApiParams::new()).expect("a row");
+        for (kind, loses) in
+            [("nfs", false), ("dir", false), ("lvmthin", false), ("pbs", true), ("rbd", true), ("", true)]
+        {
+            let text = removal.undo_of_type(kind).describe(true);
+            assert_eq!(text.contains("password and key"), loses, "{kind}");
+        }
     }
 
     /// Returns the names in braces, with their `=`.
