@@ -3,6 +3,10 @@
 /// The maximum number of rows of one cluster. No cluster has as many. The limit bounds the memory of a hostile response.
 pub(crate) const MAX_ROWS: usize = 100_000;
 
+/// The most rows that a list of tasks, or the log of a cluster, has with the UPID of each. A longer one has those of tasks
+/// that did not end well.
+pub(crate) const MAX_ROWS_WITH_UPIDS: usize = 10;
+
 /// A rendered table, with the facts that it does not show.
 #[derive(Clone, Debug)]
 pub struct RenderedList {

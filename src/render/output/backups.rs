@@ -3,7 +3,7 @@
 use crate::base::json_scan::find_member;
 use crate::render::cell::{push_row, strip_quotes};
 use crate::render::labels::{count, format_local_time};
-use crate::render::output::json_path::{find, parse_number, walk};
+use crate::render::output::json_path::{find, list_rows, parse_number};
 use crate::render::output::names::push_names;
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::RenderedResult;
@@ -47,11 +47,7 @@ struct Backup<'a> {
 impl OutputOptions {
     /// Renders a list of many backups in short. Returns `None` for any other answer.
     pub(super) fn summarize_backups(&self, list: &str) -> Option<RenderedResult> {
-        let mut rows = Vec::new();
-        walk(list, &mut |_, row| {
-            rows.push(row);
-            true
-        });
+        let rows = list_rows(list);
         match rows.first().is_some_and(|row| find_member(row, "mark").is_some()) {
             true => self.summarize_marks(&rows),
             false => self.summarize_volumes(&rows),

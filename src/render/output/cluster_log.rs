@@ -4,24 +4,18 @@ use crate::base::json_scan::find_member;
 use crate::pve::task::Upid;
 use crate::render::cell::strip_quotes;
 use crate::render::labels::{count, format_duration};
-use crate::render::output::json_path::{parse_number, walk};
+use crate::render::list::MAX_ROWS_WITH_UPIDS;
+use crate::render::output::json_path::{list_rows, parse_number};
 use crate::render::output::options::{AnswerTopic, OutputOptions};
 use crate::render::output::page_writer::RenderedResult;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-/// The most rows of a log with the UPID of each. A longer one has those of tasks that did not end well.
-const MAX_ROWS_WITH_UPIDS: usize = 10;
-
 impl OutputOptions {
     /// Renders the log of a cluster without the starts of tasks whose end it has. Returns `None` if it has none of these.
     pub(super) fn summarize_log(&self, list: &str) -> Option<RenderedResult> {
-        let mut rows = Vec::new();
-        walk(list, &mut |_, row| {
-            rows.push(row);
-            true
-        });
+        let mut rows = list_rows(list);
         let ended: HashSet<&str> = rows.iter().filter_map(|row| find_task(row, "end task ")).collect();
         let total = rows.len();
         rows.retain(|row| find_task(row, "starting task ").is_none_or(|task| !ended.contains(task)));

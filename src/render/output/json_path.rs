@@ -106,6 +106,16 @@ pub fn describe_kind(raw: &str) -> &'static str {
     }
 }
 
+/// Returns the rows of a list.
+pub fn list_rows(list: &str) -> Vec<&str> {
+    let mut rows = Vec::new();
+    walk(list, &mut |_, row| {
+        rows.push(row);
+        true
+    });
+    rows
+}
+
 /// Returns whether a value is a list whose first row that is not null is an object.
 pub fn holds_objects(raw: &str) -> bool {
     let mut is_object = false;

@@ -73,7 +73,7 @@ pub fn render_series_table(header: &str, paths: &[LabeledSeries<'_>]) -> Option<
         push_row(&mut text, cells.into_iter());
     }
     let mut note = String::from("mean/peak");
-    push_span(&mut note, paths);
+    push_span(&mut note, paths, (first, last));
     let missing =
         paths[0].summary.missing.iter().filter(|name| paths.iter().all(|path| path.summary.missing.contains(name)));
     for (words, names) in [
@@ -148,8 +148,8 @@ fn format_peak_time(series: &Series, utc_offset: i32, has_year: bool) -> String 
     part.unwrap_or(&time).to_owned()
 }
 
-/// Appends the number of rows of each path and their times.
-fn push_span(note: &mut String, paths: &[LabeledSeries<'_>]) {
+/// Appends the number of rows of each path, and the times of the first and the last row.
+fn push_span(note: &mut String, paths: &[LabeledSeries<'_>], (first, last): (u64, u64)) {
     let rows = paths.iter().map(|path| path.summary.rows as usize);
     let (least, most) = (rows.clone().min().unwrap_or_default(), rows.max().unwrap_or_default());
     let without_data = paths.iter().map(|path| path.summary.without_data).max().unwrap_or_default();
@@ -158,13 +158,9 @@ fn push_span(note: &mut String, paths: &[LabeledSeries<'_>]) {
         true => write!(note, " of {} each", count(most, "row")),
         false => write!(note, " of {least} to {most} rows each"),
     };
-    let with_values = || paths.iter().map(|path| path.summary).filter(|summary| summary.first <= summary.last);
-    let times = with_values().map(|s| s.first).min().zip(with_values().map(|s| s.last).max());
-    if let Some((first, last)) = times {
-        let utc_offset = paths.first().map_or(0, |path| path.summary.utc_offset);
-        let (first, last) = (format_local_time(first, utc_offset), format_local_time(last, utc_offset));
-        let _ = write!(note, " from {first} to {last}");
-    }
+    let utc_offset = paths.first().map_or(0, |path| path.summary.utc_offset);
+    let (first, last) = (format_local_time(first, utc_offset), format_local_time(last, utc_offset));
+    let _ = write!(note, " from {first} to {last}");
     if without_data > 0 {
         let _ = write!(note, ", up to {without_data} without data");
     }

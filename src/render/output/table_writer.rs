@@ -3,7 +3,7 @@
 use crate::base::json_scan::{JsonScanner, find_member};
 use crate::render::cell::{MAX_CELL_CHARS, push_row, strip_quotes};
 use crate::render::labels::count;
-use crate::render::list::MAX_ROWS;
+use crate::render::list::{MAX_ROWS, MAX_ROWS_WITH_UPIDS};
 use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{parse_number, pick, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
@@ -27,9 +27,6 @@ const MIN_EQUAL_ROWS: usize = 3;
 
 /// The most bytes of such a cell.
 const MAX_EQUAL_BYTES: usize = 60;
-
-/// The most rows that a list of tasks has with the UPID of each. A longer list has those that did not end well.
-const MAX_ROWS_WITH_UPIDS: usize = 10;
 
 /// The most columns without a place in the table that are named.
 const MAX_LEFT_OUT_NAMES: usize = 20;
