@@ -137,7 +137,7 @@ fn add_details(state: &mut ClusterState) {
         (100, "agent", json!("1,fstrim_cloned_disks=1")),
         (100, "description", json!("Front end of the shop. Owner: **Alice**")),
         (102, "protection", json!(1)),
-        (102, "description", json!("PostgreSQL 17, nightly backup to `nas` at 02:00")),
+        (102, "description", json!("PostgreSQL 17, nightly backup to `nas`")),
         (104, "description", json!("Restarted on another host by HA")),
         (105, "ostype", json!("win11")),
         (105, "ide2", json!("nas:iso/virtio-win-0.1.271.iso,media=cdrom,size=713520K")),

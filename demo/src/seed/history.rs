@@ -28,11 +28,16 @@ pub(super) fn add_history(state: &mut ClusterState) {
     state.log.make_contiguous().sort_by_key(|entry| std::cmp::Reverse(entry.time));
 }
 
-/// Returns the start of last night's backup: 02:00 in UTC.
+/// Returns the hour in UTC at which the nightly backup starts: 2, or 0 in the two hours after that. So last night's tasks
+/// are less than a day old, and older than those of the users.
+fn backup_hour(now: i64) -> i64 {
+    if (2..4).contains(&(now.rem_euclid(DAY) / 3600)) { 0 } else { 2 }
+}
+
+/// Returns the start of last night's backup.
 fn last_backup_time(now: i64) -> i64 {
-    let hours_today = now.rem_euclid(DAY) / 3600;
-    let midnight = now - now.rem_euclid(DAY);
-    midnight + 2 * 3600 - if hours_today < 4 { DAY } else { 0 }
+    let hour = backup_hour(now) * 3600;
+    now - (now - hour).rem_euclid(DAY)
 }
 
 /// Adds ISO images, container templates, and the backups of a removed VM that fill the storage.
@@ -60,7 +65,8 @@ fn add_volumes(state: &mut ClusterState, last_backup: i64) {
 }
 
 fn add_backup_job(state: &mut ClusterState) {
-    state.backup_jobs.push(json!({"id": "backup-nightly", "type": "vzdump", "enabled": 1, "schedule": "02:00",
+    let schedule = format!("{:02}:00", backup_hour(state.seconds()));
+    state.backup_jobs.push(json!({"id": "backup-nightly", "type": "vzdump", "enabled": 1, "schedule": schedule,
         "storage": "nas", "mode": "snapshot", "compress": "zstd", "vmid": JOB_VMIDS.map(|id| id.to_string()).join(","),
         "notes-template": "{{guestname}}", "mailto": "ops@example.test", "notification-mode": "notification-system",
         "prune-backups": {"keep-daily": "3"}, "comment": "production guests, every night"}));
@@ -146,7 +152,7 @@ fn add_tasks(state: &mut ClusterState, last_backup: f64) {
         TaskBuilder::new(node, "aptupdate", "")
             .line("starting apt-get update")
             .line("Reading package lists...")
-            .record_past(state, "root@pam", last_backup + 6000.0, 6.0, "OK");
+            .record_past(state, "root@pam", last_backup - 1200.0, 6.0, "OK");
     }
     let mut record = |node, kind, vmid: u32, user, start, seconds, exit_status| {
         TaskBuilder::new(node, kind, vmid).record_past(state, user, start, seconds, exit_status);
@@ -159,4 +165,19 @@ fn add_tasks(state: &mut ClusterState, last_backup: f64) {
     record("pve3", "qmshutdown", 105, "alice@pve", now - 4000.0, 21.0, "OK");
     record("pve1", "vncproxy", 100, "bob@pve", now - 2500.0, 240.0, "OK");
     record("pve1", "qmstart", 100, "bob@pve", now - 2100.0, 1.0, "VM 100 already running");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_night_is_in_the_last_day_and_before_the_tasks_of_the_users_at_any_time() {
+        let midnight = 20_000 * DAY;
+        for now in (midnight..midnight + DAY).step_by(300) {
+            let age = now - last_backup_time(now);
+            // Last night's tasks begin up to 1,900 s after the backup, those of the users up to 5,200 s ago.
+            assert!((1900 + 5200..DAY).contains(&age), "{age} s at {now}");
+        }
+    }
 }
