@@ -6,7 +6,7 @@ use crate::model::guest::{AgentCommand, Guest, GuestKind};
 use crate::model::log::LogEntry;
 use crate::model::node::Node;
 use crate::model::pool::Pool;
-use crate::model::storage::{Storage, Volume};
+use crate::model::storage::{FirewallConfig, Storage, Volume};
 use crate::options::{Options, Release};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -227,6 +227,18 @@ impl ClusterState {
     pub(crate) fn guest_mut(&mut self, node: &str, kind: GuestKind, vmid: u32) -> ApiResult<&mut Guest> {
         self.guest(node, kind, vmid)?;
         Ok(self.guests.get_mut(&vmid).expect("the guest that was just found"))
+    }
+
+    /// Returns the firewall of a guest.
+    pub(crate) fn firewall(&self, vmid: u32) -> FirewallConfig {
+        let (rules, options) = (self.firewall_rules.get(&vmid), self.firewall_options.get(&vmid));
+        FirewallConfig { rules: rules.cloned(), options: options.cloned() }
+    }
+
+    /// Sets the firewall of a guest. A part that the configuration lacks stays.
+    pub(crate) fn set_firewall(&mut self, vmid: u32, firewall: FirewallConfig) {
+        self.firewall_rules.extend(firewall.rules.map(|rules| (vmid, rules)));
+        self.firewall_options.extend(firewall.options.map(|options| (vmid, options)));
     }
 
     /// Returns the storage of that name.

@@ -86,7 +86,8 @@ fn add_nightly_backup(state: &mut ClusterState, node: &str, start: i64, age: i64
     let mut kept = Vec::new();
     for guest in guests {
         let fails = guest.vmid == FAILED_VMID && age == 0;
-        let backup = backup_volume(guest, "nas", None, backup_size(state, guest), time);
+        let firewall = state.firewall(guest.vmid);
+        let backup = Volume { firewall, ..backup_volume(guest, "nas", None, backup_size(state, guest), time) };
         let seconds = 12 + (backup.size / GIB) as i64 * if fails { 3 } else { 7 };
         lines.extend(backup_log(guest, &backup, seconds, fails));
         has_failed |= fails;
