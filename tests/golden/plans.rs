@@ -118,6 +118,9 @@ fn plan_errors() {
     }
     for (path, data) in [
         ("/nodes/pve1/qemu/100/snapshot", json!({"snapname": "before upgrade"})),
+        ("/nodes/pve1/qemu/100/snapshot", json!({"snapname": "a"})),
+        ("/access/users/bob@pve/token/x", json!({})),
+        ("/storage", json!({"storage": "n", "type": "dir"})),
         ("/nodes/pve1/qemu/100/snapshot/my snap/rollback", json!({})),
         ("/access/roles", json!({"roleid": "VM operator"})),
         ("/access/users/bob@pve/token/my token", json!({})),
