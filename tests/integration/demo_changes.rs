@@ -153,6 +153,19 @@ fn full_clone_uses_as_much_as_its_source() {
 }
 
 #[test]
+fn measurements_of_a_container_have_the_use_of_its_disk() {
+    let demo = prompt_demo();
+    let cluster = demo.cluster();
+    let last_disk = |guest: &str| {
+        let rows = get(&cluster, &format!("/nodes/pve1/{guest}/rrddata?timeframe=hour"));
+        rows.as_array().unwrap().last().unwrap()["disk"].clone()
+    };
+    assert_eq!(last_disk("lxc/200"), get(&cluster, "/nodes/pve1/lxc/200/status/current")["disk"]);
+    assert!(last_disk("lxc/200").as_u64() > Some(0));
+    assert_eq!(last_disk("qemu/100"), 0);
+}
+
+#[test]
 fn some_parameters_of_a_backup_are_for_root_alone() {
     let demo = prompt_demo();
     let cluster = demo.cluster();
