@@ -261,8 +261,10 @@ fn spell_out(raw: &str) -> Option<String> {
     /// From here on a float represents several whole numbers.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let is_number = raw.starts_with(|c: char| c.is_ascii_digit() || c == '-');
-    let is_float = is_number && (raw.ends_with(".0") || raw.contains(['e', 'E']));
-    let number: f64 = raw.parse().ok().filter(|_| is_float)?;
+    if !is_number || !(raw.ends_with(".0") || raw.contains(['e', 'E'])) {
+        return None;
+    }
+    let number: f64 = raw.parse().ok()?;
     (number.abs() < EXACT).then(|| number.to_string())
 }
 
