@@ -1,6 +1,7 @@
 //! The object of a change, read again after it. What can't be read is left out of the answer.
 
 use super::fan_out::fan_out;
+use super::guest_backups::{find_default_storage, read_backups};
 use super::guest_wait::{AwaitedGuest, AwaitedState, GuestWaitEnd};
 use super::handle::ClusterHandle;
 use super::list_undo::{ObjectLife, discard_void_undos};
@@ -290,28 +291,6 @@ impl PlannedCall<'_> {
 fn read_ids(reader: &ObjectReader<'_>, list: &ApiPath, id_key: &str) -> Option<Vec<String>> {
     let rows: Vec<Map<String, Value>> = reader.read_value(list.clone()).ok()?;
     Some(rows.iter().filter_map(|row| row.get(id_key)).map(to_text).collect())
-}
-
-/// Reads the backups on a storage, those of one guest if there is only one.
-fn read_backups(
-    reader: &ObjectReader<'_>,
-    node: &str,
-    storage: &str,
-    vmids: &[String],
-) -> Option<Vec<Map<String, Value>>> {
-    let mut params = ApiParams::new();
-    params.push("content", "backup");
-    if let [vmid] = vmids {
-        params.push("vmid", vmid);
-    }
-    reader.read(ApiPath::from_segments(&["nodes", node, "storage", storage, "content"]).ok()?, params).ok()
-}
-
-/// Returns the storage of a backup that names none. (PVE: the configuration of vzdump.)
-fn find_default_storage(reader: &ObjectReader<'_>, node: &str) -> Option<String> {
-    let path = ApiPath::from_segments(&["nodes", node, "vzdump", "defaults"]).ok()?;
-    let defaults: Map<String, Value> = reader.read_value(path).ok()?;
-    defaults.get("storage").and_then(Value::as_str).map(str::to_owned)
 }
 
 /// Returns whether an option of a guest is a network card.

@@ -359,6 +359,10 @@ impl<'a> Confirmed<'a> {
         &self.planned
     }
 
+    pub(super) fn add_notes(&mut self, notes: Vec<String>) {
+        self.planned.notes.extend(notes);
+    }
+
     pub(super) fn decision(&self) -> AuditDecision {
         self.decision
     }

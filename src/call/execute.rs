@@ -86,9 +86,14 @@ impl Hint for ExecuteError {
 impl Confirmed<'_> {
     /// Sends the call and returns the response. A read of a guest that is on another node is sent again there. A power
     /// action that the state of its guest excludes is not sent, since its task would fail after the answer.
-    pub fn execute(self) -> Result<Outcome, ExecuteError> {
+    pub fn execute(mut self) -> Result<Outcome, ExecuteError> {
         if let Some(failure) = self.planned().find_excluded_power_action() {
             return Err(ExecuteError::CertainFailure(Box::new(failure)));
+        }
+        // A question has told it.
+        if self.confirmed_by().is_none() {
+            let notes = self.planned().describe_missing_space();
+            self.add_notes(notes);
         }
         let changed = self.planned().find_changed_object();
         let error = match self.send() {

@@ -151,6 +151,7 @@ mod scope;
 mod send;
 mod service;
 mod shared_object;
+mod space_needs;
 mod spec;
 mod state_risks;
 mod undo;

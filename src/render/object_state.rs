@@ -55,6 +55,48 @@ pub struct StorageUse {
     pub jobs: Vec<String>,
 }
 
+/// Space that calls need on a storage, and that is not free there.
+pub struct MissingSpace {
+    pub storage: String,
+    /// `None` if nodes share the storage.
+    pub node: Option<String>,
+    pub needed: f64,
+    pub free: f64,
+    pub certainty: SpaceCertainty,
+    /// Earlier calls of the list need a part of it.
+    pub with_earlier: bool,
+}
+
+/// The certainty of a need of space, from the surest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SpaceCertainty {
+    Exact,
+    /// The storage takes the space as it is written.
+    AtMost,
+    Estimated,
+}
+
+impl MissingSpace {
+    /// Returns the sentence without its end: `it needs 80GiB on local-lvm of pve3, which has 46.5GiB free`.
+    pub fn describe(&self) -> String {
+        let verb = match self.certainty {
+            SpaceCertainty::Exact => "needs",
+            SpaceCertainty::AtMost => "may need up to",
+            SpaceCertainty::Estimated => "may need about",
+        };
+        let start = if self.with_earlier { "with the calls before it, it" } else { "it" };
+        let node = self.node.as_ref().map(|node| format!(" of {}", quote_word(node))).unwrap_or_default();
+        let (needed, free) = (show_bytes(self.needed), show_bytes(self.free));
+        format!("{start} {verb} {needed} on {}{node}, which has {free} free", quote_word(&self.storage))
+    }
+}
+
+fn show_bytes(bytes: f64) -> String {
+    let mut text = String::new();
+    push_byte_size(&mut text, bytes);
+    text
+}
+
 /// The object of a call as it is now, as far as it was looked up.
 #[derive(Default)]
 pub struct ObjectState<'a> {
@@ -84,6 +126,8 @@ pub struct ObjectState<'a> {
     /// The changes of the network that are not applied yet, as the lines of a diff.
     pub network_changes: Option<Looked<String>>,
     pub affected: AffectedText<'a>,
+    /// The space that storages lack for the call.
+    pub missing_space: Vec<MissingSpace>,
     /// The guests that leave a pool, each with the pool.
     pub left_pools: Vec<(&'a Guest, String)>,
     /// The number of the call of the same list that makes the object.

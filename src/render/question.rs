@@ -507,6 +507,11 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
             _ => {}
         }
     }
+    for missing in &call.state.missing_space {
+        let sentence = missing.describe();
+        let (first, rest) = sentence.split_at(1);
+        let _ = writeln!(text, "{}{rest}.", first.to_uppercase());
+    }
     if let Some(remark) = call.effect.map(|effect| effect.remark).filter(|remark| !remark.is_empty()) {
         let _ = writeln!(text, "{remark}");
     }

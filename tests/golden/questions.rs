@@ -249,6 +249,45 @@ fn questions_about_the_demo() {
 }
 
 #[test]
+fn space_that_storages_lack() {
+    let demo = start_demo(Duration::ZERO);
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..demo.cluster() }]);
+    let other = product(vec![ClusterConfig { policy: open_policy(), is_simulated: false, ..demo.cluster() }]);
+    let mut document = Document::new();
+    document.redact(r"\d{4}[-_]\d\d[-_]\d\d([-_ T]\d\d[:_]\d\d[:_]\d\dZ?)?", "DATE");
+    document.redact(r"UPID:[\w:@!.-]+", "UPID");
+    let backup = "nas:backup/vzdump-qemu-100-2026_01_02-03_04_05.vma.zst";
+    for (line, data) in [
+        ("PUT /qemu/db01/resize", json!({"disk": "scsi0", "size": "+2T"})),
+        ("PUT /qemu/db01/resize", json!({"disk": "scsi0", "size": "500G"})),
+        ("POST /qemu/db01/move_disk", json!({"disk": "scsi0", "storage": "local"})),
+        ("POST /qemu/db01/clone", json!({"newid": 900, "full": true, "storage": "nas"})),
+        ("POST /qemu/9000/clone", json!({"newid": 900, "storage": "local"})),
+        ("POST /qemu/db01/migrate", json!({"target": "pve2", "online": true, "with-local-disks": true})),
+        (
+            "POST /qemu/db01/migrate",
+            json!({"target": "pve2", "online": true, "with-local-disks": true, "targetstorage": "local"}),
+        ),
+        ("POST /nodes/pve1/qemu", json!({"vmid": 901, "archive": backup})),
+        ("POST /nodes/pve1/qemu", json!({"vmid": 901, "archive": backup, "storage": "local-lvm"})),
+        ("POST /nodes/pve1/qemu", json!({"vmid": 100, "archive": backup, "force": true})),
+        ("POST /nodes/pve1/storage/local/content", json!({"filename": "vm-100-disk-9", "size": "100G", "vmid": 100})),
+        ("POST /nodes/pve1/vzdump", json!({"storage": "nas", "all": true})),
+    ] {
+        let mut arguments = arguments(line, data);
+        arguments["dry_run"] = true.into();
+        document.call(&other, CALL, arguments);
+    }
+    document.section("A list");
+    let create =
+        |vmid: u32| arguments("POST /nodes/pve3/qemu", json!({"vmid": vmid, "scsi0": "local-lvm:900", "memory": 512}));
+    document.call(&server, CALL, json!({"calls": [create(901), create(902)], "dry_run": true}));
+    document.section("Sent without a question");
+    document.call(&server, CALL, arguments("PUT /qemu/web01/config", json!({"scsi5": "local-lvm:2000"})));
+    document.assert("questions_space");
+}
+
+#[test]
 fn questions_about_lists() {
     let demo = start_demo(Duration::ZERO);
     let policy = ClusterPolicy { confirm: ConfirmationPolicy::Destructive, ..open_policy() };
