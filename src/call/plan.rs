@@ -318,6 +318,8 @@ fn check_operation_call(
             path_values: found.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             secrets: find_secrets(&operation, &params),
             may_be_filtered: method == Method::Get && operation.privileges().is_empty(),
+            changes_settings: is_given("delete")
+                && (method == Method::Put || operation.template().ends_with("/{vmid}/config")),
         },
         params,
         relative_options,

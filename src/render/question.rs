@@ -668,8 +668,18 @@ fn present_values<'c>(call: &'c CallDescription<'_>) -> Option<&'c Map<String, V
 
 /// Returns whether a parameter is an option of the object, instead of one of the call alone.
 pub(crate) fn names_an_option(name: &str) -> bool {
-    const OF_THE_CALL: [&str; 8] =
-        ["append", "background_delay", "delete", "digest", "force", "import-working-storage", "revert", "skiplock"];
+    const OF_THE_CALL: [&str; 10] = [
+        "allow-move",
+        "append",
+        "background_delay",
+        "delete",
+        "digest",
+        "force",
+        "import-working-storage",
+        "lock-token",
+        "revert",
+        "skiplock",
+    ];
     !OF_THE_CALL.contains(&name)
 }
 
