@@ -4,7 +4,7 @@ use super::guest_backups::{find_default_storage, read_backups};
 use super::planned_call::PlannedCall;
 use super::present_state::{ObjectReader, PathGuest};
 use crate::base::list_text::list_items;
-use crate::policy::for_each_vmid_in_name;
+use crate::policy::for_each_vmid_in_volume;
 use crate::pve::Method;
 use crate::pve::guests::Guest;
 use crate::pve::knowledge::effects::Fact;
@@ -181,7 +181,7 @@ impl PlannedCall<'_> {
             false => self.param("archive"),
         };
         let mut source = None;
-        for_each_vmid_in_name(archive.unwrap_or_default(), &mut |number| source = source.or(Some(number)));
+        for_each_vmid_in_volume(archive.unwrap_or_default(), &mut |number| source = source.or(Some(number)));
         let Some(config) = source.and_then(|vmid| self.read_config_of_number(vmid, reader)) else { return Vec::new() };
         let is_saved = |name: &&String| {
             let value = config.get(*name).map(to_text).unwrap_or_default();

@@ -3,6 +3,7 @@
 use super::labels::{count, format_local_time, name_calls};
 use super::quoted::{push_quoted, push_value, quote};
 use super::units::push_byte_size;
+use crate::policy::DISK_PARAMETERS;
 use crate::pve::guests::{Guest, GuestKind};
 use crate::pve::rows::{is_true, read_count};
 use crate::sanitize;
@@ -730,8 +731,7 @@ pub(crate) fn snapshot_name(row: &Value) -> Option<&str> {
 
 /// Returns whether an option of a guest is that of a disk, a CD or a folder.
 pub(crate) fn has_disk_name(name: &str) -> bool {
-    const KINDS: [&str; 9] = ["ide", "sata", "scsi", "virtio", "mp", "unused", "efidisk", "tpmstate", "rootfs"];
-    KINDS.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit()))
+    DISK_PARAMETERS.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit()))
 }
 
 /// Returns whether an option is a disk of the guest itself. A CD and a folder of the node are not.
