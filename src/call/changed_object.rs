@@ -461,7 +461,7 @@ impl ClusterHandle<'_> {
             let is_moved = changes[at + 1..].iter().any(|(_, other)| other.moves_guest_of(&undo.path));
             let undo = if is_moved { undo.without_node() } else { undo };
             // The digest is that of a state between the calls.
-            effects.undo.push(self.redact(undo.render(None)));
+            effects.undo.extend(undo.into_calls().map(|call| self.redact(call.render(None))));
         }
         effects
     }

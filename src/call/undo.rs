@@ -102,7 +102,8 @@ impl PlannedCall<'_> {
         }?;
         // A call with a secret in it would be shown without the secret.
         let is_plain = |(name, value): &(String, String)| sanitize::redact_parameter(name, value) == value.as_str();
-        undo.data.iter().all(is_plain).then_some(undo)
+        let mut calls = std::iter::once(&undo).chain(&undo.more);
+        calls.all(|call| call.data.iter().all(is_plain)).then_some(undo)
     }
 
     /// Returns whether the object is known to have all values that the call sets.
@@ -184,6 +185,7 @@ impl PlannedCall<'_> {
             takes_digest: operation.parameter("digest").is_some(),
             waiting: waiting.unwrap_or_default(),
             remark: None,
+            more: Vec::new(),
         })
     }
 
@@ -347,30 +349,46 @@ impl PlannedCall<'_> {
         self.param("allow-move") == Some("1") && self.param("delete") != Some("1") && self.has_param("vms")
     }
 
-    /// Returns the same call with the opposite of `delete`, or the one that moves guests back to their pool. (PVE: a
-    /// guest that is a member already is an error.)
+    /// Returns the same call with the opposite of `delete`, or those that move guests back to their pools. (PVE: a guest that
+    /// is a member already is an error.)
     fn undo_membership(&self, pools: &[(u32, String)]) -> Option<UndoCall> {
         if self.has_param("comment") {
             return None;
         }
         let kept = self.params.iter().filter(|(name, _)| !matches!(*name, "delete" | "allow-move"));
         let mut data: Vec<_> = kept.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut calls = Vec::new();
         if self.moves_between_pools() {
-            let (_, pool) = pools.first()?;
-            let is_complete = pools.len() == self.affected.named_vmids().len();
-            (is_complete && pools.iter().all(|(_, other)| other == pool)).then_some(())?;
-            if !pool.is_empty() {
-                (!self.has_param("storage")).then_some(())?;
-                data.retain(|(name, _)| name != "poolid");
-                data.push(("poolid".into(), pool.clone()));
-                data.push(("allow-move".into(), "1".into()));
-                return Some(UndoCall::new(Method::Put, ApiPath::from_static("/pools"), data));
+            if pools.len() != self.affected.named_vmids().len() {
+                return None;
+            }
+            let mut left: Vec<(&str, Vec<String>)> = Vec::new();
+            for (vmid, pool) in pools {
+                match left.iter_mut().find(|(known, _)| known == pool) {
+                    Some((_, vmids)) => vmids.push(vmid.to_string()),
+                    None => left.push((pool, vec![vmid.to_string()])),
+                }
+            }
+            data.retain(|(name, _)| name != "vms");
+            for (pool, vmids) in left {
+                let vmids = ("vms".to_owned(), vmids.join(","));
+                if pool.is_empty() {
+                    data.push(vmids);
+                    continue;
+                }
+                let back = vec![vmids, ("poolid".into(), pool.to_owned()), ("allow-move".into(), "1".into())];
+                calls.push(UndoCall::new(Method::Put, ApiPath::from_static("/pools"), back));
             }
         }
-        if self.param("delete") != Some("1") {
-            data.push(("delete".into(), "1".into()));
+        if data.iter().any(|(name, _)| matches!(name.as_str(), "vms" | "storage")) {
+            if self.param("delete") != Some("1") {
+                data.push(("delete".into(), "1".into()));
+            }
+            calls.push(UndoCall::new(Method::Put, self.path.clone(), data));
         }
-        Some(UndoCall::new(Method::Put, self.path.clone(), data))
+        let mut calls = calls.into_iter();
+        let first = calls.next()?;
+        Some(UndoCall { more: calls.collect(), ..first })
     }
 }
 

@@ -282,6 +282,7 @@ fn demo_undos() {
                 ("/pools/prod", json!({"vms": "100,101", "delete": true})),
                 ("/pools/prod", json!({"storage": "nas"})),
                 ("/pools/prod", json!({"comment": "the shop"})),
+                ("/pools", json!({"poolid": "stage", "vms": "103,105,106", "storage": "nas", "allow-move": true})),
             ],
         ),
     ] {
@@ -305,6 +306,12 @@ fn demo_undos() {
         call("/pools/short", "DELETE", json!({})),
     ];
     document.call(&server, "proxmox_api_call", json!({"calls": calls, "wait": true}));
+    document.section("A list with guests of several pools");
+    let calls = [
+        call("/pools", "POST", json!({"poolid": "test"})),
+        call("/pools/test", "PUT", json!({"vms": "102,103", "allow-move": true})),
+    ];
+    document.call(&server, "proxmox_api_call", json!({"calls": calls}));
     document.assert("demo_undos");
 }
 
