@@ -19,7 +19,7 @@ use crate::pve::rows::{is_true, read_count};
 use crate::pve::task::Upid;
 use crate::render::changed_object::{self, ChangedOptions, GuestPlace};
 use crate::render::labels::count;
-use crate::render::object_state::{has_disk_name, quote_word, text_of, to_text};
+use crate::render::object_state::{has_disk_name, has_time, quote_word, text_of, to_text};
 use crate::render::question::names_an_option;
 use crate::render::undo::UndoCall;
 use serde_json::{Map, Value};
@@ -552,7 +552,7 @@ impl ResultReader<'_> {
                 let object = self.reader.read_object(path).ok();
                 digest = object.as_ref().and_then(|object| super::undo::digest_of(object).map(str::to_owned));
                 let options = Some(self.changed.options());
-                object.map(|object| changed_object::describe_object(&self.name_own(path), &object, options))
+                object.map(|object| self.describe_object(&self.name_own(path), path, &object, options))
             }
             ChangedSubject::Creation(path) => self.describe_created(path),
             ChangedSubject::Removal(path) => self
@@ -579,7 +579,18 @@ impl ResultReader<'_> {
 
     fn describe_created(&self, path: &ApiPath) -> Option<String> {
         let object = self.reader.read_object(path).ok()?;
-        Some(changed_object::describe_object(&path.to_string(), &object, None))
+        Some(self.describe_object(path.as_str(), path, &object, None))
+    }
+
+    fn describe_object(
+        &self,
+        name: &str,
+        path: &ApiPath,
+        object: &Map<String, Value>,
+        options: Option<ChangedOptions<'_>>,
+    ) -> String {
+        let utc_offset = if has_time(object) { self.cluster.find_utc_offset(path) } else { 0 };
+        changed_object::describe_object(name, object, options, utc_offset)
     }
 
     /// Returns the path of the only row that a list did not have before.

@@ -20,7 +20,7 @@ use crate::pve::path::ApiPath;
 use crate::pve::rows::{ApiRow, is_true};
 use crate::render::object_state::{
     AffectedGuest, AffectedText, GuestBackups, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState, StorageUse,
-    describe_listed, has_disk_name, label_listed, quote_word, text_of,
+    describe_listed, find_time, has_disk_name, has_time, label_listed, quote_word, text_of,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -180,6 +180,10 @@ impl<'a> PlannedCall<'a> {
                     state.changed_by = earlier.changers_of(&self.path);
                 }
             }
+        }
+        let has_old_time = state.options.as_ref().and_then(|options| options.as_ref().ok()).is_some_and(has_time);
+        if has_old_time || self.params.iter().any(|(name, value)| find_time(name, &value.into()).is_some()) {
+            state.utc_offset = self.cluster.find_utc_offset(&self.path);
         }
         PresentState { state, absent }
     }

@@ -9,10 +9,11 @@ use crate::pve::rows::{is_true, read_count};
 use crate::sanitize;
 use serde_json::{Map, Value};
 use std::fmt::Write;
-use std::time::{Duration, UNIX_EPOCH};
 
 /// The options by which a backup job selects its guests.
 const SELECTION: [&str; 4] = ["vmid", "pool", "all", "exclude"];
+/// The options of objects that have a time.
+const TIME_OPTIONS: [&str; 4] = ["ctime", "expire", "next-run", "snaptime"];
 /// The most characters of a text of the cluster.
 const MAX_TEXT_CHARS: usize = 120;
 /// The most guests that a headline names.
@@ -427,7 +428,7 @@ pub fn push_option(text: &mut String, name: &str, options: &Looked<Map<String, V
 
 /// Appends the options of an object in one line, without those that are empty or that Proxmox computes. Those that
 /// select guests come first.
-pub fn push_options(text: &mut String, options: &Looked<Map<String, Value>>) {
+pub fn push_options(text: &mut String, options: &Looked<Map<String, Value>>, utc_offset: i32) {
     let options = match options {
         Ok(options) => options,
         Err(reason) => return reason.push(text, "Its present state is not known"),
@@ -443,7 +444,7 @@ pub fn push_options(text: &mut String, options: &Looked<Map<String, Value>>) {
     text.push_str("It is now: ");
     for (at, (name, value)) in shown.iter().take(MAX_OPTIONS).enumerate() {
         text.push_str(if at == 0 { "" } else { ", " });
-        let _ = write!(text, "{} {}", quote_word(name), show_cluster_value(name, value));
+        let _ = write!(text, "{} {}", quote_word(name), show_option(name, value, utc_offset));
     }
     if let Some(more @ 1..) = shown.len().checked_sub(MAX_OPTIONS) {
         let _ = write!(text, " and {more} more");
@@ -622,13 +623,28 @@ pub fn show_cluster_value(name: &str, value: &Value) -> String {
         (None, Some(bytes)) if matches!(name, "size" | "used" | "avail" | "total") => {
             push_byte_size(&mut text, bytes as f64);
         }
-        (None, Some(seconds)) if matches!(name, "ctime" | "expire" | "next-run" | "snaptime") => {
-            text.push_str(&format_time(seconds));
-        }
         (None, _) => push_value(&mut text, &shown),
         (Some(_), _) => push_quoted(&mut text, &shown, limit),
     }
     text
+}
+
+/// Returns the value of an object's option as [`show_cluster_value`] does, and a time in the zone of the node.
+pub fn show_option(name: &str, value: &Value, utc_offset: i32) -> String {
+    match find_time(name, value) {
+        Some(seconds) => format_local_time(seconds, utc_offset),
+        None => show_cluster_value(name, value),
+    }
+}
+
+/// Returns the time that an option has, in seconds since 1970. (PVE: 0 is never.)
+pub(crate) fn find_time(name: &str, value: &Value) -> Option<u64> {
+    TIME_OPTIONS.contains(&name).then(|| read_count(value)).flatten().filter(|seconds| *seconds > 0)
+}
+
+/// Returns whether an option of an object has a time.
+pub fn has_time(object: &Map<String, Value>) -> bool {
+    object.iter().any(|(name, value)| find_time(name, value).is_some())
 }
 
 /// Returns a value as Proxmox takes it from a form: a list with commas, an object as `key=value` with commas. Of a member
@@ -655,14 +671,6 @@ fn to_item(item: &Value) -> String {
         return format!("{} = {}", to_text(name), to_text(value));
     }
     item.get("id").or(item.get("name")).filter(|id| id.is_string()).map_or_else(|| to_text(item), to_text)
-}
-
-/// Returns a time in seconds since 1970, in UTC and without fractions.
-fn format_time(seconds: u64) -> String {
-    let Some(time) = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).filter(|_| seconds < 1 << 37) else {
-        return seconds.to_string();
-    };
-    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// Appends the number of the backups that a deleted guest leaves.

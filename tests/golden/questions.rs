@@ -581,6 +581,47 @@ fn questions_about_odd_objects() {
     document.assert("questions_odd");
 }
 
+/// Questions, plans and answers have the times of the node.
+#[test]
+fn times_are_in_the_zone_of_the_node() {
+    let user = |expire: u64| json!({"expire": expire, "enable": 1, "comment": "gone soon"});
+    let server = start(move |request| {
+        let path = request.target.split('?').next().unwrap_or_default();
+        let answer = match (request.method.as_str(), path.strip_prefix("/api2/json")?) {
+            ("GET", "/access/users/bob@pve") => user(1_790_000_000),
+            ("GET", "/nodes/localhost/time" | "/nodes/pve1/time") => {
+                json!({"time": 1_790_000_000, "localtime": 1_790_007_200, "timezone": "Europe/Berlin"})
+            }
+            ("GET", "/nodes/pve1/qemu/100/snapshot") => {
+                json!([{"name": "s1", "snaptime": 1_790_000_000}, {"name": "current"}])
+            }
+            ("GET", "/nodes/pve1/storage/nas/content/nas:backup/b.vma.zst") => {
+                json!({"ctime": 1_790_000_000, "size": 1024, "notes": "a word"})
+            }
+            ("PUT", _) => Value::Null,
+            _ => return None,
+        };
+        Some(ScriptedReply::data(&answer.to_string()))
+    });
+    let mut document = Document::new();
+    for (line, data) in [
+        ("PUT /access/users/bob@pve", json!({"expire": 1_800_000_000})),
+        ("PUT /access/users/bob@pve", json!({"expire": 0})),
+        ("POST /access/users", json!({"userid": "eve@pve", "expire": 1_800_000_000})),
+        ("DELETE /access/users/bob@pve", json!({})),
+        ("DELETE /nodes/pve1/qemu/100/snapshot/s1", json!({})),
+        ("DELETE /nodes/pve1/storage/nas/content/nas:backup/b.vma.zst", json!({})),
+    ] {
+        ask(&mut document, &server.server, &server.callers[0], line, data);
+    }
+    let change = arguments("PUT /access/users/bob@pve", json!({"expire": 1_790_000_000}));
+    let asked = send(&server.server, &server.callers[0], "tools/call", modern(CALL, &change, true, json!({})));
+    let more = answer_question(&asked["result"]["requestState"], "accept", Value::Null);
+    let answer = send(&server.server, &server.callers[0], "tools/call", modern(CALL, &change, true, more));
+    document.case("after the change", answer["result"]["content"][0]["text"].as_str().expect("a text"));
+    document.assert("questions_zone");
+}
+
 /// The look-ups of a question are few. An answer to it repeats none of them.
 #[test]
 fn questions_cause_few_requests() {
