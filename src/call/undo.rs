@@ -7,7 +7,7 @@ use crate::base::list_text::list_items;
 use crate::policy::Risk;
 use crate::pve::Method;
 use crate::pve::guests::GuestKind;
-use crate::pve::knowledge::effects::{Fact, Undo};
+use crate::pve::knowledge::effects::{CreationDefault, Fact, Undo};
 use crate::pve::knowledge::passwords::SecretPart;
 use crate::pve::knowledge::preconditions::refuses_used_name;
 use crate::pve::knowledge::restart::waits_for_start;
@@ -215,11 +215,9 @@ impl PlannedCall<'_> {
         if operation.parameter(id).is_some() {
             data.push((id.to_owned(), last.to_string()));
         }
-        // This program sends `remove=0` for a new job that says nothing, and the job has the default of Proxmox.
-        if template == "/cluster/backup/{id}" && !["remove", "prune-backups"].iter().any(|name| now.contains_key(*name))
-        {
-            data.push(("remove".to_owned(), "1".to_owned()));
-        }
+        let is_unset = |default: &&CreationDefault| !default.unless.iter().any(|name| now.contains_key(*name));
+        let default = self.effect().and_then(|effect| effect.creation_default.as_ref()).filter(is_unset);
+        data.extend(default.map(|default| (default.parameter.to_owned(), default.value.to_owned())));
         let has = |name: &str| data.iter().any(|(given, _)| given == name) || operation.is_path_parameter(name);
         if !operation.parameters().filter(|parameter| parameter.is_required()).all(|parameter| has(parameter.name())) {
             return None;

@@ -55,6 +55,16 @@ pub struct OperationEffect {
     pub remark: &'static str,
     /// The facts to look up about the object.
     pub facts: &'static [Fact],
+    /// The parameter that a deleted object is created again with.
+    pub creation_default: Option<CreationDefault>,
+}
+
+/// A default of Proxmox that a new object has only if the call names it, since this program sends another one.
+pub struct CreationDefault {
+    pub parameter: &'static str,
+    pub value: &'static str,
+    /// An object with one of these options has no need of it.
+    pub unless: &'static [&'static str],
 }
 
 /// The way back from a change. Each text is whole sentences.
@@ -135,7 +145,16 @@ pub enum Fact {
 }
 
 const fn row(method: Method, template: &'static str, phrase: &'static str, undo: Undo) -> OperationEffect {
-    OperationEffect { method, template, condition: Condition::Always, phrase, undo, remark: "", facts: &[] }
+    OperationEffect {
+        method,
+        template,
+        condition: Condition::Always,
+        phrase,
+        undo,
+        remark: "",
+        facts: &[],
+        creation_default: None,
+    }
 }
 
 impl OperationEffect {
@@ -149,6 +168,10 @@ impl OperationEffect {
 
     const fn facts(self, facts: &'static [Fact]) -> Self {
         Self { facts, ..self }
+    }
+
+    const fn creation_default(self, default: CreationDefault) -> Self {
+        Self { creation_default: Some(default), ..self }
     }
 
     /// Returns the way back from a change of an object of this type. An unknown type is empty.
@@ -450,7 +473,8 @@ static TABLE: &[OperationEffect] = &[
     row(Put, "/cluster/backup/{id}", "Change backup job {id}", SET_BACK).facts(&[Object]),
     row(Delete, "/cluster/backup/{id}", "Delete backup job {id}", CREATE_AGAIN)
         .remark("The backups that it made are kept.")
-        .facts(&[Object, JobGuests]),
+        .facts(&[Object, JobGuests])
+        .creation_default(CreationDefault { parameter: "remove", value: "1", unless: &["remove", "prune-backups"] }),
     row(
         Delete,
         "/cluster/replication/{id}",
@@ -729,6 +753,13 @@ mod tests {
                         None => matches!(name, "guest" | "guests" | "cluster") || operation.is_path_parameter(name),
                     };
                     assert!(known, "{} {}: {name}", effect.method, effect.template);
+                }
+            }
+            if let Some(default) = &effect.creation_default {
+                let (list, _) = effect.template.rsplit_once('/').expect("a path has a slash");
+                let creation = embedded_schema().find_by_template(Post, list).expect(list);
+                for name in default.unless.iter().chain([&default.parameter]) {
+                    assert!(creation.parameter(name).is_some(), "{list}: {name}");
                 }
             }
             if let Partly(undo) | By(undo) = effect.undo {
