@@ -18,7 +18,7 @@ use crate::pve::property_string::find_part;
 use crate::pve::rows::{is_true, read_count};
 use crate::pve::task::Upid;
 use crate::render::changed_object::{self, ChangedOptions, GuestPlace};
-use crate::render::labels::count;
+use crate::render::labels::{count, group_reasons};
 use crate::render::object_state::{has_disk_name, has_time, quote_word, text_of, to_text};
 use crate::render::question::names_an_option;
 use crate::render::undo::UndoCall;
@@ -436,6 +436,7 @@ impl ClusterHandle<'_> {
         let handle = self.with_new_lookups();
         let mut effects = ListEffects::default();
         let mut undos: Vec<Option<UndoCall>> = Vec::new();
+        let mut missing = Vec::new();
         for (number, changed) in changes {
             let result = ResultReader { cluster: &handle, reader: ObjectReader::new(&handle), changed };
             let ObjectText { rule, created, .. } = result.read();
@@ -443,14 +444,10 @@ impl ClusterHandle<'_> {
                 (Some(undo), _) => Some(UndoCall { waiting: Vec::new(), ..undo.clone() }),
                 (None, created) => created.clone().map(|path| UndoCall::new(Method::Delete, path, Vec::new())),
             });
-            for reason in result.find_missing_effect(rule.as_ref(), created.as_ref()) {
-                let reason = self.redact(reason);
-                match effects.missing.iter_mut().find(|(_, known)| *known == reason) {
-                    Some((numbers, _)) => numbers.push(*number),
-                    None => effects.missing.push((vec![*number], reason)),
-                }
-            }
+            let reasons = result.find_missing_effect(rule.as_ref(), created.as_ref()).into_iter();
+            missing.extend(reasons.map(|reason| (*number, self.redact(reason))));
         }
+        effects.missing = group_reasons(missing, |known, other| known == other);
         let lives: Vec<&ObjectLife> = changes.iter().map(|(_, changed)| &changed.life).collect();
         let is_moot = discard_void_undos(&lives, &mut undos);
         let without = changes.iter().zip(undos.iter().zip(&is_moot));

@@ -13,7 +13,7 @@ use crate::pve::knowledge::messages::find_next_step;
 use crate::pve::knowledge::preconditions::{Excluded, Precondition, find_preconditions};
 use crate::pve::property_string::{find_part, parse_disk_size};
 use crate::pve::rows::is_true;
-use crate::render::labels::join_by_text;
+use crate::render::labels::{group_reasons, join_reasons};
 use crate::render::object_state::{
     AffectedText, GuestState, MAX_ITEMS, find_ha_state, is_own_disk, quote_word, snapshot_name, text_of, to_text,
 };
@@ -90,8 +90,9 @@ impl CertainFailures {
     }
 
     fn describe_list(&self) -> String {
-        let texts = self.failures.iter().map(|(number, failure)| (vec![*number], render_error(failure)));
-        format!("no call of the list was sent: one that certainly fails ends all\n{}", join_by_text(texts))
+        let texts = self.failures.iter().map(|(number, failure)| (*number, render_error(failure)));
+        let lines = join_reasons(&group_reasons(texts, |known, other| known == other), String::clone);
+        format!("no call of the list was sent: one that certainly fails ends all\n{lines}")
     }
 }
 
