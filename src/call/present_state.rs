@@ -7,6 +7,7 @@ use super::fan_out::fan_out;
 use super::handle::ClusterHandle;
 use super::operation::find_embedded_operation;
 use super::planned_call::{CallPurpose, PlannedCall};
+use crate::base::list_text::list_items;
 use crate::policy::is_in_pool;
 use crate::pve::Method;
 use crate::pve::backups::BackupJob;
@@ -19,8 +20,8 @@ use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::rows::{ApiRow, is_true};
 use crate::render::object_state::{
-    AffectedGuest, AffectedText, GuestBackups, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState, StorageUse,
-    describe_listed, find_time, has_disk_name, has_time, label_listed, quote_word, text_of,
+    AffectedGuest, AffectedText, GuestBackups, GuestJobs, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState,
+    StorageUse, describe_listed, find_time, has_disk_name, has_time, label_listed, quote_word, text_of, to_text,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -171,6 +172,7 @@ impl<'a> PlannedCall<'a> {
                     state.storage_use = concerns_guests.then(|| reader.find_storage_use()).flatten();
                 }
                 Fact::Pools => state.left_pools = reader.find_left_pools(),
+                Fact::Jobs => state.guest_jobs = Some(reader.find_guest_jobs()),
                 Fact::Backups => state.guest_backups = reader.count_backups(),
                 Fact::PrunedBackups => {
                     state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone()))
@@ -498,6 +500,22 @@ impl<'a> StateReader<'_, 'a> {
         Some(guests.iter().filter(|guest| job.selects(guest)).map(label_listed).collect())
     }
 
+    /// Returns the backup jobs that list the guest of the path, and its replication jobs.
+    fn find_guest_jobs(&self) -> Looked<GuestJobs> {
+        let vmid = self.planned.path_guest().map(|guest| guest.vmid).unwrap_or_default();
+        let backups: Vec<Map<String, Value>> = self.objects.read_value(ApiPath::from_static("/cluster/backup"))?;
+        let copies: Vec<Map<String, Value>> = self.objects.read_value(ApiPath::from_static("/cluster/replication"))?;
+        let lists_guest = |job: &&Map<String, Value>| {
+            job.get("vmid").is_some_and(|list| list_items(&to_text(list)).any(|listed| listed == vmid))
+        };
+        let is_own = |job: &&Map<String, Value>| job.get("guest").is_some_and(|guest| to_text(guest) == vmid);
+        let id = |job: &Map<String, Value>| quote_word(text_of(job, "id"));
+        Ok(GuestJobs {
+            backups: backups.iter().filter(lists_guest).map(id).collect(),
+            replications: copies.iter().filter(is_own).map(id).collect(),
+        })
+    }
+
     fn read_network_changes(&self) -> Looked<String> {
         let response = self.objects.send(self.planned.path.clone(), ApiParams::new())?;
         // (PVE: the changes are beside `data`.)
@@ -619,6 +637,7 @@ mod tests {
             "/nodes/pve1/storage",
             "/nodes/pve1/storage/local/content",
             "/cluster/backup",
+            "/cluster/replication",
             "/nodes/pve1/qemu/100/migrate",
         ] {
             let operation = find_embedded_operation(Method::Get, &ApiPath::from_static(path)).expect(path);
@@ -662,7 +681,15 @@ mod tests {
                 continue;
             };
             let needs_guest = |fact: &Fact| {
-                matches!(fact, Fact::Disks | Fact::OptionNamedBy(_) | Fact::Snapshots | Fact::Snapshot | Fact::Backups)
+                matches!(
+                    fact,
+                    Fact::Disks
+                        | Fact::OptionNamedBy(_)
+                        | Fact::Snapshots
+                        | Fact::Snapshot
+                        | Fact::Backups
+                        | Fact::Jobs
+                )
             };
             let is_guest = operation.template().contains("/{vmid}");
             assert!(is_guest || !effect.facts.iter().any(needs_guest), "{}", operation.template());

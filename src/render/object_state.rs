@@ -47,6 +47,13 @@ pub struct GuestBackups {
     pub is_complete: bool,
 }
 
+/// The jobs that name a guest which a call deletes.
+pub struct GuestJobs {
+    /// The ids of the backup jobs that list the guest.
+    pub backups: Vec<String>,
+    pub replications: Vec<String>,
+}
+
 /// The use of a storage that a call changes or removes.
 pub struct StorageUse {
     /// Guests with drives on it: kind, number, name and drives.
@@ -115,6 +122,8 @@ pub struct ObjectState<'a> {
     pub drives: Vec<String>,
     /// The backups of the guest.
     pub guest_backups: Option<GuestBackups>,
+    /// The jobs that name the guest.
+    pub guest_jobs: Option<Looked<GuestJobs>>,
     /// The local disks of a VM that migrates while it runs, unless the call moves them too.
     pub local_disks: Vec<String>,
     /// The guests that the backup job of the path backs up, with kind, number and name.
@@ -260,6 +269,12 @@ impl GuestState<'_> {
     pub fn is_running(&self) -> bool {
         let status = self.status.as_ref().and_then(|status| status.as_ref().ok());
         status.is_some_and(|status| text_of(status, "status") == "running")
+    }
+
+    /// Returns whether the HA manager manages the guest, as far as known.
+    pub fn is_in_ha(&self) -> bool {
+        let status = self.status.as_ref().and_then(|status| status.as_ref().ok());
+        status.is_some_and(|status| find_ha_state(status).is_some())
     }
 
     /// Appends lines about a state that is not known, and about what else works on the guest.
@@ -684,6 +699,45 @@ pub fn push_guest_backups(text: &mut String, backups: Option<GuestBackups>) {
             let _ = writeln!(text, "Its backups are kept ({least}{found}).");
         }
         _ => text.push_str("Backups of it are kept, if there are any.\n"),
+    }
+}
+
+/// Appends lines about the jobs that name a deleted guest. `purges` tells that the call takes the guest out of them.
+pub fn push_guest_jobs(text: &mut String, jobs: &Looked<GuestJobs>, purges: bool, is_in_ha: bool) {
+    let GuestJobs { backups, replications } = match jobs {
+        Ok(jobs) => jobs,
+        Err(reason) if purges => return reason.push(text, "It is also removed from its jobs, which are not known"),
+        Err(_) => return,
+    };
+    let name = |noun: &str, ids: &[String]| {
+        let plural = if ids.len() == 1 { "" } else { "s" };
+        let mut text = format!("{noun}{plural} {}", ids[..ids.len().min(MAX_ITEMS)].join(", "));
+        push_more(&mut text, ids.len(), " and {} more");
+        text
+    };
+    let mut places = Vec::new();
+    if !backups.is_empty() {
+        places.push(name("backup job", backups));
+    }
+    if !purges {
+        if let [places] = places.as_slice() {
+            let _ = writeln!(text, "Without purge, it stays in {places}.");
+        }
+        if !replications.is_empty() {
+            let jobs = name("replication job", replications);
+            let _ = writeln!(text, "Without purge, Proxmox refuses to delete it because of {jobs}.");
+        }
+        return;
+    }
+    if !replications.is_empty() {
+        places.push(name("replication job", replications));
+    }
+    if is_in_ha {
+        places.push("high availability".to_owned());
+    }
+    match places.as_slice() {
+        [] => {}
+        places => drop(writeln!(text, "It is also removed from {}.", places.join(", "))),
     }
 }
 

@@ -500,6 +500,12 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
                 }
                 object_state::push_more(text, call.state.left_pools.len(), "{} more leave their pools.\n");
             }
+            (Fact::Jobs, ..) => {
+                let purges = call.params.iter().any(|(name, value)| name == "purge" && value == "1");
+                let is_in_ha = guest.as_ref().is_some_and(GuestState::is_in_ha);
+                let jobs = call.state.guest_jobs.iter();
+                jobs.for_each(|jobs| object_state::push_guest_jobs(text, jobs, purges, is_in_ha));
+            }
             (Fact::Backups, ..) => object_state::push_guest_backups(text, call.state.guest_backups),
             (Fact::PrunedBackups, _, _, Some(backups), _) => object_state::push_pruned_backups(text, backups),
             (Fact::PendingNetwork, .., Some(changes)) => {

@@ -318,6 +318,13 @@ fn questions_about_lists() {
     let start = |guest: &str| arguments(&format!("POST /qemu/{guest}/status/start"), json!({}));
     let calls = [start("db01"), start("web01"), start("db01")];
     document.call(&server, CALL, json!({"calls": calls, "wait": true}));
+    document.section("A guest in a backup job and in high availability");
+    for data in [json!({"purge": true}), json!({})] {
+        let stop = |vmid: u32| arguments(&format!("POST /qemu/{vmid}/status/stop"), json!({}));
+        let delete = |vmid: u32| arguments(&format!("DELETE /qemu/{vmid}"), data.clone());
+        let calls = [stop(100), delete(100), stop(104), delete(104)];
+        document.call(&server, CALL, json!({"calls": calls, "dry_run": true}));
+    }
     document.section("Lists whose later calls depend on earlier ones");
     for calls in [
         [

@@ -141,6 +141,7 @@ pub fn is_question_lookup(request: &Request) -> bool {
             segments.as_slice(),
             ["nodes", _, "qemu" | "lxc", _, "config" | "snapshot"]
                 | ["nodes", _, "storage"]
+                | ["cluster", "backup" | "replication"]
                 | ["nodes", _, "qemu" | "lxc", _, "status", "current"]
         )
 }

@@ -128,6 +128,8 @@ pub enum Fact {
     VolumeUse,
     /// The number of the guest's backups, which are kept.
     Backups,
+    /// The backup and replication jobs that name the guest.
+    Jobs,
     /// The backups that would be removed.
     PrunedBackups,
     /// The changes of the network that are not applied yet.
@@ -193,7 +195,7 @@ impl OperationEffect {
 
 use Condition::{Item, Other, Value};
 use Fact::{
-    Backups, Disks, JobGuests, LocalDisks, Object, OptionNamedBy, PendingNetwork, Pools, PrunedBackups,
+    Backups, Disks, JobGuests, Jobs, LocalDisks, Object, OptionNamedBy, PendingNetwork, Pools, PrunedBackups,
     RestoredOptions, Snapshot, Snapshots, StorageUse, VolumeUse,
 };
 use Method::{Delete, Get, Post, Put};
@@ -201,7 +203,7 @@ use Undo::{By, Partly};
 
 static TABLE: &[OperationEffect] = &[
     // Guests.
-    row(Delete, "{guest}", "Delete {guest} and its disks", NEVER).facts(&[Disks, Snapshots, Backups]),
+    row(Delete, "{guest}", "Delete {guest} and its disks", NEVER).facts(&[Disks, Snapshots, Backups, Jobs]),
     row(Post, "{guest}/status/start", "Start {guest}", By("Shutting it down undoes this.")),
     row(Post, "{guest}/status/stop", "Stop {guest} on {cluster} at once, as if its power was cut", LOSES_UNSAVED),
     row(
