@@ -21,7 +21,8 @@ use crate::pve::path::ApiPath;
 use crate::pve::rows::{ApiRow, is_true};
 use crate::render::object_state::{
     AffectedGuest, AffectedText, GuestBackups, GuestJobs, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState,
-    StorageUse, describe_listed, find_time, has_disk_name, has_time, label_listed, quote_word, text_of, to_text,
+    StorageUse, describe_listed, find_time, has_disk_name, has_time, is_pruned, label_listed, quote_word, text_of,
+    to_text,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -119,7 +120,11 @@ impl<'a> PlannedCall<'a> {
             let guest = path_guest.map(|guest| unread(guest, None));
             return PresentState { state: ObjectState { guest, ..ObjectState::default() }, absent: None };
         }
-        let (named_guest, affected) = reader.look_up_affected(path_guest.as_ref());
+        // The owners of the backups that go are the affected guests.
+        let (named_guest, affected) = match self.facts().contains(&Fact::PrunedBackups) {
+            true => (None, AffectedText::None),
+            false => reader.look_up_affected(path_guest.as_ref()),
+        };
         let is_path_guest = path_guest.is_some();
         let (mut absent, mut made_by) = (None, None);
         let guest = path_guest.or(named_guest).map(|guest| {
@@ -160,7 +165,10 @@ impl<'a> PlannedCall<'a> {
                     Some(number) => state.made_by = Some(number),
                     None => state.snapshots = Some(reader.read_below_guest("snapshot")),
                 },
-                Fact::RestoredOptions => state.restored = reader.read_restored_options(),
+                Fact::RestoredOptions => {
+                    state.restored = reader.read_restored_options();
+                    state.pending = reader.read_below_guest("pending").unwrap_or_default();
+                }
                 Fact::VolumeUse => {
                     state.volume_use = state.guest.as_ref().and_then(|guest| reader.find_volume_use(guest));
                     state.drives = if state.guest.is_none() { reader.find_drives_of_image() } else { Vec::new() };
@@ -175,7 +183,12 @@ impl<'a> PlannedCall<'a> {
                 Fact::Jobs => state.guest_jobs = Some(reader.find_guest_jobs()),
                 Fact::Backups => state.guest_backups = reader.count_backups(),
                 Fact::PrunedBackups => {
-                    state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone()))
+                    let rows: Looked<Vec<Value>> = reader.objects.read(self.path.clone(), self.params.clone());
+                    match &rows {
+                        Ok(rows) => state.pruned_owners = reader.count_owners(rows),
+                        Err(_) => state.affected = reader.look_up_affected(None).1,
+                    }
+                    state.backups = Some(rows);
                 }
                 Fact::PendingNetwork => {
                     state.network_changes = Some(reader.read_network_changes());
@@ -498,6 +511,25 @@ impl<'a> StateReader<'_, 'a> {
         let job = BackupJob::from_row(&ApiRow::parse(&options.to_string())?)?;
         let guests = self.cluster().look_up_guests().ok()?;
         Some(guests.iter().filter(|guest| job.selects(guest)).map(label_listed).collect())
+    }
+
+    /// Counts the backups that are to be removed by their guests, in words.
+    fn count_owners(&self, rows: &[Value]) -> Vec<(String, usize)> {
+        let guests = self.cluster().look_up_guests().unwrap_or_default();
+        let mut owners: Vec<(String, usize)> = Vec::new();
+        for row in rows.iter().filter(|row| is_pruned(row)) {
+            let vmid = row.get("vmid").map(to_text).unwrap_or_default();
+            let label = match guests.iter().find(|guest| guest.vmid.to_string() == vmid) {
+                Some(guest) => label_listed(guest),
+                None if vmid.is_empty() => "an unknown guest".to_owned(),
+                None => format!("the unlisted guest {}", quote_word(&vmid)),
+            };
+            match owners.iter_mut().find(|(known, _)| *known == label) {
+                Some((_, number)) => *number += 1,
+                None => owners.push((label, 1)),
+            }
+        }
+        owners
     }
 
     /// Returns the backup jobs that list the guest of the path, and its replication jobs.

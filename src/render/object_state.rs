@@ -116,6 +116,8 @@ pub struct ObjectState<'a> {
     pub snapshots: Option<Looked<Vec<Value>>>,
     /// The configuration of the guest, and that of the snapshot to which a rollback returns.
     pub restored: Option<[Map<String, Value>; 2]>,
+    /// The rows of the options of the guest, with the changes that wait.
+    pub pending: Vec<Value>,
     /// The option of the guest that names the volume.
     pub volume_use: Option<String>,
     /// The drives of guests that have the ISO image of the path.
@@ -134,6 +136,8 @@ pub struct ObjectState<'a> {
     pub utc_offset: i32,
     /// The backups of a storage, each with a mark: keep or remove.
     pub backups: Option<Looked<Vec<Value>>>,
+    /// The guests whose backups are removed, in words, each with the number of them.
+    pub pruned_owners: Vec<(String, usize)>,
     /// The changes of the network that are not applied yet, as the lines of a diff.
     pub network_changes: Option<Looked<String>>,
     pub affected: AffectedText<'a>,
@@ -584,15 +588,44 @@ pub fn push_restored_options(text: &mut String, [now, then]: &[Map<String, Value
     }
 }
 
-/// Appends the backups that Proxmox would remove, and the number of those that it would keep.
-pub fn push_pruned_backups(text: &mut String, backups: &Looked<Vec<Value>>) {
+/// Appends the changes that wait for the next start of a guest, which a rollback removes.
+pub fn push_lost_changes(text: &mut String, rows: &[Value]) {
+    let describe = |row: &Value| {
+        let name = row.get("key")?.as_str()?;
+        let waits_for_removal = row.get("delete").is_some_and(is_true);
+        match row.get("pending").filter(|value| !value.is_null()) {
+            Some(value) => Some(format!("{} {}", quote_word(name), show_cluster_value(name, value))),
+            None => waits_for_removal.then(|| format!("the removal of {}", quote_word(name))),
+        }
+    };
+    let changes: Vec<String> = rows.iter().filter_map(describe).collect();
+    if !changes.is_empty() {
+        let shown = &changes[..changes.len().min(MAX_ITEMS)];
+        let _ = write!(text, "Changes that wait for its next start are lost: {}", shown.join(", "));
+        push_more(text, changes.len(), " and {} more");
+        text.push_str(".\n");
+    }
+}
+
+/// Returns whether Proxmox would remove a backup.
+pub fn is_pruned(row: &Value) -> bool {
+    row.get("mark").and_then(Value::as_str) == Some("remove")
+}
+
+/// Appends the backups that Proxmox would remove with their owners, and the number of those that it would keep.
+pub fn push_pruned_backups(text: &mut String, backups: &Looked<Vec<Value>>, owners: &[(String, usize)]) {
     let rows = match backups {
         Ok(rows) => rows,
         Err(reason) => return reason.push(text, "The backups are not known"),
     };
-    let mark = |row: &&Value| row.get("mark").and_then(Value::as_str).unwrap_or_default() == "remove";
-    let removed: Vec<&Value> = rows.iter().filter(mark).collect();
-    let _ = write!(text, "Now it removes {} and keeps {}", count(removed.len(), "backup"), rows.len() - removed.len());
+    let removed: Vec<&Value> = rows.iter().filter(|row| is_pruned(row)).collect();
+    let _ = write!(text, "Now it removes {}", count(removed.len(), "backup"));
+    for (at, (owner, number)) in owners.iter().take(MAX_ITEMS).enumerate() {
+        let _ = write!(text, "{}{number} of {owner}", if at == 0 { " (" } else { ", " });
+    }
+    push_more(text, owners.len(), " and those of {} more guests");
+    text.push_str(if owners.is_empty() { "" } else { ")" });
+    let _ = write!(text, " and keeps {}", rows.len() - removed.len());
     for (at, row) in removed.iter().take(MAX_ITEMS).enumerate() {
         text.push_str(if at == 0 { ". Removed: " } else { ", " });
         push_quoted(text, row.get("volid").and_then(Value::as_str).unwrap_or_default(), MAX_TEXT_CHARS);

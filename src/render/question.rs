@@ -467,6 +467,7 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
             }
             (Fact::RestoredOptions, ..) => {
                 restored.iter().for_each(|configs| object_state::push_restored_options(text, configs));
+                object_state::push_lost_changes(text, &call.state.pending);
             }
             (Fact::VolumeUse, ..) => {
                 if let (Some(name), Some(guest)) = (volume_use, guest) {
@@ -507,7 +508,9 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
                 jobs.for_each(|jobs| object_state::push_guest_jobs(text, jobs, purges, is_in_ha));
             }
             (Fact::Backups, ..) => object_state::push_guest_backups(text, call.state.guest_backups),
-            (Fact::PrunedBackups, _, _, Some(backups), _) => object_state::push_pruned_backups(text, backups),
+            (Fact::PrunedBackups, _, _, Some(backups), _) => {
+                object_state::push_pruned_backups(text, backups, &call.state.pruned_owners)
+            }
             (Fact::PendingNetwork, .., Some(changes)) => {
                 object_state::push_network_changes(text, changes, changed_by);
             }

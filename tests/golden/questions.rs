@@ -111,6 +111,7 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
         ("POST /qemu/web01/agent/set-user-password", json!({"username": "root", "password": "hunter2hunter2"})),
         ("DELETE /nodes/pve1/storage/nas/content/nas:100/vm-100-disk-0.qcow2", json!({})),
         ("DELETE /nodes/pve1/storage/nas/prunebackups", json!({"prune-backups": "keep-last=1", "vmid": 100})),
+        ("DELETE /nodes/pve1/storage/nas/prunebackups", json!({"prune-backups": "keep-last=1"})),
         ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "storage": "nas", "prune-backups": "keep-last=1"})),
         ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "storage": "nas", "prune-backups": "keep-all=1"})),
         (
@@ -599,6 +600,11 @@ fn times_are_in_the_zone_of_the_node() {
             ("GET", "/nodes/localhost/time" | "/nodes/pve1/time") => {
                 json!({"time": 1_790_000_000, "localtime": 1_790_007_200, "timezone": "Europe/Berlin"})
             }
+            ("GET", "/nodes/pve1/qemu/100/pending") => json!([
+                {"key": "name", "value": "web01"},
+                {"key": "memory", "value": 2048, "pending": 4096},
+                {"key": "tags", "value": "old", "delete": 1},
+            ]),
             ("GET", "/nodes/pve1/qemu/100/snapshot") => {
                 json!([{"name": "s1", "snaptime": 1_790_000_000}, {"name": "current"}])
             }
@@ -617,6 +623,7 @@ fn times_are_in_the_zone_of_the_node() {
         ("POST /access/users", json!({"userid": "eve@pve", "expire": 1_800_000_000})),
         ("DELETE /access/users/bob@pve", json!({})),
         ("DELETE /nodes/pve1/qemu/100/snapshot/s1", json!({})),
+        ("POST /nodes/pve1/qemu/100/snapshot/s1/rollback", json!({})),
         ("DELETE /nodes/pve1/storage/nas/content/nas:backup/b.vma.zst", json!({})),
     ] {
         ask(&mut document, &server.server, &server.callers[0], line, data);
