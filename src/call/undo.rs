@@ -1,4 +1,5 @@
-//! The call that brings back what a change replaces. A call is offered only where it brings all of it back.
+//! The call that brings back what a change replaces. A call is offered only where it brings all of it back, or all but
+//! what the words of the effect call lost.
 
 use super::planned_call::PlannedCall;
 use super::present_state::ObjectReader;
@@ -73,11 +74,14 @@ impl PlannedCall<'_> {
         let creates = self.method == Method::Post && (self.created_guest().is_some() || refuses_used_name(template));
         // The words say that the deletion of the new object undoes the rest.
         let is_deleted_again = matches!(undo, Some(Undo::Partly(_))) && creates;
+        // The words say that the old value undoes the rest.
+        let is_set_back =
+            matches!(undo, Some(Undo::Partly(_))) && self.method == Method::Put && self.facts().contains(&Fact::Object);
         let has_secret = !creates && self.operation.secrets.iter().any(|(_, part)| *part != SecretPart::None);
         self.is_change()
             && self.operation.is_known
             && self.risk != Risk::UNKNOWN
-            && (!self.risk.irreversible && !is_undone_by_words || is_deleted_again)
+            && (!self.risk.irreversible && !is_undone_by_words || is_deleted_again || is_set_back)
             && !has_secret
     }
 

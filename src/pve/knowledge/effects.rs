@@ -13,7 +13,9 @@ const UNSAID: Undo = Undo::Unsaid;
 const ADD_AGAIN: Undo = By("Adding it again undoes this.");
 const CREATE_AGAIN: Undo = By("Creating it again undoes this.");
 const SET_BACK: Undo = By("This can be set back.");
-const MOVE_BACK: Undo = By("Moving it back undoes this.");
+const MOVE_BACK: Undo = By(
+    "The old disk is kept as an unused one. Attaching it again undoes this, or moving the disk back if the guest ran since.",
+);
 const MOVE_BACK_WITHOUT_COPY: Undo = Partly("The old copy is lost for good. Moving the disk back makes a new one.");
 const LOSES_UNSAVED: Undo =
     Partly("Data that is not on its disks yet is lost for good. Starting it again undoes the rest.");
