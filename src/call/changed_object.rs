@@ -364,6 +364,11 @@ impl ChangedObject {
         Some(AwaitedGuest { guest, state, by_ha: true })
     }
 
+    /// Returns the object for a call that changes nothing.
+    pub(super) fn without_undo(self) -> Self {
+        Self { undo: None, is_unchanged: true, ..self }
+    }
+
     /// Returns the object for a call of a list: its own description has neither missing effects nor an undo.
     pub fn into_listed(self) -> Self {
         Self { is_in_list: true, ..self }

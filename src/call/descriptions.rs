@@ -85,7 +85,7 @@ pub fn describe_dry_runs(calls: &[Authorized<'_>], is_list: bool) -> Result<Stri
 }
 
 impl PlannedCall<'_> {
-    /// Returns the reason why the present state of the guest excludes a power action.
+    /// Returns the reason why the present state of the guest excludes a power action, or makes it change nothing.
     pub(super) fn find_excluded_power_action(&self) -> Option<CertainFailure> {
         let template = self.operation.template.as_deref().filter(|_| self.operation.is_known)?;
         let is_power_action = self.method == Method::Post && template.contains("/{vmid}/status/");
@@ -94,8 +94,8 @@ impl PlannedCall<'_> {
         }
         let (deadline, earlier) = (Instant::now() + STATE_TIME_LIMIT, EarlierCalls::default());
         let failure = self.find_certain_failure(&self.look_up_state(deadline, earlier), deadline, earlier);
-        // The node explains an absent guest better, and accepts an action that changes nothing.
-        failure.filter(|failure| matches!(failure, CertainFailure::GuestState { message, .. } if !message.is_empty()))
+        // The node explains an absent guest better.
+        failure.filter(|failure| matches!(failure, CertainFailure::GuestState { .. }))
     }
 }
 

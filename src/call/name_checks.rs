@@ -35,11 +35,9 @@ impl PlannedCall<'_> {
     fn check_new_guest(&self, reader: &ObjectReader<'_>, earlier: EarlierCalls<'_, '_>) -> Option<CertainFailure> {
         let vmid = self.created_guest()?.vmid;
         let forecast = earlier.forecast_guest(vmid);
-        match forecast.existence {
-            Existence::Made(number) => return Some(self.made_before(number)),
-            // A guest that moves to another cluster may be deleted by then.
-            Existence::AsNow if forecast.power != FuturePower::Open => {}
-            _ => return None,
+        // A guest that moves to another cluster may be deleted by then.
+        if forecast.existence != Existence::AsNow || forecast.power == FuturePower::Open {
+            return None;
         }
         let listed = self.cluster.look_up_guests().ok()?.iter().find(|guest| guest.vmid == vmid)?;
         let guest = PathGuest { kind: listed.kind, node: listed.node.clone(), vmid: vmid.to_string() };
@@ -60,12 +58,10 @@ impl PlannedCall<'_> {
         reader: &ObjectReader<'_>,
         earlier: EarlierCalls<'_, '_>,
     ) -> Option<CertainFailure> {
-        let guest = self.path_guest().filter(|_| self.method == Method::Post && template.ends_with("/snapshot"))?;
-        let name = self.param("snapname")?;
-        match earlier.forecast_object(&guest.try_path(&["snapshot", name]).ok()?) {
-            Existence::Made(number) => return Some(self.made_before(number)),
-            Existence::AsNow => {}
-            _ => return None,
+        let path = self.find_new_snapshot(template)?;
+        let (guest, name) = (self.path_guest()?, self.param("snapname")?);
+        if earlier.forecast_object(&path) != Existence::AsNow {
+            return None;
         }
         let forecast = earlier.forecast_guest(guest.vmid.parse().ok()?);
         if forecast.existence != Existence::AsNow || forecast.power == FuturePower::Open {
@@ -85,14 +81,9 @@ impl PlannedCall<'_> {
         reader: &ObjectReader<'_>,
         earlier: EarlierCalls<'_, '_>,
     ) -> Option<CertainFailure> {
-        if self.method != Method::Post || !refuses_used_name(template) {
+        let path = self.find_new_object(template)?;
+        if earlier.forecast_object(&path) != Existence::AsNow || earlier.may_remove_others(&path) {
             return None;
-        }
-        let path = self.find_created_path()?;
-        match earlier.forecast_object(&path) {
-            Existence::Made(number) => return Some(self.made_before(number)),
-            Existence::AsNow if !earlier.may_remove_others(&path) => {}
-            _ => return None,
         }
         find_embedded_operation(Method::Get, &path).filter(|read| read.risk().is_read_only())?;
         let object: Map<String, Value> = reader.read_value(path.clone()).ok()?;
@@ -152,8 +143,15 @@ impl PlannedCall<'_> {
         (count > 0 && !is_changed).then(|| CertainFailure::PoolWithMembers { operation: self.operation_line(), count })
     }
 
-    fn made_before(&self, number: usize) -> CertainFailure {
-        CertainFailure::MadeBefore { operation: self.operation_line(), number }
+    /// Returns the path of the snapshot that the call takes.
+    pub(super) fn find_new_snapshot(&self, template: &str) -> Option<ApiPath> {
+        let guest = self.path_guest().filter(|_| self.method == Method::Post && template.ends_with("/snapshot"))?;
+        guest.try_path(&["snapshot", self.param("snapname")?]).ok()
+    }
+
+    /// Returns the path of the new object whose name must be free. A guest and a snapshot are none.
+    pub(super) fn find_new_object(&self, template: &str) -> Option<ApiPath> {
+        (self.method == Method::Post && refuses_used_name(template)).then(|| self.find_created_path())?
     }
 }
 

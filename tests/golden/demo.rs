@@ -285,6 +285,13 @@ fn demo_undos() {
                 ("/pools", json!({"poolid": "stage", "vms": "103,105,106", "storage": "nas", "allow-move": true})),
             ],
         ),
+        (
+            "High availability",
+            vec![
+                ("/cluster/ha/resources/vm:104", json!({"state": "stopped"})),
+                ("/cluster/ha/resources/vm:104", json!({"state": "started"})),
+            ],
+        ),
     ] {
         document.section(section);
         for (path, data) in changes {
@@ -321,6 +328,11 @@ fn demo_changes() {
     let server = product(vec![demo.cluster()]);
     let mut document = document();
     changes(&mut document, &server);
+    document.section("States that are there already");
+    for path in ["/qemu/win11-desk/status/shutdown", "/qemu/win11-desk/status/stop", "/lxc/204/status/shutdown"] {
+        document.call(&server, "proxmox_api_call", json!({"path": path, "method": "POST"}));
+    }
+    document.call(&server, "wait_for_task", json!({"upid": "web01 unlocked"}));
     document.section("A read-only API token");
     let server = product(vec![demo.auditor()]);
     for arguments in

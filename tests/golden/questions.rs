@@ -450,6 +450,17 @@ fn questions_about_lists() {
     let calm = ClusterPolicy { permissions: rights(AccessLevel::Operate, false), ..open_policy() };
     let server = product(vec![ClusterConfig { policy: calm, ..demo.cluster() }]);
     document.call(&server, CALL, json!({"calls": calls}));
+    document.section("A list that is not asked, whose calls exclude each other");
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..demo.cluster() }]);
+    let calls = [
+        arguments("POST /qemu/9000/clone", json!({"newid": 310})),
+        arguments("POST /nodes/pve1/qemu", json!({"vmid": 310, "memory": 512})),
+        arguments("POST /pools", json!({"poolid": "test"})),
+        arguments("POST /pools", json!({"poolid": "test"})),
+        arguments("DELETE /cluster/backup/backup-nightly", json!({})),
+        arguments("PUT /cluster/backup/backup-nightly", json!({"enabled": true})),
+    ];
+    document.call(&server, CALL, json!({"calls": calls}));
     document.assert("questions_lists");
 }
 
