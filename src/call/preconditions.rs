@@ -64,6 +64,18 @@ pub enum CertainFailure {
     UsedName { operation: String, object: String },
     #[error("{operation} would fail: {what}")]
     AbsentTarget { operation: String, what: String, list: &'static str },
+    #[error("{operation} would fail: storage {storage} accepts no backups ({content})")]
+    NoBackupStorage { operation: String, storage: String, content: String },
+    #[error("{operation} would fail: {disk} is on a storage that {target} does not share")]
+    LocalDisk { operation: String, disk: String, target: String },
+    #[error("{operation} would fail: {guest} is in pool {pool} already")]
+    PoolMember {
+        operation: String,
+        guest: String,
+        pool: String,
+        /// It is the pool of the call.
+        is_target: bool,
+    },
     #[error("{operation} would fail: the pool is not empty (members: {count})")]
     PoolWithMembers { operation: String, count: usize },
 }
@@ -124,6 +136,10 @@ impl Hint for CertainFailure {
             Self::MadeBefore { .. } => Some("choose another name or number, or leave one of the calls out".into()),
             Self::AbsentTarget { list, .. } => Some(format!("GET {list} lists what the cluster has").into()),
             Self::PoolWithMembers { .. } => find_next_step("pool is not empty (contains").map(Cow::from),
+            Self::NoBackupStorage { .. } => Some("GET /storage shows the content of each storage".into()),
+            Self::LocalDisk { .. } => find_next_step("uses local storage").map(Cow::from),
+            Self::PoolMember { is_target: true, .. } => Some("leave it out".into()),
+            Self::PoolMember { .. } => find_next_step("belongs already to pool").map(Cow::from),
             Self::AbsentObject { .. } => None,
         }
     }

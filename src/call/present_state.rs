@@ -180,6 +180,7 @@ impl<'a> PlannedCall<'a> {
                     state.storage_use = concerns_guests.then(|| reader.find_storage_use()).flatten();
                 }
                 Fact::Pools => state.left_pools = reader.find_left_pools(),
+                Fact::JobStorage => state.job_storage = self.describe_job_storage(&reader.objects),
                 Fact::Jobs => state.guest_jobs = Some(reader.find_guest_jobs()),
                 Fact::Backups => state.guest_backups = reader.count_backups(),
                 Fact::PrunedBackups => {

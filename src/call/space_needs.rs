@@ -101,14 +101,15 @@ impl PlannedCall<'_> {
         }
     }
 
-    /// Describes the space that storages lack for the call, as notes.
-    pub(super) fn describe_missing_space(&self) -> Vec<String> {
+    /// Describes the space that storages lack for the call, and a storage that accepts no backups, as notes.
+    pub(super) fn describe_storages(&self) -> Vec<String> {
         if !self.is_change() {
             return Vec::new();
         }
         let reader = ObjectReader::new(self.cluster);
         let missing = find_missing_space(&reader, &[self.find_space_needs(&reader, None)]);
-        missing.iter().flatten().map(|missing| self.cluster.redact(missing.describe())).collect()
+        let sentences = missing.iter().flatten().map(MissingSpace::describe).chain(self.describe_job_storage(&reader));
+        sentences.map(|sentence| self.cluster.redact(sentence)).collect()
     }
 
     /// Returns the configuration of the guest, without what is not known.
@@ -260,11 +261,29 @@ pub(super) fn find_missing_space(reader: &ObjectReader<'_>, needs: &[Vec<SpaceNe
     if needs.iter().flatten().all(|need| need.bytes <= 0.0) {
         return Vec::new();
     }
+    compare_needs(needs, &read_storages(reader))
+}
+
+/// Reads the storages of all nodes.
+fn read_storages(reader: &ObjectReader<'_>) -> Vec<Map<String, Value>> {
     let mut params = ApiParams::new();
     params.push("type", "storage");
-    let rows: Vec<Map<String, Value>> =
-        reader.read(ApiPath::from_static("/cluster/resources"), params).unwrap_or_default();
-    compare_needs(needs, &rows)
+    reader.read(ApiPath::from_static("/cluster/resources"), params).unwrap_or_default()
+}
+
+/// Returns the disk of a configuration that is on a storage which the nodes do not share, as far as known.
+pub(super) fn find_local_disk(reader: &ObjectReader<'_>, node: &str, config: &Map<String, Value>) -> Option<String> {
+    let rows = read_storages(reader);
+    let is_local = |storage: &str| {
+        let row = rows.iter().find(|row| text_of(row, "node") == node && text_of(row, "storage") == storage);
+        row.and_then(|row| row.get("shared")).is_some_and(|shared| !is_true(shared))
+    };
+    let disks = config.iter().filter(|(name, value)| !name.starts_with("unused") && is_own_disk(name, &to_text(value)));
+    let volumes = disks.filter_map(|(_, value)| find_volume(value.as_str()?));
+    volumes
+        .filter(|volume| volume.split_once(':').is_some_and(|(storage, _)| is_local(storage)))
+        .map(str::to_owned)
+        .next()
 }
 
 fn compare_needs(needs: &[Vec<SpaceNeed>], rows: &[Map<String, Value>]) -> Vec<Vec<MissingSpace>> {

@@ -130,6 +130,8 @@ pub struct ObjectState<'a> {
     pub local_disks: Vec<String>,
     /// The guests that the backup job of the path backs up, with kind, number and name.
     pub job_guests: Option<Vec<String>>,
+    /// A sentence about the storage of a backup job, without its end.
+    pub job_storage: Option<String>,
     /// The guests and backup jobs that use the storage of the path.
     pub storage_use: Option<StorageUse>,
     /// The zone of the node, in seconds east of UTC.

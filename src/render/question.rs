@@ -3,7 +3,8 @@
 use super::cell::push_single_line;
 use super::labels::format_local_time;
 use super::object_state::{
-    self, GuestState, ObjectState, has_disk_name, quote_word, show_cluster_value, show_option, text_of, to_text,
+    self, GuestState, MissingSpace, ObjectState, has_disk_name, quote_word, show_cluster_value, show_option, text_of,
+    to_text,
 };
 use super::quoted::{push_quoted, push_value, quote};
 use super::undo::UndoCall;
@@ -517,8 +518,8 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
             _ => {}
         }
     }
-    for missing in &call.state.missing_space {
-        let sentence = missing.describe();
+    let missing = call.state.missing_space.iter().map(MissingSpace::describe);
+    for sentence in call.state.job_storage.iter().cloned().chain(missing) {
         let (first, rest) = sentence.split_at(1);
         let _ = writeln!(text, "{}{rest}.", first.to_uppercase());
     }

@@ -146,6 +146,8 @@ pub enum Fact {
     StorageUse,
     /// The pools that the guests of the call leave.
     Pools,
+    /// The storage of a backup job, if it accepts no backups.
+    JobStorage,
 }
 
 const fn row(method: Method, template: &'static str, phrase: &'static str, undo: Undo) -> OperationEffect {
@@ -197,8 +199,8 @@ impl OperationEffect {
 
 use Condition::{Item, Other, Value};
 use Fact::{
-    Backups, Disks, JobGuests, Jobs, LocalDisks, Object, OptionNamedBy, PendingNetwork, Pools, PrunedBackups,
-    RestoredOptions, Snapshot, Snapshots, StorageUse, VolumeUse,
+    Backups, Disks, JobGuests, JobStorage, Jobs, LocalDisks, Object, OptionNamedBy, PendingNetwork, Pools,
+    PrunedBackups, RestoredOptions, Snapshot, Snapshots, StorageUse, VolumeUse,
 };
 use Method::{Delete, Get, Post, Put};
 use Undo::{By, Partly};
@@ -467,14 +469,16 @@ static TABLE: &[OperationEffect] = &[
     row(Post, "/nodes/{node}/vzdump", "Stop the backup that runs on node {node}", NEVER).when(Value("stop", "1")),
     row(Post, "/nodes/{node}/vzdump", "Back {guests} up on node {node}", UNSAID),
     row(Post, "/cluster/backup", "Create a backup job that removes older backups", LOSES_OLDER_BACKUPS)
-        .when(Other("prune-backups", "keep-all=1")),
+        .when(Other("prune-backups", "keep-all=1"))
+        .facts(&[JobStorage]),
     row(Post, "/cluster/backup", "Create a backup job that removes older backups", LOSES_OLDER_BACKUPS)
-        .when(Value("remove", "1")),
-    row(Post, "/cluster/backup", "Create a backup job", By("Deleting the job undoes this.")),
+        .when(Value("remove", "1"))
+        .facts(&[JobStorage]),
+    row(Post, "/cluster/backup", "Create a backup job", By("Deleting the job undoes this.")).facts(&[JobStorage]),
     row(Put, "/cluster/backup/{id}", "Change backup job {id}", SET_BACK)
         .when(Value("enabled", "0"))
-        .facts(&[Object, JobGuests]),
-    row(Put, "/cluster/backup/{id}", "Change backup job {id}", SET_BACK).facts(&[Object]),
+        .facts(&[Object, JobGuests, JobStorage]),
+    row(Put, "/cluster/backup/{id}", "Change backup job {id}", SET_BACK).facts(&[Object, JobStorage]),
     row(Delete, "/cluster/backup/{id}", "Delete backup job {id}", CREATE_AGAIN)
         .remark("The backups that it made are kept.")
         .facts(&[Object, JobGuests])
