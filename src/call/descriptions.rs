@@ -85,6 +85,18 @@ pub fn describe_dry_runs(calls: &[Authorized<'_>], is_list: bool) -> Result<Stri
 }
 
 impl PlannedCall<'_> {
+    /// Describes what a question would tell beside the call, as notes on a call that is not asked.
+    pub(super) fn describe_circumstances(&self) -> Vec<String> {
+        if !self.is_change() {
+            return Vec::new();
+        }
+        let reader = ObjectReader::new(self.cluster);
+        let mut notes = self.describe_missing_space(&reader);
+        notes.extend(self.describe_job_storage(&reader));
+        notes.extend(self.describe_placement(&reader));
+        notes.into_iter().map(|note| self.cluster.redact(note)).collect()
+    }
+
     /// Returns the reason why the present state of the guest excludes a power action, or makes it change nothing.
     pub(super) fn find_excluded_power_action(&self) -> Option<CertainFailure> {
         let template = self.operation.template.as_deref().filter(|_| self.operation.is_known)?;

@@ -100,7 +100,7 @@ impl Confirmed<'_> {
         }
         // A question has told it.
         if self.confirmed_by().is_none() {
-            let notes = self.planned().describe_storages();
+            let notes = self.planned().describe_circumstances();
             self.add_notes(notes);
         }
         let changed = self.planned().find_changed_object();

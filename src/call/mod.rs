@@ -130,6 +130,7 @@ mod follow_up;
 mod guest_backups;
 mod guest_names;
 mod guest_wait;
+mod ha_placement;
 mod handle;
 mod judged_call;
 mod list_undo;

@@ -180,6 +180,10 @@ impl<'a> PlannedCall<'a> {
                     state.storage_use = concerns_guests.then(|| reader.find_storage_use()).flatten();
                 }
                 Fact::Pools => state.left_pools = reader.find_left_pools(),
+                Fact::Placement => {
+                    let is_other = state.guest.as_ref().is_some_and(|guest| guest.is_read() && !guest.is_in_ha());
+                    state.placement = if is_other { Vec::new() } else { self.describe_placement(&reader.objects) };
+                }
                 Fact::JobStorage => state.job_storage = self.describe_job_storage(&reader.objects),
                 Fact::Jobs => state.guest_jobs = Some(reader.find_guest_jobs()),
                 Fact::Backups => state.guest_backups = reader.count_backups(),
@@ -671,6 +675,9 @@ mod tests {
             "/nodes/pve1/storage/local/content",
             "/cluster/backup",
             "/cluster/replication",
+            "/cluster/ha/resources/vm:100",
+            "/cluster/ha/groups/near",
+            "/cluster/ha/rules",
             "/nodes/pve1/qemu/100/migrate",
         ] {
             let operation = find_embedded_operation(Method::Get, &ApiPath::from_static(path)).expect(path);

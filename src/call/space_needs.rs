@@ -101,15 +101,10 @@ impl PlannedCall<'_> {
         }
     }
 
-    /// Describes the space that storages lack for the call, and a storage that accepts no backups, as notes.
-    pub(super) fn describe_storages(&self) -> Vec<String> {
-        if !self.is_change() {
-            return Vec::new();
-        }
-        let reader = ObjectReader::new(self.cluster);
-        let missing = find_missing_space(&reader, &[self.find_space_needs(&reader, None)]);
-        let sentences = missing.iter().flatten().map(MissingSpace::describe).chain(self.describe_job_storage(&reader));
-        sentences.map(|sentence| self.cluster.redact(sentence)).collect()
+    /// Describes the space that storages lack for the call.
+    pub(super) fn describe_missing_space(&self, reader: &ObjectReader<'_>) -> Vec<String> {
+        let missing = find_missing_space(reader, &[self.find_space_needs(reader, None)]);
+        missing.iter().flatten().map(MissingSpace::describe).collect()
     }
 
     /// Returns the configuration of the guest, without what is not known.

@@ -130,6 +130,8 @@ pub struct ObjectState<'a> {
     pub local_disks: Vec<String>,
     /// The guests that the backup job of the path backs up, with kind, number and name.
     pub job_guests: Option<Vec<String>>,
+    /// Sentences about the rules of HA for the place of the guest, without their ends.
+    pub placement: Vec<String>,
     /// A sentence about the storage of a backup job, without its end.
     pub job_storage: Option<String>,
     /// The guests and backup jobs that use the storage of the path.
@@ -275,6 +277,11 @@ impl GuestState<'_> {
     pub fn is_running(&self) -> bool {
         let status = self.status.as_ref().and_then(|status| status.as_ref().ok());
         status.is_some_and(|status| text_of(status, "status") == "running")
+    }
+
+    /// Returns whether the guest itself has said its state.
+    pub fn is_read(&self) -> bool {
+        matches!(self.status, Some(Ok(_)))
     }
 
     /// Returns whether the HA manager manages the guest, as far as known.

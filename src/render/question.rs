@@ -519,7 +519,8 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
         }
     }
     let missing = call.state.missing_space.iter().map(MissingSpace::describe);
-    for sentence in call.state.job_storage.iter().cloned().chain(missing) {
+    let placement = call.state.placement.iter().chain(&call.state.job_storage).cloned();
+    for sentence in placement.chain(missing) {
         let (first, rest) = sentence.split_at(1);
         let _ = writeln!(text, "{}{rest}.", first.to_uppercase());
     }

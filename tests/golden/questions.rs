@@ -245,6 +245,8 @@ fn questions_about_the_demo() {
         ("GET /access/users/alice@pve", json!({})),
         ("POST /qemu/web01/migrate", json!({"target": "pve2"})),
         ("POST /qemu/db01/migrate", json!({"target": "pve2", "online": true})),
+        ("POST /qemu/gitlab/migrate", json!({"target": "pve1", "online": true})),
+        ("POST /cluster/ha/resources/vm:104/migrate", json!({"node": "pve3"})),
         ("DELETE /cluster/backup/backup-nightly", json!({})),
         ("POST /cluster/backup", json!({"schedule": "sun 03:00", "storage": "nas", "vmid": "105"})),
     ] {

@@ -146,6 +146,8 @@ pub enum Fact {
     StorageUse,
     /// The pools that the guests of the call leave.
     Pools,
+    /// The rules of HA for the place of the guest.
+    Placement,
     /// The storage of a backup job, if it accepts no backups.
     JobStorage,
 }
@@ -199,7 +201,7 @@ impl OperationEffect {
 
 use Condition::{Item, Other, Value};
 use Fact::{
-    Backups, Disks, JobGuests, JobStorage, Jobs, LocalDisks, Object, OptionNamedBy, PendingNetwork, Pools,
+    Backups, Disks, JobGuests, JobStorage, Jobs, LocalDisks, Object, OptionNamedBy, PendingNetwork, Placement, Pools,
     PrunedBackups, RestoredOptions, Snapshot, Snapshots, StorageUse, VolumeUse,
 };
 use Method::{Delete, Get, Post, Put};
@@ -273,7 +275,7 @@ static TABLE: &[OperationEffect] = &[
     row(Post, "{guest}/config", "Change {guest}", SET_BACK).facts(&[Object]),
     row(Post, "{guest}/clone", "Clone {guest} to the new guest {=newid}", By("Deleting the clone undoes this.")),
     row(Post, "{guest}/migrate", "Migrate {guest} to node {=target}", By("Migrating it back undoes this."))
-        .facts(&[LocalDisks]),
+        .facts(&[LocalDisks, Placement]),
     row(Post, "{guest}/remote_migrate", "Migrate {guest} on {cluster} to another cluster and delete it here", NEVER)
         .when(Value("delete", "1"))
         .facts(&[Disks]),
@@ -511,13 +513,15 @@ static TABLE: &[OperationEffect] = &[
         "/cluster/ha/resources/{sid}/relocate",
         "Stop {guest} and start it again on node {=node}",
         By("Relocating it back undoes this."),
-    ),
+    )
+    .facts(&[Placement]),
     row(
         Post,
         "/cluster/ha/resources/{sid}/migrate",
         "Migrate {guest} to node {=node}",
         By("Migrating it back undoes this."),
-    ),
+    )
+    .facts(&[Placement]),
     // Users and permissions.
     row(
         Put,
