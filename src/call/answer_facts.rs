@@ -163,6 +163,12 @@ impl ClusterHandle<'_> {
         offset
     }
 
+    /// Returns the offset of the node's zone from UTC in seconds, if it was read a short time ago. Otherwise it is that of
+    /// UTC.
+    pub fn recent_utc_offset(&self) -> i32 {
+        self.cluster.recent_utc_offset().unwrap_or(0)
+    }
+
     fn read_utc_offset(&self, node: &str) -> Option<i32> {
         let path = ApiPath::from_segments(&["nodes", node, "time"]).ok()?;
         let read = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new()).ok()?;
