@@ -13,6 +13,7 @@ use crate::render::output::object_writer::{self, cell, is_empty, is_pem};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter};
 use crate::render::output::rows::{RowCounts, TaskKeys, is_running_task, note_row_counts, select};
+use crate::render::output::series::{PER_SECOND, is_rate};
 use crate::render::units::push_byte_size;
 use std::borrow::Cow;
 
@@ -382,6 +383,9 @@ pub fn write_list(
             match (raw, option.as_deref().filter(|_| matches!(column.as_str(), "value" | "pending"))) {
                 (None, _) if is_running_task && column == "status" => Cow::Borrowed("running"),
                 (Some(_), _) if has_short_upid && column == "upid" => Cow::Borrowed("…"),
+                (Some(raw), _) if options.is_series && is_rate(column) && !is_empty(raw) => {
+                    Cow::Owned(format_cell(*format, column, Some(raw), options.utc_offset).into_owned() + PER_SECOND)
+                }
                 (raw, Some(option)) => format_cell(KeyFormat::for_key(option), option, *raw, options.utc_offset),
                 (raw, None) => format_cell(*format, column, *raw, options.utc_offset),
             }
