@@ -176,7 +176,7 @@ fn read_table(text: &str) {
     let mut table = ListTable::new(&COLUMNS);
     if table.read(&rows, &[]).is_ok() {
         let mut layout = table.layout(|row| SortKey { name: row.text("a"), ..SortKey::default() });
-        layout.write_text(&mut String::new(), usize::MAX);
+        layout.write_text(&mut String::new(), usize::MAX, None);
     }
 }
 

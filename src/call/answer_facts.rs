@@ -30,6 +30,12 @@ fn find_topic(path: &str) -> AnswerTopic {
     match path {
         "/cluster/log" => AnswerTopic::ClusterLog,
         "/access/permissions" => AnswerTopic::Privileges,
+        "/cluster/tasks" => AnswerTopic::Tasks,
+        path if path.starts_with("/nodes/") && path.ends_with("/tasks") => AnswerTopic::Tasks,
+        path if path.starts_with("/nodes/") && (path.ends_with("/syslog") || path.ends_with("/journal")) => {
+            AnswerTopic::SystemLog
+        }
+        path if path.starts_with("/nodes/") && path.ends_with("/services") => AnswerTopic::Services,
         path if path.starts_with("/access/roles") => AnswerTopic::Privileges,
         path if path.ends_with("/content") || path.ends_with("/prunebackups") => AnswerTopic::Backups,
         _ => AnswerTopic::Other,
