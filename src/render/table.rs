@@ -3,9 +3,9 @@
 
 use crate::base::json_scan::JsonScanner;
 use crate::base::word_scan::append;
-use crate::render::cell::{push_row, strip_quotes};
+use crate::render::cell::{push_cells, push_row, strip_quotes};
 use crate::render::list::MAX_ROWS;
-use crate::render::output::{KeyFormat, format_cell};
+use crate::render::output::{KeyFormat, append_cell, format_cell};
 use crate::render::units::{append_number, parse_number};
 use std::borrow::Cow;
 use thiserror::Error;
@@ -296,9 +296,9 @@ impl TableLayout<'_> {
             let first = written;
             for row in rows {
                 let end = text.len();
-                let cells = columns.iter();
-                let cells = cells.map(|column| format_cell(column.format, column.key, row[column.place].as_deref(), 0));
-                push_row(text, cells);
+                push_cells(text, columns.iter(), |out, column| {
+                    append_cell(out, column.format, column.key, row[column.place].as_deref(), 0)
+                });
                 bytes += text.len() - end;
                 if bytes > max_bytes {
                     text.truncate(if written > 0 && written == first { before_header } else { end });

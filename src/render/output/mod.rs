@@ -42,6 +42,6 @@ pub use merge::{LabeledRows, MergeablePart, merge_rows, sort_keys};
 pub use options::{AnswerFacts, AnswerTopic, OutputArguments, OutputFormat, OutputOptions};
 pub use page_writer::RenderedResult;
 pub use series_table::{LabeledSeries, MIN_TABLE_SERIES, render_series_table};
-pub(super) use table_writer::format_cell;
+pub(super) use table_writer::{append_cell, format_cell};
 pub use unknown_key::UnknownKey;
 pub use wanted_value::{ReadingTime, TimeSpan};

@@ -1,7 +1,7 @@
 //! Lists as tables: a header, then tab-separated rows, each on one line. A list of texts, such as a log, has lines.
 
 use crate::base::json_scan::{JsonScanner, find_member};
-use crate::render::cell::{MAX_CELL_CHARS, push_row, strip_quotes};
+use crate::render::cell::{MAX_CELL_CHARS, append_text, push_row, strip_quotes};
 use crate::render::labels::count;
 use crate::render::list::{MAX_ROWS, MAX_ROWS_WITH_UPIDS};
 use crate::render::output::error::OutputError;
@@ -120,6 +120,18 @@ pub(in crate::render) fn format_cell<'r>(
         Some(raw) if raw.len() > 2 * MAX_CELL_CHARS || is_pem(raw) => Cow::Owned(cell(key, raw, utc_offset)),
         Some(raw) => format.format(key, raw, utc_offset),
     }
+}
+
+/// Appends a value as a cell of a row. Returns false if it was cut.
+pub(in crate::render) fn append_cell(
+    out: &mut Vec<u8>,
+    format: KeyFormat,
+    key: &str,
+    raw: Option<&str>,
+    utc_offset: i32,
+) -> bool {
+    raw.is_some_and(|raw| format.append_measure(out, key, raw))
+        || append_text(out, &format_cell(format, key, raw, utc_offset))
 }
 
 /// The columns of a table without requested fields, from the keys of its rows.
