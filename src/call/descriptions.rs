@@ -13,10 +13,13 @@ use crate::pve::knowledge::effects::Fact;
 use crate::pve::knowledge::preconditions::find_preconditions;
 use crate::render::object_state::{GuestState, ObjectState};
 use crate::render::question::{CallDescription, describe_dry_run};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The most calls whose objects are looked up at once.
 const MAX_CONCURRENT_CALLS: usize = 4;
+
+/// The time of the look-ups for notes on a call that is not asked. The call waits for them, and a storage may hang.
+const NOTE_TIME_LIMIT: Duration = Duration::from_secs(2);
 
 /// Looks up the objects of calls to one cluster, and renders the descriptions of all. The look-ups share one time limit.
 /// `is_list` tells that the caller sent a list.
@@ -90,7 +93,7 @@ impl PlannedCall<'_> {
         if !self.is_change() {
             return Vec::new();
         }
-        let reader = ObjectReader::new(self.cluster);
+        let reader = ObjectReader::until(self.cluster, Instant::now() + NOTE_TIME_LIMIT);
         let mut notes = self.describe_missing_space(&reader);
         notes.extend(self.describe_job_storage(&reader));
         notes.extend(self.describe_placement(&reader));

@@ -211,7 +211,7 @@ impl PlannedCall<'_> {
         guest.try_path(&["snapshot", self.param("snapname")?]).ok()
     }
 
-    /// Returns the path of the new object whose name must be free. A guest and a snapshot are none.
+    /// Returns the path of the new object whose name must be free. Guests and snapshots have checks of their own.
     pub(super) fn find_new_object(&self, template: &str) -> Option<ApiPath> {
         (self.method == Method::Post && refuses_used_name(template)).then(|| self.find_created_path())?
     }

@@ -49,7 +49,7 @@ impl SpaceNeed {
         Self { node: node.to_owned(), storage: storage.to_owned(), bytes, is_estimate: false, origin: None }
     }
 
-    fn as_estimate(self) -> Self {
+    fn into_estimate(self) -> Self {
         Self { is_estimate: true, ..self }
     }
 }
@@ -189,7 +189,7 @@ impl PlannedCall<'_> {
         let default = is_container.then_some("local");
         let restored = config.keys().filter(is_saved).filter_map(|name| size_of(&config, name)).map(|disk| {
             let storage = self.param("storage").or(default).unwrap_or(&disk.storage);
-            SpaceNeed::new(node, storage, disk.bytes).as_estimate()
+            SpaceNeed::new(node, storage, disk.bytes).into_estimate()
         });
         let replaced = self.param("force").filter(|force| *force == "1").and(self.param("vmid")).and_then(|vmid| {
             let vmid: u32 = vmid.parse().ok()?;
@@ -197,7 +197,7 @@ impl PlannedCall<'_> {
         });
         let replaced = replaced.unwrap_or_default();
         let freed = replaced.keys().filter_map(|name| size_of(&replaced, name));
-        restored.chain(freed.map(|disk| SpaceNeed::new(node, &disk.storage, -disk.bytes).as_estimate())).collect()
+        restored.chain(freed.map(|disk| SpaceNeed::new(node, &disk.storage, -disk.bytes).into_estimate())).collect()
     }
 
     fn read_config_of_number(&self, vmid: u32, reader: &ObjectReader<'_>) -> Option<Map<String, Value>> {
@@ -227,7 +227,7 @@ impl PlannedCall<'_> {
             }
         }
         let bytes = newest.values().map(|(_, size)| *size as f64).sum();
-        Some(SpaceNeed::new(node, &storage, bytes).as_estimate())
+        Some(SpaceNeed::new(node, &storage, bytes).into_estimate())
     }
 }
 
@@ -369,7 +369,7 @@ mod tests {
             (vec![vec![need("a", "thin", 51.0)]], vec![vec!["it may need up to 51B on thin of a, which has 50B free"]]),
             (vec![vec![need("a", "thick", 51.0)]], vec![vec!["it needs 51B on thick of a, which has 50B free"]]),
             (
-                vec![vec![need("a", "thick", 51.0).as_estimate()]],
+                vec![vec![need("a", "thick", 51.0).into_estimate()]],
                 vec![vec!["it may need about 51B on thick of a, which has 50B free"]],
             ),
             (
@@ -383,7 +383,7 @@ mod tests {
             (vec![vec![need("a", "thin", 30.0)], vec![need("b", "thin", 30.0)]], vec![vec![], vec![]]),
             (vec![vec![moved("nas")]], vec![vec![]]),
             (vec![vec![moved("thin")]], vec![vec!["it may need up to 60B on thin of b, which has 50B free"]]),
-            (vec![vec![need("a", "thick", 60.0).as_estimate(), need("a", "thick", -60.0)]], vec![vec![]]),
+            (vec![vec![need("a", "thick", 60.0).into_estimate(), need("a", "thick", -60.0)]], vec![vec![]]),
             (vec![vec![need("a", "pbs", 60.0), need("c", "thin", 60.0)]], vec![vec![]]),
         ] {
             let found = compare_needs(&needs, &rows);

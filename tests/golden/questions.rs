@@ -270,6 +270,7 @@ fn space_that_storages_lack() {
         ("PUT /qemu/db01/resize", json!({"disk": "scsi0", "size": "+2T"})),
         ("PUT /qemu/db01/resize", json!({"disk": "scsi0", "size": "500G"})),
         ("POST /qemu/db01/move_disk", json!({"disk": "scsi0", "storage": "local"})),
+        ("POST /qemu/staging01/move_disk", json!({"disk": "scsi0", "storage": "nas"})),
         ("POST /qemu/db01/clone", json!({"newid": 900, "full": true, "storage": "nas"})),
         ("POST /qemu/9000/clone", json!({"newid": 900, "storage": "local"})),
         ("POST /qemu/db01/migrate", json!({"target": "pve2", "online": true, "with-local-disks": true})),
