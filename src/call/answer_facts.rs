@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// The time in which a node says its zone.
 const ZONE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The time in which a node says the state of a storage.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// The bytes of a list from which a shorter one is named.
 const MIN_LONG_BYTES: usize = 3_000;
 
@@ -96,6 +99,25 @@ impl ClusterHandle<'_> {
         let place = if is_part_shown { "in the whole list, " } else { "" };
         let note = format!("{place}no guest that the API token sees has the number {}{more}", parts.join(", "));
         if parts.is_empty() { Vec::new() } else { vec![note] }
+    }
+
+    /// Describes the used space of a storage beyond the volumes of its whole list, if it is much.
+    pub fn describe_unlisted_space(&self, path: &ApiPath, data: &str) -> Option<String> {
+        let segments: Vec<_> = path.segments().collect();
+        let [nodes, node, storages, storage, content] = segments.as_slice() else { return None };
+        if [nodes, storages, content].map(AsRef::as_ref) != ["nodes", "storage", "content"] || data.len() < 3 {
+            return None;
+        }
+        let sizes = parse_list(data, |row| row.count("used").or_else(|| row.count("size")))?;
+        let listed = sizes.into_iter().fold(0, u64::saturating_add);
+        let path = ApiPath::from_segments(&["nodes", node, "storage", storage, "status"]).ok()?;
+        let status = self.look_up_until(Instant::now() + STATUS_TIMEOUT, path, ApiParams::new()).ok()?;
+        let used = ApiRow::parse(status.data())?.count("used")?;
+        let is_much = listed < used / 10 * 9;
+        is_much.then(|| {
+            let (listed, used) = (format_bytes(listed), format_bytes(used));
+            format!("the volumes that the API token sees make {listed} of {used} used on {storage}, and the rest is in no volume of the list")
+        })
     }
 
     /// Names the backup jobs whose guests count as backed up although the jobs never run.
