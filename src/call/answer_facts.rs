@@ -10,6 +10,7 @@ use crate::render::labels::{count, format_bytes};
 use crate::render::object_state::{quote_word, to_text};
 use crate::render::output::{AnswerFacts, AnswerTopic, OutputOptions, has_times};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -73,14 +74,14 @@ impl ClusterHandle<'_> {
                 vec!["get_cluster_resources is shorter, and type=vm, node or storage still shorter".into()]
             }
             path if path.starts_with("/nodes/") && path.contains("/storage/") && path.ends_with("/content") => {
-                self.describe_volumes(data, options.selects())
+                self.describe_volumes(&options.select_list(data).map_or(Cow::Borrowed(data), Cow::Owned))
             }
             _ => Vec::new(),
         }
     }
 
-    /// Describes the volumes of guests that do not exist. The caller may be shown a part of the list only.
-    fn describe_volumes(&self, data: &str, is_part_shown: bool) -> Vec<String> {
+    /// Describes the volumes of guests that do not exist.
+    fn describe_volumes(&self, data: &str) -> Vec<String> {
         let size = |row: &ApiRow| row.count("used").or_else(|| row.count("size")).unwrap_or(0);
         let volumes = parse_list(data, |row| Some((row.count("vmid")?, size(row)))).unwrap_or_default();
         let guests = if volumes.is_empty() { None } else { self.fetch_guests(CallPurpose::Lookup).ok() };
@@ -96,8 +97,7 @@ impl ClusterHandle<'_> {
         });
         let parts: Vec<String> = parts.collect();
         let more = if missing.len() > parts.len() { ", …" } else { "" };
-        let place = if is_part_shown { "in the whole list, " } else { "" };
-        let note = format!("{place}no guest that the API token sees has the number {}{more}", parts.join(", "));
+        let note = format!("no guest that the API token sees has the number {}{more}", parts.join(", "));
         if parts.is_empty() { Vec::new() } else { vec![note] }
     }
 

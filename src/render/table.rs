@@ -238,10 +238,11 @@ impl SharedDetails {
             match known.iter().find(|(name, _)| *name == id.end(row)) {
                 Some((_, other)) if *other != cells => return None,
                 Some(_) => {}
+                None if known.len() == MAX_DETAILED => return None,
                 None => known.push((id.end(row), cells)),
             }
         }
-        if known.len() == rows.len() || known.len() > MAX_DETAILED {
+        if known.len() == rows.len() {
             return None;
         }
         let describe = |cells: &[Option<&str>]| {

@@ -84,8 +84,8 @@ struct LineGroup<'a> {
     last: Option<LogLine<'a>>,
     hosts: BTreeSet<&'a str>,
     pids: BTreeSet<&'a str>,
-    /// The different numbers at each place.
-    numbers: Vec<Vec<&'a str>>,
+    /// The numbers at each place.
+    numbers: Vec<NumberSet<'a>>,
     count: usize,
 }
 
@@ -157,6 +157,48 @@ pub fn merge_lines(logs: &[LabeledLines<'_>]) -> Option<RenderedResult> {
     Some(RenderedResult { text, note: Some(note) })
 }
 
+/// The different numbers at one place of equal lines.
+struct NumberSet<'a> {
+    /// The first ones.
+    named: Vec<&'a str>,
+    has_more: bool,
+    /// The least and the greatest one with their values, unless one is no number, such as an address.
+    span: Option<[(f64, &'a str); 2]>,
+}
+
+impl<'a> NumberSet<'a> {
+    fn new(number: &'a str) -> Self {
+        let span = number.parse().ok().map(|value| [(value, number); 2]);
+        Self { named: vec![number], has_more: false, span }
+    }
+
+    fn add(&mut self, number: &'a str) {
+        if self.named.contains(&number) {
+            return;
+        }
+        match self.named.len() {
+            MAX_NAMED_NUMBERS => self.has_more = true,
+            _ => self.named.push(number),
+        }
+        self.span = self.span.zip(number.parse().ok()).map(|([least, greatest], value)| {
+            let is_less = |a: f64, b: f64| a.total_cmp(&b).is_lt();
+            [
+                if is_less(value, least.0) { (value, number) } else { least },
+                if is_less(greatest.0, value) { (value, number) } else { greatest },
+            ]
+        });
+    }
+
+    fn push(&self, line: &mut String) {
+        // Writing into a String cannot fail.
+        let _ = match (self.named.as_slice(), self.span) {
+            ([number], _) => write!(line, "{number}"),
+            (_, Some([(_, least), (_, greatest)])) if self.has_more => write!(line, "{least}–{greatest}"),
+            (named, _) => write!(line, "{{{}{}}}", named.join(", "), if self.has_more { ", …" } else { "" }),
+        };
+    }
+}
+
 impl MergeableLines {
     /// Reads a list of lines.
     pub fn read(list: &str) -> Option<Self> {
@@ -217,7 +259,7 @@ impl<'a> LineGroup<'a> {
             last: line,
             hosts: line.iter().map(|line| line.host).collect(),
             pids: line.iter().map(|line| line.pid).collect(),
-            numbers: numbers.into_iter().map(|number| vec![number]).collect(),
+            numbers: numbers.into_iter().map(NumberSet::new).collect(),
             count: 1,
         }
     }
@@ -226,11 +268,7 @@ impl<'a> LineGroup<'a> {
         self.last = Some(line);
         self.hosts.insert(line.host);
         self.pids.insert(line.pid);
-        for (known, number) in self.numbers.iter_mut().zip(numbers) {
-            if !known.contains(&number) {
-                known.push(number);
-            }
-        }
+        self.numbers.iter_mut().zip(numbers).for_each(|(known, number)| known.add(number));
         self.count += 1;
     }
 
@@ -255,7 +293,7 @@ impl<'a> LineGroup<'a> {
         for part in self.template.split_inclusive(NUMBER_MARK) {
             line.push_str(part.trim_end_matches(NUMBER_MARK));
             if part.ends_with(NUMBER_MARK) {
-                push_numbers(&mut line, numbers.next().expect("each mark is a number"));
+                numbers.next().expect("each mark is a number").push(&mut line);
             }
         }
         push_line(text, &line);
@@ -266,25 +304,6 @@ impl<'a> LineGroup<'a> {
 fn push_line(text: &mut String, line: &str) {
     text.extend(line.chars().map(|c| if c.is_control() { ' ' } else { c }));
     text.push('\n');
-}
-
-/// Appends the different numbers of one place.
-fn push_numbers(line: &mut String, numbers: &[&str]) {
-    let values: Option<Vec<f64>> = numbers.iter().map(|number| number.parse().ok()).collect();
-    let _ = match (numbers, values) {
-        ([number], _) => write!(line, "{number}"),
-        (numbers, values) if numbers.len() <= MAX_NAMED_NUMBERS || values.is_none() => {
-            let more = if numbers.len() > MAX_NAMED_NUMBERS { ", …" } else { "" };
-            write!(line, "{{{}{more}}}", numbers[..numbers.len().min(MAX_NAMED_NUMBERS)].join(", "))
-        }
-        (numbers, values) => {
-            let values = values.expect("the other case is above");
-            let place = |is_better: fn(f64, f64) -> bool| {
-                (0..numbers.len()).reduce(|a, b| if is_better(values[b], values[a]) { b } else { a }).expect("numbers")
-            };
-            write!(line, "{}–{}", numbers[place(|b, a| b < a)], numbers[place(|b, a| b > a)])
-        }
-    };
 }
 
 /// Returns whether a message is about a failure.
@@ -363,8 +382,11 @@ mod tests {
             assert_eq!(split_numbers(message).1, numbers, "{message}");
         }
         let mut text = String::new();
-        push_numbers(&mut text, &["9", "100", "7.5", "8", "10"]);
-        push_numbers(&mut text, &["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"]);
+        for numbers in [["9", "100", "7.5", "8", "10"], ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"]] {
+            let mut set = NumberSet::new(numbers[0]);
+            numbers.into_iter().for_each(|number| set.add(number));
+            set.push(&mut text);
+        }
         assert_eq!(text, "7.5–100{10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, …}");
     }
 }

@@ -99,6 +99,12 @@ impl OutputOptions {
 /// Renders the lists of several paths in one table. `header` is the name of the column with their labels. Returns `None`
 /// if the lists say nothing different, or have other values of that name.
 pub fn merge_rows(header: &str, lists: &[LabeledRows<'_>]) -> Option<RenderedResult> {
+    // An object of a guest has its number.
+    let has_number = |list: &LabeledRows<'_>| {
+        find_member(list.rows.list.trim_matches(['[', ']']), "vmid").is_some_and(|vmid| unquote(vmid) == list.label)
+    };
+    let header =
+        if lists.iter().all(|list| list.rows.options.are_objects && has_number(list)) { "vmid" } else { header };
     let mut rows: Vec<MergedRow<'_>> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     // The sum of the sizes counts each row.
