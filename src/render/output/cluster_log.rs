@@ -21,7 +21,7 @@ impl OutputOptions {
         let page = self.select_rows(list)?;
         let ended: HashSet<&str> = page.rows.iter().filter_map(|row| find_task(row, "end task ")).collect();
         let is_start = |row: &&&str| find_task(row, "starting task ").is_some_and(|task| ended.contains(task));
-        let (starts, rows): (Vec<&str>, Vec<&str>) = page.rows.iter().partition(|row| is_start(&row));
+        let (starts, rows): (Vec<&str>, Vec<&str>) = page.rows.iter().partition(|row| is_start(row));
         let events = rows.iter().map(|row| read_line(row)).collect::<Option<Vec<_>>>()?;
         if events.is_empty() {
             return None;
