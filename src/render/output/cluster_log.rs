@@ -105,8 +105,8 @@ mod tests {
         let list = format!("[{},{running}]", rows.collect::<Vec<_>>().join(","));
         let rendered = options.summarize_topic(&list).expect("a summary");
         let lines = [
-            "\t1m\tend task qmstart 1: got timeout\tUPID:pve1:00000001:00022AEA:6B0293BE:qmstart:1:root@pam:\n",
-            "\t1m\tend task qmstart 2: OK\n",
+            "\t1m1s\tend task qmstart 1: got timeout\tUPID:pve1:00000001:00022AEA:6B0293BE:qmstart:1:root@pam:\n",
+            "\t1m1s\tend task qmstart 2: OK\n",
             "\t-\tstarting task qmstart 99\tUPID:pve1:00000063:",
         ];
         for line in lines {

@@ -218,7 +218,7 @@ impl<'a> EventGroup<'a> {
         if self.count > self.nodes.len() {
             let _ = write!(time, " ({} times)", self.count);
         }
-        let duration = self.durations.map_or(String::new(), |span| format_span(span, format_duration));
+        let duration = self.durations.map_or(String::new(), |span| format_span(span, format_seconds));
         let cells = self.cells.iter().map(|cell| cell.clone().into_owned());
         let nodes = match self.nodes.len() {
             ..=MAX_NAMED_NODES => self.nodes.iter().copied().collect::<Vec<_>>().join(","),
@@ -241,6 +241,14 @@ fn format_span((first, last): (u64, u64), format: impl Fn(u64) -> String) -> Str
 /// Returns a time of day to the minute.
 fn format_clock(seconds: u64) -> String {
     format!("{:02}:{:02}", seconds / 3_600, seconds / 60 % 60)
+}
+
+/// Returns a duration, below one hour to the second.
+fn format_seconds(seconds: u64) -> String {
+    match (seconds / 60, seconds % 60) {
+        (minutes @ 1..60, rest @ 1..) => format!("{minutes}m{rest}s"),
+        _ => format_duration(seconds),
+    }
 }
 
 /// Returns the date of a day since 1970.
@@ -292,6 +300,12 @@ mod tests {
         assert_eq!(render(alone, 0).matches("UPID:x:").count(), 2);
         let messages = vec![at(EventKind::Message, 0), at(EventKind::Message, 60), at(EventKind::Message, DAY)];
         assert!(render(messages, 0).contains("00:00–00:01 (2 times)"));
+    }
+
+    #[test]
+    fn durations_are_exact_below_one_hour() {
+        let texts = [59, 60, 944, 3_599, 3_661].map(format_seconds);
+        assert_eq!(texts, ["59s", "1m", "15m44s", "59m59s", "1h1m"]);
     }
 
     #[test]
