@@ -1,7 +1,6 @@
 //! The lines of system logs in short: lines that are equal but for times and numbers are one.
 
 use crate::render::labels::count;
-use crate::render::output::json_path::walk;
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::RenderedResult;
 use crate::render::output::table_writer::{is_cursor, log_line};
@@ -10,6 +9,9 @@ use std::fmt::Write;
 
 /// The most different numbers of a place in equal lines that are named. Of more, the least and the greatest are.
 const MAX_NAMED_NUMBERS: usize = 4;
+
+/// The most times that one line has.
+const MAX_TIMES: usize = 24;
 
 /// The words of lines about failures. Such a line is joined with others only if their texts are equal.
 const FAILURE_WORDS: [&str; 32] = [
@@ -67,6 +69,9 @@ struct LogLine<'a> {
 /// The lines of one of several logs.
 pub struct MergeableLines {
     lines: Vec<String>,
+    /// The caller chose them among the lines of the log.
+    are_chosen: bool,
+    total: usize,
 }
 
 /// The lines of one path, with its name.
@@ -82,6 +87,8 @@ struct LineGroup<'a> {
     template: String,
     first: Option<LogLine<'a>>,
     last: Option<LogLine<'a>>,
+    /// The first different times.
+    times: Vec<(&'a str, &'a str)>,
     hosts: BTreeSet<&'a str>,
     pids: BTreeSet<&'a str>,
     /// The numbers at each place.
@@ -95,14 +102,15 @@ impl OutputOptions {
         let page = self.select_rows(list)?;
         let lines = page.rows.iter().map(|row| log_line(row)).collect::<Option<Vec<_>>>()?;
         let (cursors, lines): (Vec<&str>, Vec<&str>) = lines.into_iter().partition(|line| is_cursor(line));
-        let (text, note) = join_lines(&lines)?;
+        let (text, note) = join_lines(&lines, !self.filter.is_empty())?;
         let cursors = (!cursors.is_empty()).then(|| format!("not shown: {}", count(cursors.len(), "cursor")));
         Some(page.finish(text, std::iter::once(note).chain(cursors).collect(), true))
     }
 }
 
-/// Returns the text of lines in the order of the first of equal ones, and a note about it. Returns `None` if no lines are equal.
-fn join_lines(lines: &[&str]) -> Option<(String, String)> {
+/// Returns the text of lines in the order of the first of equal ones, and a note about it. `are_chosen` lines are equal
+/// only with the same numbers, and have each of their times. Returns `None` if no lines are equal.
+fn join_lines(lines: &[&str], are_chosen: bool) -> Option<(String, String)> {
     let mut groups: Vec<LineGroup<'_>> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for whole in lines {
@@ -110,7 +118,7 @@ fn join_lines(lines: &[&str]) -> Option<(String, String)> {
             groups.push(LineGroup::new(whole, None, String::new(), Vec::new()));
             continue;
         };
-        let is_exact = is_failure(line.message) || line.message.contains("UPID:");
+        let is_exact = are_chosen || is_failure(line.message) || line.message.contains("UPID:");
         let (template, numbers) = match is_exact {
             true => (line.message.to_owned(), Vec::new()),
             false => split_numbers(line.message),
@@ -128,12 +136,12 @@ fn join_lines(lines: &[&str]) -> Option<(String, String)> {
         return None;
     }
     let mut text = String::new();
-    groups.iter().for_each(|group| group.push(&mut text));
-    let note = format!(
-        "{} in {}: those equal but for times, pids and numbers (a–b: least and greatest) are one: format=table has each",
-        count(lines.len(), "line"),
-        groups.len()
-    );
+    groups.iter().for_each(|group| group.push(&mut text, are_chosen));
+    let equal = match are_chosen {
+        true => "those equal but for times and pids",
+        false => "those equal but for times, pids and numbers (a–b: least and greatest)",
+    };
+    let note = format!("{} in {}: {equal} are one: format=table has each", count(lines.len(), "line"), groups.len());
     Some((text, note))
 }
 
@@ -153,7 +161,13 @@ pub fn merge_lines(logs: &[LabeledLines<'_>]) -> Option<RenderedResult> {
     }
     lines.sort_by(|(a, _), (b, _)| a.cmp(b));
     let lines: Vec<&str> = lines.into_iter().map(|(_, line)| line).collect();
-    let (text, note) = join_lines(&lines)?;
+    let are_chosen = logs.iter().any(|log| log.lines.are_chosen);
+    let (text, mut note) = join_lines(&lines, are_chosen)?;
+    if are_chosen {
+        let total: usize = logs.iter().map(|log| log.lines.total).sum();
+        // Writing into a String cannot fail.
+        let _ = write!(note, "; {} of {total} rows match", lines.len());
+    }
     Some(RenderedResult { text, note: Some(note) })
 }
 
@@ -200,15 +214,13 @@ impl<'a> NumberSet<'a> {
 }
 
 impl MergeableLines {
-    /// Reads a list of lines.
-    pub fn read(list: &str) -> Option<Self> {
-        let mut lines = Vec::new();
-        let are_lines = walk(list, &mut |_, row| {
-            let line = log_line(row);
-            lines.extend(line.filter(|line| !is_cursor(line)).map(str::to_owned));
-            line.is_some()
-        });
-        (are_lines && !lines.is_empty()).then_some(Self { lines })
+    /// Reads the lines of a log that were asked for.
+    pub fn read(options: &OutputOptions, list: &str) -> Option<Self> {
+        let page = options.select_rows(list)?;
+        let lines = page.rows.iter().map(|row| log_line(row)).collect::<Option<Vec<_>>>()?;
+        let lines: Vec<String> = lines.into_iter().filter(|line| !is_cursor(line)).map(str::to_owned).collect();
+        let (are_chosen, total) = (!options.filter.is_empty(), page.total());
+        (!lines.is_empty()).then_some(Self { lines, are_chosen, total })
     }
 }
 
@@ -257,6 +269,7 @@ impl<'a> LineGroup<'a> {
             template,
             first: line,
             last: line,
+            times: line.iter().map(|line| (line.date, line.clock)).collect(),
             hosts: line.iter().map(|line| line.host).collect(),
             pids: line.iter().map(|line| line.pid).collect(),
             numbers: numbers.into_iter().map(NumberSet::new).collect(),
@@ -266,6 +279,11 @@ impl<'a> LineGroup<'a> {
 
     fn add(&mut self, line: LogLine<'a>, numbers: Vec<&'a str>) {
         self.last = Some(line);
+        let time = (line.date, line.clock);
+        // The lines are in the order of their times.
+        if self.times.len() <= MAX_TIMES && self.times.last() != Some(&time) {
+            self.times.push(time);
+        }
         self.hosts.insert(line.host);
         self.pids.insert(line.pid);
         self.numbers.iter_mut().zip(numbers).for_each(|(known, number)| known.add(number));
@@ -273,13 +291,18 @@ impl<'a> LineGroup<'a> {
     }
 
     /// Appends the line with the numbers that there were in its places.
-    fn push(&self, text: &mut String) {
+    fn push(&self, text: &mut String, has_each_time: bool) {
         let (Some(first), Some(last), 2..) = (self.first, self.last, self.count) else {
             push_line(text, self.whole);
             return;
         };
         let mut line = format!("{} {}", first.date, first.clock);
-        if first.date != last.date {
+        if has_each_time && self.times.len() <= MAX_TIMES {
+            for times in self.times.windows(2) {
+                let [(before, _), (date, clock)] = times else { continue };
+                let _ = if before == date { write!(line, ", {clock}") } else { write!(line, ", {date} {clock}") };
+            }
+        } else if first.date != last.date {
             let _ = write!(line, "–{} {}", last.date, last.clock);
         } else if first.clock != last.clock {
             let _ = write!(line, "–{}", last.clock);
@@ -358,7 +381,7 @@ mod tests {
             "Nov 29 01:02:02 pve1 kernel: nvme0n1: I/O error, sector 6",
             "-- Reboot --",
         ];
-        let (text, note) = join_lines(&lines).expect("a summary");
+        let (text, note) = join_lines(&lines, false).expect("a summary");
         assert_eq!(
             text,
             "Nov 28 23:59:00–Nov 29 00:59:00 (2 times) pve1,pve2 CRON: (root) CMD (hourly)\n\
@@ -368,7 +391,14 @@ mod tests {
              -- Reboot --\n"
         );
         assert!(note.starts_with("8 lines in 5"), "{note}");
-        assert!(join_lines(&lines[4..6]).is_none());
+        let (text, _) = join_lines(&lines[..4], true).expect("a summary");
+        assert_eq!(
+            text,
+            "Nov 28 23:59:00, Nov 29 00:59:00 (2 times) pve1,pve2 CRON: (root) CMD (hourly)\n\
+             Nov 29 00:01:00 pve1 pvestatd[7]: status update time (0.641 seconds)\n\
+             Nov 29 01:01:00 pve1 pvestatd[7]: status update time (12.5 seconds)\n"
+        );
+        assert!(join_lines(&lines[4..6], false).is_none());
     }
 
     #[test]

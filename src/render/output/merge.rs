@@ -55,7 +55,9 @@ impl OutputOptions {
         }
         let selects_rows = match self.topic {
             // Their rows have their nodes.
-            AnswerTopic::Tasks => self.limit != usize::MAX || self.offset != 0 || !self.sort.is_empty(),
+            AnswerTopic::Tasks | AnswerTopic::SystemLog => {
+                self.limit != usize::MAX || self.offset != 0 || !self.sort.is_empty()
+            }
             _ => self.selects_rows(),
         };
         let is_table = self.table && !selects_rows && !self.is_series && !self.is_option_list;
@@ -63,7 +65,7 @@ impl OutputOptions {
             return None;
         }
         if self.topic == AnswerTopic::SystemLog && self.fields.is_none() {
-            return MergeableLines::read(data).map(MergeablePart::Lines);
+            return MergeableLines::read(self, data).map(MergeablePart::Lines);
         }
         let (key, list) = match find_only_list(data) {
             Some((key, list, empty)) if empty.is_empty() && self.fields.is_none() => (Some(key), list),

@@ -87,6 +87,11 @@ impl OutputOptions {
 }
 
 impl SelectedRows<'_, '_> {
+    /// Returns the number of rows of the whole list.
+    pub fn total(&self) -> usize {
+        self.counts.total
+    }
+
     /// Returns a short form with its notes, to which it adds the part of the list that it is about. The notes of a joined
     /// list say how many rows it has.
     pub fn finish(self, text: String, notes: Vec<String>, is_joined: bool) -> RenderedResult {
