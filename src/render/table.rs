@@ -238,10 +238,11 @@ impl SharedDetails {
             match known.iter().find(|(name, _)| *name == id.end(row)) {
                 Some((_, other)) if *other != cells => return None,
                 Some(_) => {}
+                None if known.len() == MAX_DETAILED => return None,
                 None => known.push((id.end(row), cells)),
             }
         }
-        if known.len() == rows.len() || known.len() > MAX_DETAILED {
+        if known.len() == rows.len() {
             return None;
         }
         let describe = |cells: &[Option<&str>]| {
@@ -327,7 +328,7 @@ impl TableLayout<'_> {
             // The id of a node ends with its name.
             let is_in_id = |column: &LayoutColumn| {
                 let is_end = |row: &&[Option<Cow<'_, str>>]| column.cell(row).is_some_and(|cell| id.end(row) == cell);
-                column.place != id.place && rows.iter().all(|row| is_end(row))
+                column.place != id.place && rows.iter().all(is_end)
             };
             columns.retain(|column| rows.is_empty() || !is_in_id(column));
             if let Some(line) = details.and_then(|details| details.describe(id, &columns, rows)) {

@@ -262,6 +262,7 @@ fn answers_with_a_short_form() {
         json!({"path": "/nodes/pve1/syslog"}),
         json!({"path": "/nodes/pve1/syslog", "filter": "text~pvestatd"}),
         json!({"paths": ["/nodes/pve1/syslog", "/nodes/pve2/syslog"]}),
+        json!({"paths": ["/nodes/pve1/syslog", "/nodes/pve2/syslog"], "filter": "text~CRON"}),
     ] {
         document.call(&server, "proxmox_api_get", arguments);
     }

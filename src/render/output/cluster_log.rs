@@ -21,7 +21,7 @@ impl OutputOptions {
         let page = self.select_rows(list)?;
         let ended: HashSet<&str> = page.rows.iter().filter_map(|row| find_task(row, "end task ")).collect();
         let is_start = |row: &&&str| find_task(row, "starting task ").is_some_and(|task| ended.contains(task));
-        let (starts, rows): (Vec<&str>, Vec<&str>) = page.rows.iter().partition(|row| is_start(&row));
+        let (starts, rows): (Vec<&str>, Vec<&str>) = page.rows.iter().partition(|row| is_start(row));
         let events = rows.iter().map(|row| read_line(row)).collect::<Option<Vec<_>>>()?;
         if events.is_empty() {
             return None;
@@ -105,8 +105,8 @@ mod tests {
         let list = format!("[{},{running}]", rows.collect::<Vec<_>>().join(","));
         let rendered = options.summarize_topic(&list).expect("a summary");
         let lines = [
-            "\t1m\tend task qmstart 1: got timeout\tUPID:pve1:00000001:00022AEA:6B0293BE:qmstart:1:root@pam:\n",
-            "\t1m\tend task qmstart 2: OK\n",
+            "\t1m1s\tend task qmstart 1: got timeout\tUPID:pve1:00000001:00022AEA:6B0293BE:qmstart:1:root@pam:\n",
+            "\t1m1s\tend task qmstart 2: OK\n",
             "\t-\tstarting task qmstart 99\tUPID:pve1:00000063:",
         ];
         for line in lines {

@@ -4,7 +4,7 @@ use crate::render::cell::push_row;
 use crate::render::labels::{format_duration, format_local_time};
 use crate::render::list::MAX_ROWS_WITH_UPIDS;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 
 /// The seconds of a day.
@@ -12,6 +12,12 @@ const DAY: u64 = 86_400;
 
 /// The most seconds between the times of day at which a job starts.
 const MAX_SPREAD: u64 = 600;
+
+/// The most rows with the same cells that an event is compared with, so that a long list takes no square of its time.
+const MAX_COMPARED: usize = 8;
+
+/// The most nodes that a row names.
+const MAX_NAMED_NODES: usize = 16;
 
 /// The least rows of a table that says the equal cells of a column once.
 const MIN_EQUAL_ROWS: usize = 3;
@@ -51,7 +57,7 @@ struct EventGroup<'a> {
     /// The least and the greatest time of day, in seconds.
     times: (u64, u64),
     durations: Option<(u64, u64)>,
-    nodes: Vec<&'a str>,
+    nodes: BTreeSet<&'a str>,
     /// The number of events of a day.
     count: usize,
     cells: Vec<Cow<'a, str>>,
@@ -122,7 +128,7 @@ fn join_events(mut events: Vec<Event<'_>>, utc_offset: i32) -> Vec<EventGroup<'_
     for event in events {
         let group = EventGroup::new(event, utc_offset);
         let known = places.entry((group.day, group.cells.clone())).or_default();
-        match known.iter().find(|place| groups[**place].has_room_for(&group)) {
+        match known.iter().rev().take(MAX_COMPARED).find(|place| groups[**place].has_room_for(&group)) {
             Some(place) => groups[*place].add(group),
             None => {
                 known.push(groups.len());
@@ -132,10 +138,9 @@ fn join_events(mut events: Vec<Event<'_>>, utc_offset: i32) -> Vec<EventGroup<'_
     }
     let mut joined: Vec<EventGroup<'_>> = Vec::new();
     let mut last: HashMap<Vec<Cow<'_, str>>, Vec<usize>> = HashMap::new();
-    for mut group in groups {
-        group.nodes.sort_unstable();
+    for group in groups {
         let known = last.entry(group.cells.clone()).or_default();
-        match known.iter().rev().find(|place| joined[**place].continues(&group)) {
+        match known.iter().rev().take(MAX_COMPARED).find(|place| joined[**place].continues(&group)) {
             Some(place) => joined[*place].add_day(&group),
             None => {
                 known.push(joined.len());
@@ -157,7 +162,7 @@ impl<'a> EventGroup<'a> {
             days: 1,
             times: (time, time),
             durations: duration.map(|seconds| (seconds, seconds)),
-            nodes: vec![node],
+            nodes: BTreeSet::from([node]),
             count: 1,
             cells,
             upid,
@@ -166,7 +171,7 @@ impl<'a> EventGroup<'a> {
 
     /// Returns whether an event of the same day with the same cells belongs to the row.
     fn has_room_for(&self, event: &Self) -> bool {
-        let is_other_node = || !self.nodes.contains(&event.nodes[0]);
+        let is_other_node = || self.nodes.is_disjoint(&event.nodes);
         self.kind == event.kind
             && match self.kind {
                 EventKind::Alone => false,
@@ -194,9 +199,7 @@ impl<'a> EventGroup<'a> {
     fn add(&mut self, event: Self) {
         self.times = join_spans(self.times, event.times);
         self.durations = self.durations.zip(event.durations).map(|(a, b)| join_spans(a, b));
-        if !self.nodes.contains(&event.nodes[0]) {
-            self.nodes.push(event.nodes[0]);
-        }
+        self.nodes.extend(event.nodes);
         self.count += 1;
     }
 
@@ -215,9 +218,13 @@ impl<'a> EventGroup<'a> {
         if self.count > self.nodes.len() {
             let _ = write!(time, " ({} times)", self.count);
         }
-        let duration = self.durations.map_or(String::new(), |span| format_span(span, format_duration));
+        let duration = self.durations.map_or(String::new(), |span| format_span(span, format_seconds));
         let cells = self.cells.iter().map(|cell| cell.clone().into_owned());
-        [time, duration, self.nodes.join(",")].into_iter().chain(cells).collect()
+        let nodes = match self.nodes.len() {
+            ..=MAX_NAMED_NODES => self.nodes.iter().copied().collect::<Vec<_>>().join(","),
+            number => format!("{number} nodes"),
+        };
+        [time, duration, nodes].into_iter().chain(cells).collect()
     }
 }
 
@@ -234,6 +241,14 @@ fn format_span((first, last): (u64, u64), format: impl Fn(u64) -> String) -> Str
 /// Returns a time of day to the minute.
 fn format_clock(seconds: u64) -> String {
     format!("{:02}:{:02}", seconds / 3_600, seconds / 60 % 60)
+}
+
+/// Returns a duration, below one hour to the second.
+fn format_seconds(seconds: u64) -> String {
+    match (seconds / 60, seconds % 60) {
+        (minutes @ 1..60, rest @ 1..) => format!("{minutes}m{rest}s"),
+        _ => format_duration(seconds),
+    }
 }
 
 /// Returns the date of a day since 1970.
@@ -285,6 +300,12 @@ mod tests {
         assert_eq!(render(alone, 0).matches("UPID:x:").count(), 2);
         let messages = vec![at(EventKind::Message, 0), at(EventKind::Message, 60), at(EventKind::Message, DAY)];
         assert!(render(messages, 0).contains("00:00–00:01 (2 times)"));
+    }
+
+    #[test]
+    fn durations_are_exact_below_one_hour() {
+        let texts = [59, 60, 944, 3_599, 3_661].map(format_seconds);
+        assert_eq!(texts, ["59s", "1m", "15m44s", "59m59s", "1h1m"]);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The lines of system logs in short: lines that are equal but for times and numbers are one.
 
 use crate::render::labels::count;
-use crate::render::output::json_path::walk;
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::RenderedResult;
 use crate::render::output::table_writer::{is_cursor, log_line};
@@ -10,6 +9,9 @@ use std::fmt::Write;
 
 /// The most different numbers of a place in equal lines that are named. Of more, the least and the greatest are.
 const MAX_NAMED_NUMBERS: usize = 4;
+
+/// The most times that one line has.
+const MAX_TIMES: usize = 24;
 
 /// The words of lines about failures. Such a line is joined with others only if their texts are equal.
 const FAILURE_WORDS: [&str; 32] = [
@@ -67,6 +69,9 @@ struct LogLine<'a> {
 /// The lines of one of several logs.
 pub struct MergeableLines {
     lines: Vec<String>,
+    /// The caller chose them among the lines of the log.
+    are_chosen: bool,
+    total: usize,
 }
 
 /// The lines of one path, with its name.
@@ -82,10 +87,12 @@ struct LineGroup<'a> {
     template: String,
     first: Option<LogLine<'a>>,
     last: Option<LogLine<'a>>,
+    /// The first different times.
+    times: Vec<(&'a str, &'a str)>,
     hosts: BTreeSet<&'a str>,
     pids: BTreeSet<&'a str>,
-    /// The different numbers at each place.
-    numbers: Vec<Vec<&'a str>>,
+    /// The numbers at each place.
+    numbers: Vec<NumberSet<'a>>,
     count: usize,
 }
 
@@ -95,14 +102,15 @@ impl OutputOptions {
         let page = self.select_rows(list)?;
         let lines = page.rows.iter().map(|row| log_line(row)).collect::<Option<Vec<_>>>()?;
         let (cursors, lines): (Vec<&str>, Vec<&str>) = lines.into_iter().partition(|line| is_cursor(line));
-        let (text, note) = join_lines(&lines)?;
+        let (text, note) = join_lines(&lines, !self.filter.is_empty())?;
         let cursors = (!cursors.is_empty()).then(|| format!("not shown: {}", count(cursors.len(), "cursor")));
         Some(page.finish(text, std::iter::once(note).chain(cursors).collect(), true))
     }
 }
 
-/// Returns the text of lines in the order of the first of equal ones, and a note about it. Returns `None` if no lines are equal.
-fn join_lines(lines: &[&str]) -> Option<(String, String)> {
+/// Returns the text of lines in the order of the first of equal ones, and a note about it. `are_chosen` lines are equal
+/// only with the same numbers, and have each of their times. Returns `None` if no lines are equal.
+fn join_lines(lines: &[&str], are_chosen: bool) -> Option<(String, String)> {
     let mut groups: Vec<LineGroup<'_>> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for whole in lines {
@@ -110,7 +118,7 @@ fn join_lines(lines: &[&str]) -> Option<(String, String)> {
             groups.push(LineGroup::new(whole, None, String::new(), Vec::new()));
             continue;
         };
-        let is_exact = is_failure(line.message) || line.message.contains("UPID:");
+        let is_exact = are_chosen || is_failure(line.message) || line.message.contains("UPID:");
         let (template, numbers) = match is_exact {
             true => (line.message.to_owned(), Vec::new()),
             false => split_numbers(line.message),
@@ -128,12 +136,12 @@ fn join_lines(lines: &[&str]) -> Option<(String, String)> {
         return None;
     }
     let mut text = String::new();
-    groups.iter().for_each(|group| group.push(&mut text));
-    let note = format!(
-        "{} in {}: those equal but for times, pids and numbers (a–b: least and greatest) are one: format=table has each",
-        count(lines.len(), "line"),
-        groups.len()
-    );
+    groups.iter().for_each(|group| group.push(&mut text, are_chosen));
+    let equal = match are_chosen {
+        true => "those equal but for times and pids",
+        false => "those equal but for times, pids and numbers (a–b: least and greatest)",
+    };
+    let note = format!("{} in {}: {equal} are one: format=table has each", count(lines.len(), "line"), groups.len());
     Some((text, note))
 }
 
@@ -153,20 +161,66 @@ pub fn merge_lines(logs: &[LabeledLines<'_>]) -> Option<RenderedResult> {
     }
     lines.sort_by(|(a, _), (b, _)| a.cmp(b));
     let lines: Vec<&str> = lines.into_iter().map(|(_, line)| line).collect();
-    let (text, note) = join_lines(&lines)?;
+    let are_chosen = logs.iter().any(|log| log.lines.are_chosen);
+    let (text, mut note) = join_lines(&lines, are_chosen)?;
+    if are_chosen {
+        let total: usize = logs.iter().map(|log| log.lines.total).sum();
+        // Writing into a String cannot fail.
+        let _ = write!(note, "; {} of {total} rows match", lines.len());
+    }
     Some(RenderedResult { text, note: Some(note) })
 }
 
-impl MergeableLines {
-    /// Reads a list of lines.
-    pub fn read(list: &str) -> Option<Self> {
-        let mut lines = Vec::new();
-        let are_lines = walk(list, &mut |_, row| {
-            let line = log_line(row);
-            lines.extend(line.filter(|line| !is_cursor(line)).map(str::to_owned));
-            line.is_some()
+/// The different numbers at one place of equal lines.
+struct NumberSet<'a> {
+    /// The first ones.
+    named: Vec<&'a str>,
+    has_more: bool,
+    /// The least and the greatest one with their values, unless one is no number, such as an address.
+    span: Option<[(f64, &'a str); 2]>,
+}
+
+impl<'a> NumberSet<'a> {
+    fn new(number: &'a str) -> Self {
+        let span = number.parse().ok().map(|value| [(value, number); 2]);
+        Self { named: vec![number], has_more: false, span }
+    }
+
+    fn add(&mut self, number: &'a str) {
+        if self.named.contains(&number) {
+            return;
+        }
+        match self.named.len() {
+            MAX_NAMED_NUMBERS => self.has_more = true,
+            _ => self.named.push(number),
+        }
+        self.span = self.span.zip(number.parse().ok()).map(|([least, greatest], value)| {
+            let is_less = |a: f64, b: f64| a.total_cmp(&b).is_lt();
+            [
+                if is_less(value, least.0) { (value, number) } else { least },
+                if is_less(greatest.0, value) { (value, number) } else { greatest },
+            ]
         });
-        (are_lines && !lines.is_empty()).then_some(Self { lines })
+    }
+
+    fn push(&self, line: &mut String) {
+        // Writing into a String cannot fail.
+        let _ = match (self.named.as_slice(), self.span) {
+            ([number], _) => write!(line, "{number}"),
+            (_, Some([(_, least), (_, greatest)])) if self.has_more => write!(line, "{least}–{greatest}"),
+            (named, _) => write!(line, "{{{}{}}}", named.join(", "), if self.has_more { ", …" } else { "" }),
+        };
+    }
+}
+
+impl MergeableLines {
+    /// Reads the lines of a log that were asked for.
+    pub fn read(options: &OutputOptions, list: &str) -> Option<Self> {
+        let page = options.select_rows(list)?;
+        let lines = page.rows.iter().map(|row| log_line(row)).collect::<Option<Vec<_>>>()?;
+        let lines: Vec<String> = lines.into_iter().filter(|line| !is_cursor(line)).map(str::to_owned).collect();
+        let (are_chosen, total) = (!options.filter.is_empty(), page.total());
+        (!lines.is_empty()).then_some(Self { lines, are_chosen, total })
     }
 }
 
@@ -215,33 +269,40 @@ impl<'a> LineGroup<'a> {
             template,
             first: line,
             last: line,
+            times: line.iter().map(|line| (line.date, line.clock)).collect(),
             hosts: line.iter().map(|line| line.host).collect(),
             pids: line.iter().map(|line| line.pid).collect(),
-            numbers: numbers.into_iter().map(|number| vec![number]).collect(),
+            numbers: numbers.into_iter().map(NumberSet::new).collect(),
             count: 1,
         }
     }
 
     fn add(&mut self, line: LogLine<'a>, numbers: Vec<&'a str>) {
         self.last = Some(line);
+        let time = (line.date, line.clock);
+        // The lines are in the order of their times.
+        if self.times.len() <= MAX_TIMES && self.times.last() != Some(&time) {
+            self.times.push(time);
+        }
         self.hosts.insert(line.host);
         self.pids.insert(line.pid);
-        for (known, number) in self.numbers.iter_mut().zip(numbers) {
-            if !known.contains(&number) {
-                known.push(number);
-            }
-        }
+        self.numbers.iter_mut().zip(numbers).for_each(|(known, number)| known.add(number));
         self.count += 1;
     }
 
     /// Appends the line with the numbers that there were in its places.
-    fn push(&self, text: &mut String) {
+    fn push(&self, text: &mut String, has_each_time: bool) {
         let (Some(first), Some(last), 2..) = (self.first, self.last, self.count) else {
             push_line(text, self.whole);
             return;
         };
         let mut line = format!("{} {}", first.date, first.clock);
-        if first.date != last.date {
+        if has_each_time && self.times.len() <= MAX_TIMES {
+            for times in self.times.windows(2) {
+                let [(before, _), (date, clock)] = times else { continue };
+                let _ = if before == date { write!(line, ", {clock}") } else { write!(line, ", {date} {clock}") };
+            }
+        } else if first.date != last.date {
             let _ = write!(line, "–{} {}", last.date, last.clock);
         } else if first.clock != last.clock {
             let _ = write!(line, "–{}", last.clock);
@@ -255,7 +316,7 @@ impl<'a> LineGroup<'a> {
         for part in self.template.split_inclusive(NUMBER_MARK) {
             line.push_str(part.trim_end_matches(NUMBER_MARK));
             if part.ends_with(NUMBER_MARK) {
-                push_numbers(&mut line, numbers.next().expect("each mark is a number"));
+                numbers.next().expect("each mark is a number").push(&mut line);
             }
         }
         push_line(text, &line);
@@ -266,25 +327,6 @@ impl<'a> LineGroup<'a> {
 fn push_line(text: &mut String, line: &str) {
     text.extend(line.chars().map(|c| if c.is_control() { ' ' } else { c }));
     text.push('\n');
-}
-
-/// Appends the different numbers of one place.
-fn push_numbers(line: &mut String, numbers: &[&str]) {
-    let values: Option<Vec<f64>> = numbers.iter().map(|number| number.parse().ok()).collect();
-    let _ = match (numbers, values) {
-        ([number], _) => write!(line, "{number}"),
-        (numbers, values) if numbers.len() <= MAX_NAMED_NUMBERS || values.is_none() => {
-            let more = if numbers.len() > MAX_NAMED_NUMBERS { ", …" } else { "" };
-            write!(line, "{{{}{more}}}", numbers[..numbers.len().min(MAX_NAMED_NUMBERS)].join(", "))
-        }
-        (numbers, values) => {
-            let values = values.expect("the other case is above");
-            let place = |is_better: fn(f64, f64) -> bool| {
-                (0..numbers.len()).reduce(|a, b| if is_better(values[b], values[a]) { b } else { a }).expect("numbers")
-            };
-            write!(line, "{}–{}", numbers[place(|b, a| b < a)], numbers[place(|b, a| b > a)])
-        }
-    };
 }
 
 /// Returns whether a message is about a failure.
@@ -339,7 +381,7 @@ mod tests {
             "Nov 29 01:02:02 pve1 kernel: nvme0n1: I/O error, sector 6",
             "-- Reboot --",
         ];
-        let (text, note) = join_lines(&lines).expect("a summary");
+        let (text, note) = join_lines(&lines, false).expect("a summary");
         assert_eq!(
             text,
             "Nov 28 23:59:00–Nov 29 00:59:00 (2 times) pve1,pve2 CRON: (root) CMD (hourly)\n\
@@ -349,7 +391,14 @@ mod tests {
              -- Reboot --\n"
         );
         assert!(note.starts_with("8 lines in 5"), "{note}");
-        assert!(join_lines(&lines[4..6]).is_none());
+        let (text, _) = join_lines(&lines[..4], true).expect("a summary");
+        assert_eq!(
+            text,
+            "Nov 28 23:59:00, Nov 29 00:59:00 (2 times) pve1,pve2 CRON: (root) CMD (hourly)\n\
+             Nov 29 00:01:00 pve1 pvestatd[7]: status update time (0.641 seconds)\n\
+             Nov 29 01:01:00 pve1 pvestatd[7]: status update time (12.5 seconds)\n"
+        );
+        assert!(join_lines(&lines[4..6], false).is_none());
     }
 
     #[test]
@@ -363,8 +412,11 @@ mod tests {
             assert_eq!(split_numbers(message).1, numbers, "{message}");
         }
         let mut text = String::new();
-        push_numbers(&mut text, &["9", "100", "7.5", "8", "10"]);
-        push_numbers(&mut text, &["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"]);
+        for numbers in [["9", "100", "7.5", "8", "10"], ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"]] {
+            let mut set = NumberSet::new(numbers[0]);
+            numbers.into_iter().for_each(|number| set.add(number));
+            set.push(&mut text);
+        }
         assert_eq!(text, "7.5–100{10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, …}");
     }
 }

@@ -55,7 +55,9 @@ impl OutputOptions {
         }
         let selects_rows = match self.topic {
             // Their rows have their nodes.
-            AnswerTopic::Tasks => self.limit != usize::MAX || self.offset != 0 || !self.sort.is_empty(),
+            AnswerTopic::Tasks | AnswerTopic::SystemLog => {
+                self.limit != usize::MAX || self.offset != 0 || !self.sort.is_empty()
+            }
             _ => self.selects_rows(),
         };
         let is_table = self.table && !selects_rows && !self.is_series && !self.is_option_list;
@@ -63,7 +65,7 @@ impl OutputOptions {
             return None;
         }
         if self.topic == AnswerTopic::SystemLog && self.fields.is_none() {
-            return MergeableLines::read(data).map(MergeablePart::Lines);
+            return MergeableLines::read(self, data).map(MergeablePart::Lines);
         }
         let (key, list) = match find_only_list(data) {
             Some((key, list, empty)) if empty.is_empty() && self.fields.is_none() => (Some(key), list),
@@ -99,6 +101,12 @@ impl OutputOptions {
 /// Renders the lists of several paths in one table. `header` is the name of the column with their labels. Returns `None`
 /// if the lists say nothing different, or have other values of that name.
 pub fn merge_rows(header: &str, lists: &[LabeledRows<'_>]) -> Option<RenderedResult> {
+    // An object of a guest has its number.
+    let has_number = |list: &LabeledRows<'_>| {
+        find_member(list.rows.list.trim_matches(['[', ']']), "vmid").is_some_and(|vmid| unquote(vmid) == list.label)
+    };
+    let header =
+        if lists.iter().all(|list| list.rows.options.are_objects && has_number(list)) { "vmid" } else { header };
     let mut rows: Vec<MergedRow<'_>> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     // The sum of the sizes counts each row.

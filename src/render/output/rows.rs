@@ -78,7 +78,20 @@ impl OutputOptions {
     }
 }
 
+impl OutputOptions {
+    /// Returns the list of the rows that the caller chose, if the caller chose a part.
+    pub fn select_list(&self, list: &str) -> Option<String> {
+        let page = self.select_rows(list).filter(|_| self.selects_rows())?;
+        Some(format!("[{}]", page.rows.join(",")))
+    }
+}
+
 impl SelectedRows<'_, '_> {
+    /// Returns the number of rows of the whole list.
+    pub fn total(&self) -> usize {
+        self.counts.total
+    }
+
     /// Returns a short form with its notes, to which it adds the part of the list that it is about. The notes of a joined
     /// list say how many rows it has.
     pub fn finish(self, text: String, notes: Vec<String>, is_joined: bool) -> RenderedResult {

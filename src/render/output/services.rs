@@ -13,6 +13,9 @@ const STATE: [&str; 4] = ["node", "state", "active-state", "unit-state"];
 /// The members that the short form leaves out.
 const LEFT_OUT: [&str; 2] = ["desc", "name"];
 
+/// The most different states. A node has a few.
+const MAX_STATES: usize = 64;
+
 /// Services in one state.
 struct StateGroup<'a> {
     state: Vec<&'a str>,
@@ -25,6 +28,9 @@ impl OutputOptions {
         let page = self.select_rows(list)?;
         let mut groups: Vec<StateGroup<'_>> = Vec::new();
         for row in &page.rows {
+            if groups.len() > MAX_STATES {
+                return None;
+            }
             let text = |name: &str| find_member(row, name).map(strip_quotes);
             let (name, _) = (text("service")?, text("state")?);
             let state: Vec<&str> = STATE.iter().filter_map(|key| text(key)).collect();
