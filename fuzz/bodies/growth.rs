@@ -15,7 +15,7 @@ use crate::pve::guests::{Guest, GuestIndex, find_guest};
 use crate::pve::path::ApiPath;
 use crate::pve::schema::embedded_schema;
 use crate::pve::task::Upid;
-use crate::render::output::{OutputArguments, OutputFormat, OutputOptions};
+use crate::render::output::{AnswerFacts, AnswerTopic, OutputArguments, OutputFormat, OutputOptions};
 use crate::render::table::{ListTable, SortKey};
 use crate::sanitize::escape_invisible::{escape_json, escape_text};
 use crate::sanitize::{LogRedactor, redact_json, redact_text};
@@ -176,7 +176,7 @@ fn read_table(text: &str) {
     let mut table = ListTable::new(&COLUMNS);
     if table.read(&rows, &[]).is_ok() {
         let mut layout = table.layout(|row| SortKey { name: row.text("a"), ..SortKey::default() });
-        layout.write_text(&mut String::new(), usize::MAX);
+        layout.write_text(&mut String::new(), usize::MAX, None);
     }
 }
 
@@ -241,6 +241,36 @@ fn many_names_are_found_among_many_guests_in_proportion() {
         assert!(guests.iter().all(|guest| index.find(&guest.name.to_uppercase()).is_ok()));
     });
     assert_proportional("an unknown name", &|size| assert!(find_guest(&guests[..size / 16], "wbe-1").is_err()));
+}
+
+#[test]
+fn short_forms_take_no_longer_in_proportion_for_a_longer_list() {
+    let task = |number: usize, node: usize, status: &str| {
+        format!(r#"{{"upid":"UPID:{number}:","node":"{node}","type":"a","status":"{status}","starttime":{number}}}"#)
+    };
+    type WriteRow<'a> = &'a dyn Fn(usize) -> String;
+    let rows: [(&str, AnswerTopic, WriteRow<'_>); 7] = [
+        ("tasks of one node", AnswerTopic::Tasks, &|number| task(number, 1, "OK")),
+        ("tasks of many nodes", AnswerTopic::Tasks, &|number| task(number, number, "OK")),
+        ("failed tasks", AnswerTopic::Tasks, &|number| task(number, 1, "error")),
+        ("messages of many nodes", AnswerTopic::ClusterLog, &|number| {
+            format!(r#"{{"time":{number},"node":"{number}","msg":"a"}}"#)
+        }),
+        ("lines with numbers", AnswerTopic::SystemLog, &|number| {
+            format!(r#""2026-11-29 01:02:03 {number} a[{number}]: {number} of 1.{number}""#)
+        }),
+        ("failures", AnswerTopic::SystemLog, &|number| format!(r#""2026-11-29 01:02:03 a b: error {number}""#)),
+        ("services", AnswerTopic::Services, &|number| format!(r#"{{"service":"a","state":"{number}"}}"#)),
+    ];
+    for (name, topic, write) in rows {
+        let list = |size: usize| format!("[{}]", (0..size).map(write).collect::<Vec<_>>().join(","));
+        let lists = [list(SMALL), list(SMALL * FACTOR)];
+        let options = OutputOptions::parse(&OutputArguments::default()).expect("valid arguments");
+        let options = options.for_answer(AnswerFacts { topic, ..AnswerFacts::default() });
+        assert_proportional(name, &|size| {
+            drop(options.render(lists[usize::from(size > SMALL)].clone(), false, 0).expect("an answer"));
+        });
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn check_rows(answer: &str) {
         name: row.text("cpu"),
     });
     let (mut text, json) = (String::new(), layout.json_members(table.len()));
-    layout.write_text(&mut text, usize::MAX);
+    layout.write_text(&mut text, usize::MAX, None);
     let lines: Vec<&str> = text.split('\n').collect();
     assert_eq!(lines.len(), table.len() + 2, "{text}");
     let tabs = |line: &str| line.matches('\t').count();

@@ -259,7 +259,7 @@ fn count_clean_bytes(word: u64) -> usize {
 
 /// Marks the lowest byte of the word that is a quote, a backslash or a control character.
 #[inline(always)]
-pub fn mark_special_bytes(word: u64) -> u64 {
+fn mark_special_bytes(word: u64) -> u64 {
     // A quote is 0x22. With this bit flipped it follows the control characters, and the space moves behind it.
     mark_below(word ^ repeat(0x02), 0x21) | mark_equal(word, b'\\')
 }

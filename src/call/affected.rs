@@ -4,7 +4,8 @@
 use super::shared_object::{Members, SharedObject};
 use crate::base::list_text::split_list;
 use crate::policy::{
-    Risk, RiskKind, TEXT_PARAMETERS, VMID_PARAMETERS, for_each_vmid_in_list, for_each_vmid_in_name, is_in_pool,
+    Risk, RiskKind, TEXT_PARAMETERS, VMID_PARAMETERS, for_each_vmid_in_list, for_each_vmid_in_name,
+    for_each_vmid_in_parameter, is_in_pool,
 };
 use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
@@ -139,8 +140,8 @@ fn names_reached_guests(upid: &str) -> bool {
     names_one
 }
 
-/// Returns the numbers of the guests that a change names.
-fn collect_named_vmids(segments: &[&str], params: &ApiParams) -> BTreeSet<u32> {
+/// Returns the numbers of the guests that a change names. Only the parameters of a known operation are known to hold disks.
+fn collect_named_vmids(segments: &[&str], params: &ApiParams, is_known: bool) -> BTreeSet<u32> {
     let mut found = BTreeSet::new();
     let mut add = |number| _ = found.insert(number);
     let mut before = "";
@@ -163,12 +164,16 @@ fn collect_named_vmids(segments: &[&str], params: &ApiParams) -> BTreeSet<u32> {
         if VMID_PARAMETERS.contains(&name) || (name == "id" && segments.contains(&"replication")) {
             for_each_vmid_in_list(value, &mut add);
         }
-        for_each_vmid_in_name(value, &mut |number| {
+        let mut add_large = |number| {
             // A smaller number is a part of something else, such as a calendar event (`*:0/15`).
             if number >= MIN_VMID {
                 add(number);
             }
-        });
+        };
+        match is_known {
+            true => for_each_vmid_in_parameter(name, value, &mut add_large),
+            false => for_each_vmid_in_name(value, &mut add_large),
+        }
     }
     found
 }
@@ -197,7 +202,7 @@ impl AffectedGuests {
         let decoded: Vec<_> = path.segments().collect();
         let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
         Self {
-            named_vmids: collect_named_vmids(&segments, params),
+            named_vmids: collect_named_vmids(&segments, params, template.is_some()),
             scope: template
                 .map_or(AffectedScope::Cluster, |template| determine_scope(template, &segments, params, risk)),
             created_vmid: template.and_then(|template| parse_created_vmid(template, params)),
@@ -318,9 +323,40 @@ mod tests {
             ("/nodes/pve1/qemu/101/config", &[("name", "vm-100"), ("description", "as vm-100")], &[101]),
         ] {
             let segments: Vec<&str> = path.split('/').skip(1).collect();
-            let found: Vec<u32> = collect_named_vmids(&segments, &params(given)).into_iter().collect();
+            let found: Vec<u32> = collect_named_vmids(&segments, &params(given), true).into_iter().collect();
             assert_eq!(found, numbers, "{path} {given:?}");
         }
+    }
+
+    #[test]
+    fn a_storage_may_have_the_name_of_a_kind_of_guest() {
+        let collect = |path: &str, given: (&str, &str), is_known| {
+            let segments: Vec<&str> = path.split('/').skip(1).collect();
+            collect_named_vmids(&segments, &params(&[given]), is_known).into_iter().collect::<Vec<u32>>()
+        };
+        let config = "/nodes/pve1/qemu/101/config";
+        assert_eq!(collect(config, ("scsi1", "vm:104"), true), [101]);
+        assert_eq!(collect("/cluster/ha/rules", ("resources", "vm:104"), true), [104]);
+        // An operation without a description may mean the guest.
+        assert_eq!(collect(config, ("scsi1", "vm:104"), false), [101, 104]);
+    }
+
+    #[test]
+    fn disks_are_the_parameters_that_the_descriptions_call_volumes() {
+        use crate::policy::DISK_PARAMETERS;
+        let mut found = BTreeSet::new();
+        for operation in embedded_schema().operations() {
+            for parameter in operation.parameters() {
+                let stem = parameter.name().trim_end_matches("[n]").trim_end_matches(|c: char| c.is_ascii_digit());
+                let formats = || parameter.nested_parameters().map(|key| key.format());
+                let is_disk =
+                    formats().any(|format| format.starts_with("pve-volume-id") || format == "pve-lxc-mp-string");
+                let is_listed = DISK_PARAMETERS.contains(&stem);
+                assert_eq!(is_disk, is_listed, "{} {}", operation.template(), parameter.name());
+                found.extend(is_disk.then_some(stem));
+            }
+        }
+        assert!(found.iter().eq(DISK_PARAMETERS.iter()), "{found:?}");
     }
 
     #[test]

@@ -10,11 +10,15 @@ use crate::render::labels::{count, format_bytes};
 use crate::render::object_state::{quote_word, to_text};
 use crate::render::output::{AnswerFacts, AnswerTopic, OutputOptions, has_times};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// The time in which a node says its zone.
 const ZONE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The time in which a node says the state of a storage.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The bytes of a list from which a shorter one is named.
 const MIN_LONG_BYTES: usize = 3_000;
@@ -30,6 +34,12 @@ fn find_topic(path: &str) -> AnswerTopic {
     match path {
         "/cluster/log" => AnswerTopic::ClusterLog,
         "/access/permissions" => AnswerTopic::Privileges,
+        "/cluster/tasks" => AnswerTopic::Tasks,
+        path if path.starts_with("/nodes/") && path.ends_with("/tasks") => AnswerTopic::Tasks,
+        path if path.starts_with("/nodes/") && (path.ends_with("/syslog") || path.ends_with("/journal")) => {
+            AnswerTopic::SystemLog
+        }
+        path if path.starts_with("/nodes/") && path.ends_with("/services") => AnswerTopic::Services,
         path if path.starts_with("/access/roles") => AnswerTopic::Privileges,
         path if path.ends_with("/content") || path.ends_with("/prunebackups") => AnswerTopic::Backups,
         _ => AnswerTopic::Other,
@@ -64,14 +74,14 @@ impl ClusterHandle<'_> {
                 vec!["get_cluster_resources is shorter, and type=vm, node or storage still shorter".into()]
             }
             path if path.starts_with("/nodes/") && path.contains("/storage/") && path.ends_with("/content") => {
-                self.describe_volumes(data, options.selects())
+                self.describe_volumes(&options.select_list(data).map_or(Cow::Borrowed(data), Cow::Owned))
             }
             _ => Vec::new(),
         }
     }
 
-    /// Describes the volumes of guests that do not exist. The caller may be shown a part of the list only.
-    fn describe_volumes(&self, data: &str, is_part_shown: bool) -> Vec<String> {
+    /// Describes the volumes of guests that do not exist.
+    fn describe_volumes(&self, data: &str) -> Vec<String> {
         let size = |row: &ApiRow| row.count("used").or_else(|| row.count("size")).unwrap_or(0);
         let volumes = parse_list(data, |row| Some((row.count("vmid")?, size(row)))).unwrap_or_default();
         let guests = if volumes.is_empty() { None } else { self.fetch_guests(CallPurpose::Lookup).ok() };
@@ -87,9 +97,27 @@ impl ClusterHandle<'_> {
         });
         let parts: Vec<String> = parts.collect();
         let more = if missing.len() > parts.len() { ", …" } else { "" };
-        let place = if is_part_shown { "in the whole list, " } else { "" };
-        let note = format!("{place}no guest that the API token sees has the number {}{more}", parts.join(", "));
+        let note = format!("no guest that the API token sees has the number {}{more}", parts.join(", "));
         if parts.is_empty() { Vec::new() } else { vec![note] }
+    }
+
+    /// Describes the used space of a storage beyond the volumes of its whole list, if it is much.
+    pub fn describe_unlisted_space(&self, path: &ApiPath, data: &str) -> Option<String> {
+        let segments: Vec<_> = path.segments().collect();
+        let [nodes, node, storages, storage, content] = segments.as_slice() else { return None };
+        if [nodes, storages, content].map(AsRef::as_ref) != ["nodes", "storage", "content"] || data.len() < 3 {
+            return None;
+        }
+        let sizes = parse_list(data, |row| row.count("used").or_else(|| row.count("size")))?;
+        let listed = sizes.into_iter().fold(0, u64::saturating_add);
+        let path = ApiPath::from_segments(&["nodes", node, "storage", storage, "status"]).ok()?;
+        let status = self.look_up_until(Instant::now() + STATUS_TIMEOUT, path, ApiParams::new()).ok()?;
+        let used = ApiRow::parse(status.data())?.count("used")?;
+        let is_much = listed < used / 10 * 9;
+        is_much.then(|| {
+            let (listed, used) = (format_bytes(listed), format_bytes(used));
+            format!("the volumes that the API token sees make {listed} of {used} used on {storage}, and the rest is in no volume of the list")
+        })
     }
 
     /// Names the backup jobs whose guests count as backed up although the jobs never run.
@@ -161,6 +189,12 @@ impl ClusterHandle<'_> {
         let offset = self.read_utc_offset(&node).unwrap_or(0);
         self.cluster.keep_utc_offset(offset);
         offset
+    }
+
+    /// Returns the offset of the node's zone from UTC in seconds, if it was read a short time ago. Otherwise it is that of
+    /// UTC.
+    pub fn recent_utc_offset(&self) -> i32 {
+        self.cluster.recent_utc_offset().unwrap_or(0)
     }
 
     fn read_utc_offset(&self, node: &str) -> Option<i32> {

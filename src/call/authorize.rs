@@ -47,13 +47,12 @@ impl<'a> PlannedCall<'a> {
 }
 
 impl<'a> Authorized<'a> {
-    /// Rejects a change of a guest's configuration that sets and unsets no option. (PVE: no options specified.)
+    /// Rejects a change of settings that sets and unsets none. (PVE: no options specified, or nothing happens.)
     pub fn require_options(self) -> Result<Self, PlanError> {
         let planned = self.planned();
-        let template = planned.operation.template.as_deref().filter(|_| planned.is_change());
-        let is_config = template.is_some_and(|template| template.ends_with("/{vmid}/config"));
-        let is_option = |name: &str| names_an_option(name) || matches!(name, "delete" | "revert");
-        if is_config && !planned.params.names().any(is_option) {
+        // The pool of `PUT /pools` is named by a parameter.
+        let is_option = |name: &str| (names_an_option(name) && name != "poolid") || matches!(name, "delete" | "revert");
+        if planned.operation.changes_settings && !planned.params.names().any(is_option) {
             return Err(PlanError::NothingToChange);
         }
         Ok(self)

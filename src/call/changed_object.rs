@@ -1,6 +1,7 @@
 //! The object of a change, read again after it. What can't be read is left out of the answer.
 
 use super::fan_out::fan_out;
+use super::guest_backups::{find_default_storage, read_backups};
 use super::guest_wait::{AwaitedGuest, AwaitedState, GuestWaitEnd};
 use super::handle::ClusterHandle;
 use super::list_undo::{ObjectLife, discard_void_undos};
@@ -17,8 +18,8 @@ use crate::pve::property_string::find_part;
 use crate::pve::rows::{is_true, read_count};
 use crate::pve::task::Upid;
 use crate::render::changed_object::{self, ChangedOptions, GuestPlace};
-use crate::render::labels::count;
-use crate::render::object_state::{has_disk_name, quote_word, text_of, to_text};
+use crate::render::labels::{count, group_reasons};
+use crate::render::object_state::{has_disk_name, has_time, quote_word, text_of, to_text};
 use crate::render::question::names_an_option;
 use crate::render::undo::UndoCall;
 use serde_json::{Map, Value};
@@ -292,28 +293,6 @@ fn read_ids(reader: &ObjectReader<'_>, list: &ApiPath, id_key: &str) -> Option<V
     Some(rows.iter().filter_map(|row| row.get(id_key)).map(to_text).collect())
 }
 
-/// Reads the backups on a storage, those of one guest if there is only one.
-fn read_backups(
-    reader: &ObjectReader<'_>,
-    node: &str,
-    storage: &str,
-    vmids: &[String],
-) -> Option<Vec<Map<String, Value>>> {
-    let mut params = ApiParams::new();
-    params.push("content", "backup");
-    if let [vmid] = vmids {
-        params.push("vmid", vmid);
-    }
-    reader.read(ApiPath::from_segments(&["nodes", node, "storage", storage, "content"]).ok()?, params).ok()
-}
-
-/// Returns the storage of a backup that names none. (PVE: the configuration of vzdump.)
-fn find_default_storage(reader: &ObjectReader<'_>, node: &str) -> Option<String> {
-    let path = ApiPath::from_segments(&["nodes", node, "vzdump", "defaults"]).ok()?;
-    let defaults: Map<String, Value> = reader.read_value(path).ok()?;
-    defaults.get("storage").and_then(Value::as_str).map(str::to_owned)
-}
-
 /// Returns whether an option of a guest is a network card.
 fn is_card(name: &str) -> bool {
     name.strip_prefix("net").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
@@ -383,6 +362,11 @@ impl ChangedObject {
         };
         let guest = sid.split_once(':').map_or(sid.as_str(), |(_, vmid)| vmid).to_owned();
         Some(AwaitedGuest { guest, state, by_ha: true })
+    }
+
+    /// Returns the object for a call that changes nothing.
+    pub(super) fn without_undo(self) -> Self {
+        Self { undo: None, is_unchanged: true, ..self }
     }
 
     /// Returns the object for a call of a list: its own description has neither missing effects nor an undo.
@@ -457,6 +441,7 @@ impl ClusterHandle<'_> {
         let handle = self.with_new_lookups();
         let mut effects = ListEffects::default();
         let mut undos: Vec<Option<UndoCall>> = Vec::new();
+        let mut missing = Vec::new();
         for (number, changed) in changes {
             let result = ResultReader { cluster: &handle, reader: ObjectReader::new(&handle), changed };
             let ObjectText { rule, created, .. } = result.read();
@@ -464,14 +449,10 @@ impl ClusterHandle<'_> {
                 (Some(undo), _) => Some(UndoCall { waiting: Vec::new(), ..undo.clone() }),
                 (None, created) => created.clone().map(|path| UndoCall::new(Method::Delete, path, Vec::new())),
             });
-            for reason in result.find_missing_effect(rule.as_ref(), created.as_ref()) {
-                let reason = self.redact(reason);
-                match effects.missing.iter_mut().find(|(_, known)| *known == reason) {
-                    Some((numbers, _)) => numbers.push(*number),
-                    None => effects.missing.push((vec![*number], reason)),
-                }
-            }
+            let reasons = result.find_missing_effect(rule.as_ref(), created.as_ref()).into_iter();
+            missing.extend(reasons.map(|reason| (*number, self.redact(reason))));
         }
+        effects.missing = group_reasons(missing, |known, other| known == other);
         let lives: Vec<&ObjectLife> = changes.iter().map(|(_, changed)| &changed.life).collect();
         let is_moot = discard_void_undos(&lives, &mut undos);
         let without = changes.iter().zip(undos.iter().zip(&is_moot));
@@ -482,7 +463,7 @@ impl ClusterHandle<'_> {
             let is_moved = changes[at + 1..].iter().any(|(_, other)| other.moves_guest_of(&undo.path));
             let undo = if is_moved { undo.without_node() } else { undo };
             // The digest is that of a state between the calls.
-            effects.undo.push(self.redact(undo.render(None)));
+            effects.undo.extend(undo.into_calls().map(|call| self.redact(call.render(None))));
         }
         effects
     }
@@ -573,7 +554,7 @@ impl ResultReader<'_> {
                 let object = self.reader.read_object(path).ok();
                 digest = object.as_ref().and_then(|object| super::undo::digest_of(object).map(str::to_owned));
                 let options = Some(self.changed.options());
-                object.map(|object| changed_object::describe_object(&self.name_own(path), &object, options))
+                object.map(|object| self.describe_object(&self.name_own(path), path, &object, options))
             }
             ChangedSubject::Creation(path) => self.describe_created(path),
             ChangedSubject::Removal(path) => self
@@ -600,7 +581,18 @@ impl ResultReader<'_> {
 
     fn describe_created(&self, path: &ApiPath) -> Option<String> {
         let object = self.reader.read_object(path).ok()?;
-        Some(changed_object::describe_object(&path.to_string(), &object, None))
+        Some(self.describe_object(path.as_str(), path, &object, None))
+    }
+
+    fn describe_object(
+        &self,
+        name: &str,
+        path: &ApiPath,
+        object: &Map<String, Value>,
+        options: Option<ChangedOptions<'_>>,
+    ) -> String {
+        let utc_offset = if has_time(object) { self.cluster.find_utc_offset(path) } else { 0 };
+        changed_object::describe_object(name, object, options, utc_offset)
     }
 
     /// Returns the path of the only row that a list did not have before.

@@ -5,7 +5,7 @@ use super::authorize::Authorized;
 use super::confirmation_codes::{BoundCall, CallBinding, CodeError, ConfirmationChannel, ConfirmationCodes};
 use super::descriptions::describe_all;
 use super::planned_call::PlannedCall;
-use super::preconditions::CertainFailures;
+use super::preconditions::{CertainFailures, check_conflicts};
 use crate::audit::AuditDecision;
 use crate::base::hint::Hint;
 use crate::policy::{Confirmer, Risk};
@@ -239,6 +239,8 @@ pub fn confirm_all<'a>(
     input: ConfirmationInput<'_>,
 ) -> Result<Vec<Confirmed<'a>>, ConfirmationError> {
     if !calls.iter().any(Authorized::needs_confirmation) {
+        let planned: Vec<_> = calls.iter().map(Authorized::planned).collect();
+        check_conflicts(&planned).map_err(|failures| refuse_certain_failures(&planned, failures))?;
         return Ok(calls.into_iter().map(Authorized::into_allowed).collect());
     }
     if calls.iter().any(|call| call.confirmer() == Confirmer::Operator) {
@@ -308,16 +310,19 @@ fn confirm_by_operator<'a>(
 /// denial.
 fn build_text(calls: &[Authorized<'_>]) -> Result<String, ConfirmationError> {
     let planned: Vec<_> = calls.iter().map(Authorized::planned).collect();
-    let text = describe_all(&planned, planned.len() > 1, build_question).map_err(|failures| {
-        planned.iter().for_each(|planned| planned.audited().observe_request());
-        ConfirmationError::CertainFailure(Box::new(failures))
-    })?;
+    let text = describe_all(&planned, planned.len() > 1, build_question)
+        .map_err(|failures| refuse_certain_failures(&planned, failures))?;
     if text.len() > MAX_QUESTION_BYTES {
         let error = ConfirmationError::TooLong { bytes: text.len() };
         planned.iter().for_each(|planned| planned.audited().record_denial(&error));
         return Err(error);
     }
     Ok(text)
+}
+
+fn refuse_certain_failures(calls: &[&PlannedCall<'_>], failures: CertainFailures) -> ConfirmationError {
+    calls.iter().for_each(|call| call.audited().observe_request());
+    ConfirmationError::CertainFailure(Box::new(failures))
 }
 
 /// Returns the question about these calls, with a new code.
@@ -357,6 +362,10 @@ impl<'a> Confirmed<'a> {
 
     pub(super) fn planned(&self) -> &PlannedCall<'a> {
         &self.planned
+    }
+
+    pub(super) fn add_notes(&mut self, notes: Vec<String>) {
+        self.planned.notes.extend(notes);
     }
 
     pub(super) fn decision(&self) -> AuditDecision {

@@ -6,6 +6,7 @@ use crate::pve::Method;
 use crate::pve::path::ApiPath;
 use crate::pve::schema::Operation;
 use crate::render::labels::{format_local_time, now_seconds};
+use crate::render::object_state::has_disk_name;
 use crate::render::output::{ReadingTime, TimeSpan};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -15,9 +16,6 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// Parameters whose plain number is a count of MiB. (PVE: memory of a guest.)
 pub(super) const MEBIBYTE_PARAMETERS: [&str; 3] = ["memory", "balloon", "swap"];
-
-/// Parameters that hold a disk, without the number at their end.
-const DISK_FAMILIES: [&str; 8] = ["scsi", "sata", "ide", "virtio", "efidisk", "tpmstate", "rootfs", "mp"];
 
 /// Corrects the values of an operation and returns the notes.
 pub(super) fn correct_values(
@@ -131,7 +129,7 @@ fn correct_value(name: &str, value: &Value) -> Option<Correction> {
             (mebibytes.fract() == 0.0)
                 .then(|| Correction { value: (mebibytes as u64).into(), reason: "Proxmox counts it in MiB" })
         }
-        Value::String(text) if is_disk(name) => correct_disk(text)
+        Value::String(text) if has_disk_name(name) => correct_disk(text)
             .map(|disk| Correction { value: disk.into(), reason: "the size of a new disk is a plain number of GiB" }),
         _ => None,
     }
@@ -152,10 +150,6 @@ fn correct_size(text: &str) -> Option<Correction> {
     let corrected = format!("{sign}{number}{unit}");
     (!number.is_empty() && corrected != text)
         .then(|| Correction { value: corrected.into(), reason: "a size has the unit M, G or T, without a blank" })
-}
-
-fn is_disk(name: &str) -> bool {
-    DISK_FAMILIES.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit()))
 }
 
 /// Parses a size with a unit, such as `2G`, into bytes. A plain number is not one.

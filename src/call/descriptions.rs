@@ -6,16 +6,20 @@ use super::fan_out::fan_out;
 use super::list_undo::{ObjectLife, discard_void_undos};
 use super::planned_call::PlannedCall;
 use super::preconditions::{CertainFailure, CertainFailures};
-use super::present_state::STATE_TIME_LIMIT;
+use super::present_state::{ObjectReader, STATE_TIME_LIMIT};
+use super::space_needs::find_missing_space;
 use crate::pve::Method;
 use crate::pve::knowledge::effects::Fact;
 use crate::pve::knowledge::preconditions::find_preconditions;
 use crate::render::object_state::{GuestState, ObjectState};
 use crate::render::question::{CallDescription, describe_dry_run};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The most calls whose objects are looked up at once.
 const MAX_CONCURRENT_CALLS: usize = 4;
+
+/// The time of the look-ups for notes on a call that is not asked. The call waits for them, and a storage may hang.
+const NOTE_TIME_LIMIT: Duration = Duration::from_secs(2);
 
 /// Looks up the objects of calls to one cluster, and renders the descriptions of all. The look-ups share one time limit.
 /// `is_list` tells that the caller sent a list.
@@ -33,14 +37,23 @@ pub(super) fn describe_all(
         let (call, earlier) = (calls[*at], EarlierCalls::new(&calls[..*at]));
         let present = call.look_up_state(deadline, earlier);
         let failure = call.find_certain_failure(&present, deadline, earlier);
-        (call.facts(), present.state, failure)
+        let needs = match failure {
+            Some(_) => Vec::new(),
+            None => call.find_space_needs(&ObjectReader::until(call.cluster, deadline), Some(&present.state)),
+        };
+        (call.facts(), present.state, failure, needs)
     });
-    let (mut described, mut failures) = (Vec::new(), Vec::new());
-    for (at, (facts, state, failure)) in found.into_iter().enumerate() {
+    let (mut described, mut failures, mut needs) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, (facts, state, failure, needed)) in found.into_iter().enumerate() {
         failures.extend(failure.map(|failure| (at + 1, failure)));
         described.push((facts, state));
+        needs.push(needed);
     }
     CertainFailures::collect(failures, is_list)?;
+    if let Some(first) = calls.first() {
+        let missing = find_missing_space(&ObjectReader::until(first.cluster, deadline), &needs);
+        described.iter_mut().zip(missing).for_each(|((_, state), missing)| state.missing_space = missing);
+    }
     let guests: Vec<Option<String>> =
         described.iter().map(|(_, state)| state.guest.as_ref().map(GuestState::describe)).collect();
     let descriptions = calls.iter().zip(&described).enumerate().map(|(at, (call, (facts, state)))| {
@@ -75,7 +88,19 @@ pub fn describe_dry_runs(calls: &[Authorized<'_>], is_list: bool) -> Result<Stri
 }
 
 impl PlannedCall<'_> {
-    /// Returns the reason why the present state of the guest excludes a power action.
+    /// Describes what a question would tell beside the call, as notes on a call that is not asked.
+    pub(super) fn describe_circumstances(&self) -> Vec<String> {
+        if !self.is_change() {
+            return Vec::new();
+        }
+        let reader = ObjectReader::until(self.cluster, Instant::now() + NOTE_TIME_LIMIT);
+        let mut notes = self.describe_missing_space(&reader);
+        notes.extend(self.describe_job_storage(&reader));
+        notes.extend(self.describe_placement(&reader));
+        notes.into_iter().map(|note| self.cluster.redact(note)).collect()
+    }
+
+    /// Returns the reason why the present state of the guest excludes a power action, or makes it change nothing.
     pub(super) fn find_excluded_power_action(&self) -> Option<CertainFailure> {
         let template = self.operation.template.as_deref().filter(|_| self.operation.is_known)?;
         let is_power_action = self.method == Method::Post && template.contains("/{vmid}/status/");
@@ -84,8 +109,8 @@ impl PlannedCall<'_> {
         }
         let (deadline, earlier) = (Instant::now() + STATE_TIME_LIMIT, EarlierCalls::default());
         let failure = self.find_certain_failure(&self.look_up_state(deadline, earlier), deadline, earlier);
-        // The node explains an absent guest better, and accepts an action that changes nothing.
-        failure.filter(|failure| matches!(failure, CertainFailure::GuestState { message, .. } if !message.is_empty()))
+        // The node explains an absent guest better.
+        failure.filter(|failure| matches!(failure, CertainFailure::GuestState { .. }))
     }
 }
 

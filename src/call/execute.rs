@@ -86,11 +86,25 @@ impl Hint for ExecuteError {
 impl Confirmed<'_> {
     /// Sends the call and returns the response. A read of a guest that is on another node is sent again there. A power
     /// action that the state of its guest excludes is not sent, since its task would fail after the answer.
-    pub fn execute(self) -> Result<Outcome, ExecuteError> {
-        if let Some(failure) = self.planned().find_excluded_power_action() {
-            return Err(ExecuteError::CertainFailure(Box::new(failure)));
+    pub fn execute(mut self) -> Result<Outcome, ExecuteError> {
+        let excluded = self.planned().find_excluded_power_action();
+        let changes_nothing = matches!(excluded, Some(CertainFailure::GuestState { is_accepted: true, .. }));
+        match excluded {
+            Some(CertainFailure::GuestState { guest, state, is_accepted: true, .. }) => {
+                let note = format!("{guest} {} already: the call changes nothing", state.describe());
+                let note = self.planned().cluster.redact(note);
+                self.add_notes(vec![note]);
+            }
+            Some(failure) => return Err(ExecuteError::CertainFailure(Box::new(failure))),
+            None => {}
+        }
+        // A question has told it.
+        if self.confirmed_by().is_none() {
+            let notes = self.planned().describe_circumstances();
+            self.add_notes(notes);
         }
         let changed = self.planned().find_changed_object();
+        let changed = if changes_nothing { changed.map(ChangedObject::without_undo) } else { changed };
         let error = match self.send() {
             Ok(response) => return complete(self.planned(), response, changed),
             Err(error) => error,

@@ -1,8 +1,9 @@
-//! The backups that a guest has, for the question about its deletion.
+//! The backups of guests on storages.
 
 use super::fan_out::fan_out;
 use super::present_state::{ObjectReader, PathGuest};
 use crate::pve::params::ApiParams;
+use crate::pve::path::ApiPath;
 use crate::pve::rows::is_true;
 use crate::render::object_state::{GuestBackups, Looked, text_of, to_text};
 use serde_json::{Map, Value};
@@ -39,4 +40,26 @@ impl ObjectReader<'_> {
         let is_complete = are_active && storages.len() <= MAX_STORAGES && read.iter().all(Result::is_ok);
         Some(GuestBackups { found, is_complete })
     }
+}
+
+/// Reads the backups on a storage, those of one guest if there is only one.
+pub(super) fn read_backups(
+    reader: &ObjectReader<'_>,
+    node: &str,
+    storage: &str,
+    vmids: &[String],
+) -> Option<Vec<Map<String, Value>>> {
+    let mut params = ApiParams::new();
+    params.push("content", "backup");
+    if let [vmid] = vmids {
+        params.push("vmid", vmid);
+    }
+    reader.read(ApiPath::from_segments(&["nodes", node, "storage", storage, "content"]).ok()?, params).ok()
+}
+
+/// Returns the storage of a backup that names none. (PVE: the configuration of vzdump.)
+pub(super) fn find_default_storage(reader: &ObjectReader<'_>, node: &str) -> Option<String> {
+    let path = ApiPath::from_segments(&["nodes", node, "vzdump", "defaults"]).ok()?;
+    let defaults: Map<String, Value> = reader.read_value(path).ok()?;
+    defaults.get("storage").and_then(Value::as_str).map(str::to_owned)
 }

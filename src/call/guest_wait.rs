@@ -317,6 +317,8 @@ impl ClusterHandle<'_> {
                     };
                     report(start.elapsed(), &line);
                     if let Some(end) = end {
+                        let is_unlocked = awaited.state == AwaitedState::Unlocked && end == GuestWaitEnd::Reached;
+                        let line = if is_unlocked { line + ", unlocked" } else { line };
                         return Ok(GuestWait { line, end });
                     }
                     if self.cancel.wait(interval.min(left)) {

@@ -26,6 +26,7 @@ use crate::base::list_text::list_items;
 use crate::base::shorten::{join_names, shorten};
 use crate::policy::{AssessedCall, EffectivePolicy, Risk, RiskAssessment, RiskKind};
 use crate::pve::guests::Guest;
+use crate::pve::knowledge::formats::has_impossible_time;
 use crate::pve::knowledge::passwords::{SecretPart, secret_part};
 use crate::pve::parameter_error::ParameterErrors;
 use crate::pve::params::ApiParams;
@@ -286,6 +287,7 @@ fn check_operation_call(
     });
     let CheckedParameters { mut params, notes: differences } = checked?;
     check_node_parameters(cluster, &operation, &params)?;
+    check_schedules(&operation, &params)?;
     notes.extend(check_backups(cluster, &operation, path, &params)?);
     notes.extend(differences);
     let known = find_embedded_operation(method, path);
@@ -319,6 +321,8 @@ fn check_operation_call(
             path_values: found.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             secrets: find_secrets(&operation, &params),
             may_be_filtered: method == Method::Get && operation.privileges().is_empty(),
+            changes_settings: is_given("delete")
+                && (method == Method::Put || operation.template().ends_with("/{vmid}/config")),
         },
         params,
         relative_options,
@@ -339,6 +343,17 @@ fn check_agent_command(operation: &PlannedOperation, params: &ApiParams) -> Resu
         return Err(PlanError::CommandLine { command: shorten(only).into_owned() });
     }
     Ok(())
+}
+
+/// Rejects a schedule at a time that no day has.
+fn check_schedules(operation: &Operation<'_>, params: &ApiParams) -> Result<(), PlanError> {
+    let is_schedule = |name: &str| operation.parameter(name).is_some_and(|one| one.format() == "pve-calendar-event");
+    match params.iter().find(|(name, value)| is_schedule(name) && has_impossible_time(value)) {
+        Some((parameter, value)) => {
+            Err(PlanError::ImpossibleTime { parameter: parameter.to_owned(), schedule: shorten(value).into_owned() })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Returns a note on a name for a guest that another guest has already.

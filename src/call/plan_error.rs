@@ -6,6 +6,7 @@ use crate::base::hint::Hint;
 use crate::base::shorten::join_names;
 use crate::pve::Method;
 use crate::pve::guests::FindGuestError;
+use crate::pve::knowledge::formats::find_form;
 use crate::pve::parameter_error::ParameterErrors;
 use crate::pve::path::PathError;
 use std::borrow::Cow;
@@ -72,6 +73,8 @@ pub enum PlanError {
     /// The guest agent would look for a program of this name.
     #[error("`command` is one text with blanks, `{command}`, and the guest agent takes it as the name of one program")]
     CommandLine { command: String },
+    #[error("`{parameter}` has a time that no day has: {schedule}")]
+    ImpossibleTime { parameter: String, schedule: String },
     /// An operation that the cluster of `--demo` does not have.
     #[error("the demo simulates only a part of the API, without {0}")]
     NotSimulated(String),
@@ -207,6 +210,7 @@ impl Hint for PlanError {
                 "give the program and each argument by itself, such as [\"df\", \"-h\"], or a shell: [\"sh\", \"-c\", \"…\"]"
                     .into(),
             ),
+            Self::ImpossibleTime { .. } => find_form("pve-calendar-event").map(|form| format!("write it as {form}").into()),
             Self::HostName(_) => Some("GET /nodes lists the nodes".into()),
             Self::NotSimulated(_) => Some("a real node does it".into()),
             Self::BackupElsewhere { .. } => {

@@ -76,6 +76,8 @@ pub(super) struct PlannedOperation {
     pub(super) secrets: Vec<(String, SecretPart)>,
     /// The operation needs no privilege, so Proxmox omits what the token may not see.
     pub(super) may_be_filtered: bool,
+    /// The operation sets and unsets settings of an object. Others act without any parameter.
+    pub(super) changes_settings: bool,
 }
 
 /// The guests and nodes of a cluster at the time of the plan.
@@ -100,6 +102,7 @@ impl PlannedOperation {
             path_values: Vec::new(),
             secrets: Vec::new(),
             may_be_filtered: false,
+            changes_settings: false,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::pve::knowledge::messages::find_next_step;
 use crate::pve::knowledge::preconditions::{Excluded, Precondition, find_preconditions};
 use crate::pve::property_string::{find_part, parse_disk_size};
 use crate::pve::rows::is_true;
-use crate::render::labels::join_by_text;
+use crate::render::labels::{group_reasons, join_reasons};
 use crate::render::object_state::{
     AffectedText, GuestState, MAX_ITEMS, find_ha_state, is_own_disk, quote_word, snapshot_name, text_of, to_text,
 };
@@ -37,6 +37,8 @@ pub enum CertainFailure {
         message: String,
         /// The earlier calls of the list bring the guest into this state.
         is_later: bool,
+        /// The node accepts the call, and does nothing.
+        is_accepted: bool,
     },
     #[error("{operation} would fail: it does not exist{}", sentence(.entries))]
     AbsentObject { operation: String, entries: Option<String> },
@@ -62,6 +64,18 @@ pub enum CertainFailure {
     UsedName { operation: String, object: String },
     #[error("{operation} would fail: {what}")]
     AbsentTarget { operation: String, what: String, list: &'static str },
+    #[error("{operation} would fail: storage {storage} accepts no backups ({content})")]
+    NoBackupStorage { operation: String, storage: String, content: String },
+    #[error("{operation} would fail: {disk} is on a storage that {target} does not share")]
+    LocalDisk { operation: String, disk: String, target: String },
+    #[error("{operation} would fail: {guest} is in pool {pool} already")]
+    PoolMember {
+        operation: String,
+        guest: String,
+        pool: String,
+        /// It is the pool of the call.
+        is_target: bool,
+    },
     #[error("{operation} would fail: the pool is not empty (members: {count})")]
     PoolWithMembers { operation: String, count: usize },
 }
@@ -90,8 +104,9 @@ impl CertainFailures {
     }
 
     fn describe_list(&self) -> String {
-        let texts = self.failures.iter().map(|(number, failure)| (vec![*number], render_error(failure)));
-        format!("no call of the list was sent: one that certainly fails ends all\n{}", join_by_text(texts))
+        let texts = self.failures.iter().map(|(number, failure)| (*number, render_error(failure)));
+        let lines = join_reasons(&group_reasons(texts, |known, other| known == other), String::clone);
+        format!("no call of the list was sent: one that certainly fails ends all\n{lines}")
     }
 }
 
@@ -121,6 +136,10 @@ impl Hint for CertainFailure {
             Self::MadeBefore { .. } => Some("choose another name or number, or leave one of the calls out".into()),
             Self::AbsentTarget { list, .. } => Some(format!("GET {list} lists what the cluster has").into()),
             Self::PoolWithMembers { .. } => find_next_step("pool is not empty (contains").map(Cow::from),
+            Self::NoBackupStorage { .. } => Some("GET /storage shows the content of each storage".into()),
+            Self::LocalDisk { .. } => find_next_step("uses local storage").map(Cow::from),
+            Self::PoolMember { is_target: true, .. } => Some("leave it out".into()),
+            Self::PoolMember { .. } => find_next_step("belongs already to pool").map(Cow::from),
             Self::AbsentObject { .. } => None,
         }
     }
@@ -129,6 +148,15 @@ impl Hint for CertainFailure {
 /// Describes what there is instead.
 fn others(kind: &str, names: &[String]) -> String {
     if names.is_empty() { format!("no {kind}s") } else { format!("no such {kind}, only {}", names.join(", ")) }
+}
+
+/// Checks the calls of a list against each other.
+///
+/// # Errors
+/// An earlier call makes some of the others fail.
+pub(super) fn check_conflicts(calls: &[&PlannedCall<'_>]) -> Result<(), CertainFailures> {
+    let find = |at: usize| Some((at + 1, calls[at].find_conflict(EarlierCalls::new(&calls[..at]))?));
+    CertainFailures::collect((0..calls.len()).filter_map(find).collect(), true)
 }
 
 fn outcome(message: &str) -> &'static str {
@@ -162,15 +190,8 @@ impl PlannedCall<'_> {
     ) -> Option<CertainFailure> {
         let template = self.operation.template.as_deref().filter(|_| self.operation.is_known && self.is_change())?;
         let operation = || self.operation_line();
-        let guest = self.path_guest();
-        let forecast = guest.as_ref().and_then(|guest| Some(earlier.forecast_guest(guest.vmid.parse().ok()?)));
-        if let Some(Existence::Removed(number)) = forecast.map(|forecast| forecast.existence) {
-            return Some(CertainFailure::RemovedBefore { operation: operation(), number });
-        }
-        if self.facts().contains(&Fact::Object)
-            && let Existence::Removed(number) = earlier.forecast_object_of(self)
-        {
-            return Some(CertainFailure::RemovedBefore { operation: operation(), number });
+        if let Some(conflict) = self.find_conflict(earlier) {
+            return Some(conflict);
         }
         match present.absent {
             Some(AbsentPart::Guest) => return Some(CertainFailure::AbsentGuest { operation: operation() }),
@@ -180,12 +201,33 @@ impl PlannedCall<'_> {
             }
             None => {}
         }
+        let forecast = self.path_guest().and_then(|guest| Some(earlier.forecast_guest(guest.vmid.parse().ok()?)));
         let is_changed = forecast.is_some_and(|forecast| forecast.is_changed);
         self.check_guest_state(template, present, earlier)
             .or_else(|| self.check_snapshot(present))
             .or_else(|| self.check_disk(template, present).filter(|_| !is_changed))
             .or_else(|| self.check_boot_order(template, present).filter(|_| !is_changed))
             .or_else(|| self.check_names(template, present, deadline, earlier))
+    }
+
+    /// Returns the reason why the call would fail because of what the earlier calls of its list make or remove. Nothing is
+    /// read.
+    fn find_conflict(&self, earlier: EarlierCalls<'_, '_>) -> Option<CertainFailure> {
+        let template = self.operation.template.as_deref().filter(|_| self.operation.is_known && self.is_change())?;
+        let of_guest = self.path_guest().and_then(|guest| Some(earlier.forecast_guest(guest.vmid.parse().ok()?)));
+        let of_object = self.facts().contains(&Fact::Object).then(|| earlier.forecast_object_of(self));
+        for existence in of_guest.map(|guest| guest.existence).into_iter().chain(of_object) {
+            if let Existence::Removed(number) = existence {
+                return Some(CertainFailure::RemovedBefore { operation: self.operation_line(), number });
+            }
+        }
+        let of_new_guest = self.created_guest().map(|guest| earlier.forecast_guest(guest.vmid).existence);
+        let new_object = self.find_new_snapshot(template).or_else(|| self.find_new_object(template));
+        let of_new_object = new_object.map(|path| earlier.forecast_object(&path));
+        of_new_guest.into_iter().chain(of_new_object).find_map(|existence| match existence {
+            Existence::Made(number) => Some(CertainFailure::MadeBefore { operation: self.operation_line(), number }),
+            _ => None,
+        })
     }
 
     /// Checks the state of the guest of the path, or of the one that is overwritten.
@@ -234,6 +276,7 @@ impl PlannedCall<'_> {
                 state: row.excluded,
                 message: row.message.replace("{vmid}", &vmid),
                 is_later: forecast.power != FuturePower::AsNow,
+                is_accepted: row.is_accepted,
             });
         }
         let moves = self.method == Method::Post && template.ends_with("/{vmid}/migrate");

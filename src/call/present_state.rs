@@ -7,6 +7,7 @@ use super::fan_out::fan_out;
 use super::handle::ClusterHandle;
 use super::operation::find_embedded_operation;
 use super::planned_call::{CallPurpose, PlannedCall};
+use crate::base::list_text::list_items;
 use crate::policy::is_in_pool;
 use crate::pve::Method;
 use crate::pve::backups::BackupJob;
@@ -19,8 +20,9 @@ use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::rows::{ApiRow, is_true};
 use crate::render::object_state::{
-    AffectedGuest, AffectedText, GuestBackups, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState, StorageUse,
-    describe_listed, has_disk_name, label_listed, quote_word, text_of,
+    AffectedGuest, AffectedText, GuestBackups, GuestJobs, GuestState, Looked, MAX_ITEMS, NotKnown, ObjectState,
+    StorageUse, describe_listed, find_time, has_disk_name, has_time, is_pruned, label_listed, quote_word, text_of,
+    to_text,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -118,7 +120,11 @@ impl<'a> PlannedCall<'a> {
             let guest = path_guest.map(|guest| unread(guest, None));
             return PresentState { state: ObjectState { guest, ..ObjectState::default() }, absent: None };
         }
-        let (named_guest, affected) = reader.look_up_affected(path_guest.as_ref());
+        // The owners of the backups that go are the affected guests.
+        let (named_guest, affected) = match self.facts().contains(&Fact::PrunedBackups) {
+            true => (None, AffectedText::None),
+            false => reader.look_up_affected(path_guest.as_ref()),
+        };
         let is_path_guest = path_guest.is_some();
         let (mut absent, mut made_by) = (None, None);
         let guest = path_guest.or(named_guest).map(|guest| {
@@ -159,7 +165,10 @@ impl<'a> PlannedCall<'a> {
                     Some(number) => state.made_by = Some(number),
                     None => state.snapshots = Some(reader.read_below_guest("snapshot")),
                 },
-                Fact::RestoredOptions => state.restored = reader.read_restored_options(),
+                Fact::RestoredOptions => {
+                    state.restored = reader.read_restored_options();
+                    state.pending = reader.read_below_guest("pending").unwrap_or_default();
+                }
                 Fact::VolumeUse => {
                     state.volume_use = state.guest.as_ref().and_then(|guest| reader.find_volume_use(guest));
                     state.drives = if state.guest.is_none() { reader.find_drives_of_image() } else { Vec::new() };
@@ -171,15 +180,30 @@ impl<'a> PlannedCall<'a> {
                     state.storage_use = concerns_guests.then(|| reader.find_storage_use()).flatten();
                 }
                 Fact::Pools => state.left_pools = reader.find_left_pools(),
+                Fact::Placement => {
+                    let is_other = state.guest.as_ref().is_some_and(|guest| guest.is_read() && !guest.is_in_ha());
+                    state.placement = if is_other { Vec::new() } else { self.describe_placement(&reader.objects) };
+                }
+                Fact::JobStorage => state.job_storage = self.describe_job_storage(&reader.objects),
+                Fact::Jobs => state.guest_jobs = Some(reader.find_guest_jobs()),
                 Fact::Backups => state.guest_backups = reader.count_backups(),
                 Fact::PrunedBackups => {
-                    state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone()))
+                    let rows: Looked<Vec<Value>> = reader.objects.read(self.path.clone(), self.params.clone());
+                    match &rows {
+                        Ok(rows) => state.pruned_owners = reader.count_owners(rows),
+                        Err(_) => state.affected = reader.look_up_affected(None).1,
+                    }
+                    state.backups = Some(rows);
                 }
                 Fact::PendingNetwork => {
                     state.network_changes = Some(reader.read_network_changes());
                     state.changed_by = earlier.changers_of(&self.path);
                 }
             }
+        }
+        let has_old_time = state.options.as_ref().and_then(|options| options.as_ref().ok()).is_some_and(has_time);
+        if has_old_time || self.params.iter().any(|(name, value)| find_time(name, &value.into()).is_some()) {
+            state.utc_offset = self.cluster.find_utc_offset(&self.path);
         }
         PresentState { state, absent }
     }
@@ -494,6 +518,41 @@ impl<'a> StateReader<'_, 'a> {
         Some(guests.iter().filter(|guest| job.selects(guest)).map(label_listed).collect())
     }
 
+    /// Counts the backups that are to be removed by their guests, in words.
+    fn count_owners(&self, rows: &[Value]) -> Vec<(String, usize)> {
+        let guests = self.cluster().look_up_guests().unwrap_or_default();
+        let mut owners: Vec<(String, usize)> = Vec::new();
+        for row in rows.iter().filter(|row| is_pruned(row)) {
+            let vmid = row.get("vmid").map(to_text).unwrap_or_default();
+            let label = match guests.iter().find(|guest| guest.vmid.to_string() == vmid) {
+                Some(guest) => label_listed(guest),
+                None if vmid.is_empty() => "an unknown guest".to_owned(),
+                None => format!("the unlisted guest {}", quote_word(&vmid)),
+            };
+            match owners.iter_mut().find(|(known, _)| *known == label) {
+                Some((_, number)) => *number += 1,
+                None => owners.push((label, 1)),
+            }
+        }
+        owners
+    }
+
+    /// Returns the backup jobs that list the guest of the path, and its replication jobs.
+    fn find_guest_jobs(&self) -> Looked<GuestJobs> {
+        let vmid = self.planned.path_guest().map(|guest| guest.vmid).unwrap_or_default();
+        let backups: Vec<Map<String, Value>> = self.objects.read_value(ApiPath::from_static("/cluster/backup"))?;
+        let copies: Vec<Map<String, Value>> = self.objects.read_value(ApiPath::from_static("/cluster/replication"))?;
+        let lists_guest = |job: &&Map<String, Value>| {
+            job.get("vmid").is_some_and(|list| list_items(&to_text(list)).any(|listed| listed == vmid))
+        };
+        let is_own = |job: &&Map<String, Value>| job.get("guest").is_some_and(|guest| to_text(guest) == vmid);
+        let id = |job: &Map<String, Value>| quote_word(text_of(job, "id"));
+        Ok(GuestJobs {
+            backups: backups.iter().filter(lists_guest).map(id).collect(),
+            replications: copies.iter().filter(is_own).map(id).collect(),
+        })
+    }
+
     fn read_network_changes(&self) -> Looked<String> {
         let response = self.objects.send(self.planned.path.clone(), ApiParams::new())?;
         // (PVE: the changes are beside `data`.)
@@ -615,6 +674,10 @@ mod tests {
             "/nodes/pve1/storage",
             "/nodes/pve1/storage/local/content",
             "/cluster/backup",
+            "/cluster/replication",
+            "/cluster/ha/resources/vm:100",
+            "/cluster/ha/groups/near",
+            "/cluster/ha/rules",
             "/nodes/pve1/qemu/100/migrate",
         ] {
             let operation = find_embedded_operation(Method::Get, &ApiPath::from_static(path)).expect(path);
@@ -658,7 +721,15 @@ mod tests {
                 continue;
             };
             let needs_guest = |fact: &Fact| {
-                matches!(fact, Fact::Disks | Fact::OptionNamedBy(_) | Fact::Snapshots | Fact::Snapshot | Fact::Backups)
+                matches!(
+                    fact,
+                    Fact::Disks
+                        | Fact::OptionNamedBy(_)
+                        | Fact::Snapshots
+                        | Fact::Snapshot
+                        | Fact::Backups
+                        | Fact::Jobs
+                )
             };
             let is_guest = operation.template().contains("/{vmid}");
             assert!(is_guest || !effect.facts.iter().any(needs_guest), "{}", operation.template());

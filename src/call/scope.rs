@@ -3,12 +3,13 @@
 use super::approvals::Approvals;
 use super::confirmation_codes::ConfirmationCodes;
 use super::rights::RightsStore;
-use super::visibility::VisibleClusters;
+use super::visibility::{RightsGroup, VisibleClusters};
 use crate::audit::AuditLog;
 use crate::base::cancel::CancelToken;
 use crate::base::hint::Hint;
 use crate::base::trace::{CallId, TraceParent};
 use crate::config::Client;
+use crate::policy::EffectivePolicy;
 use crate::render::list::RenderedList;
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -93,6 +94,26 @@ impl<'a> CallScope<'a> {
     /// Returns the configured clusters as `list_clusters` shows them.
     pub fn listing(self) -> &'a RenderedList {
         &self.clusters.listing
+    }
+
+    /// Describes what the caller may do on the clusters, by the rules of this server.
+    pub fn describe_rights(self) -> String {
+        let client = &self.origin.client;
+        let mut text = String::from("access by the rules of this server: ");
+        for (at, RightsGroup { policy, names }) in self.clusters.rights.iter().enumerate() {
+            let policy = EffectivePolicy {
+                cluster: policy,
+                client: &client.rules,
+                client_name: &client.name,
+                client_permissions: client.permissions,
+            };
+            text.push_str(if at == 0 { "" } else { "; " });
+            text.push_str(&policy.describe_rights());
+            if self.clusters.rights.len() > 1 {
+                [" on ", names].iter().for_each(|part| text.push_str(part));
+            }
+        }
+        text
     }
 
     /// Waits until a person decides on a call of the approvals, until the deadline, or until the call is cancelled.

@@ -2,8 +2,9 @@
 //! guest that uses it, and its path names no guest.
 
 use crate::base::json_scan::unquote;
-use crate::policy::{Risk, for_each_vmid_in_list, for_each_vmid_in_name};
+use crate::policy::{Risk, for_each_vmid_in_list, for_each_vmid_in_volume};
 use crate::pve::params::ApiParams;
+use crate::render::object_state::has_disk_name;
 
 /// The object that a change edits, as far as guests share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,15 +112,13 @@ fn find_iso_image(segments: &[&str]) -> SharedObject {
 /// Returns the present volumes that a call gives to a guest as disks, and whose names tell no guest. (PVE: a LUN is named by
 /// its target alone, and a number after the storage is the size of a new disk.)
 fn find_ownerless_disks(params: &ApiParams) -> SharedObject {
-    const DISKS: [&str; 7] = ["scsi", "virtio", "sata", "ide", "rootfs", "mp", "unused"];
-    let is_disk = |name: &str| DISKS.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit()));
     let is_ownerless = |volume: &str| {
         let (mut has_owner, name) = (false, volume.split_once(':').map_or("", |(_, name)| name));
-        for_each_vmid_in_name(volume, &mut |_| has_owner = true);
+        for_each_vmid_in_volume(volume, &mut |_| has_owner = true);
         let is_new = name.parse::<f64>().is_ok() || matches!(name, "" | "cloudinit");
         !has_owner && !is_new && !name.starts_with("iso/")
     };
-    let values = params.iter().filter(|(name, _)| is_disk(name)).flat_map(|(_, value)| value.split(','));
+    let values = params.iter().filter(|(name, _)| has_disk_name(name)).flat_map(|(_, value)| value.split(','));
     let volumes = values.filter_map(|part| match part.trim().split_once('=') {
         Some(("file" | "volume", volume)) => Some(volume),
         Some(_) => None,

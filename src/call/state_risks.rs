@@ -8,7 +8,7 @@ use crate::base::list_text::list_items;
 use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use crate::pve::property_string::find_part;
+use crate::pve::property_string::{find_part, find_volume, parse_new_volume};
 use crate::render::object_state::{NotKnown, text_of, to_text};
 use serde_json::{Map, Value};
 
@@ -246,21 +246,10 @@ impl<'c> GuestOption<'c> {
             GuestOptionKind::MountPoint if is_on(old, "backup") && !is_on(new, "backup") => Some(BACKUP_ENDS),
             _ => {
                 let (now, then) = (find_volume(old), find_volume(new));
-                ((now != then || then.is_some_and(is_allocation)) && !is_optical(old)).then_some(DISK_ENDS)
+                ((now != then || then.and_then(parse_new_volume).is_some()) && !is_optical(old)).then_some(DISK_ENDS)
             }
         }
     }
-}
-
-/// Returns the volume of a disk, which may have no key.
-fn find_volume(value: &str) -> Option<&str> {
-    let named = ["file", "volume"].into_iter().find_map(|key| find_part(value, key));
-    named.or_else(|| value.split(',').map(str::trim).find(|part| !part.contains('=')))
-}
-
-/// Returns whether a volume is a new one. (PVE: a number after the storage is the size of a new disk.)
-fn is_allocation(volume: &str) -> bool {
-    volume.split_once(':').is_some_and(|(_, size)| size.parse::<f64>().is_ok())
 }
 
 fn is_optical(value: &str) -> bool {

@@ -1,4 +1,5 @@
-//! The call that brings back what a change replaces. A call is offered only where it brings all of it back.
+//! The call that brings back what a change replaces. A call is offered only where it brings all of it back, or all but
+//! what the words of the effect call lost.
 
 use super::planned_call::PlannedCall;
 use super::present_state::ObjectReader;
@@ -7,7 +8,7 @@ use crate::base::list_text::list_items;
 use crate::policy::Risk;
 use crate::pve::Method;
 use crate::pve::guests::GuestKind;
-use crate::pve::knowledge::effects::{Fact, Undo};
+use crate::pve::knowledge::effects::{CreationDefault, Fact, Undo};
 use crate::pve::knowledge::passwords::SecretPart;
 use crate::pve::knowledge::preconditions::refuses_used_name;
 use crate::pve::knowledge::restart::waits_for_start;
@@ -73,11 +74,14 @@ impl PlannedCall<'_> {
         let creates = self.method == Method::Post && (self.created_guest().is_some() || refuses_used_name(template));
         // The words say that the deletion of the new object undoes the rest.
         let is_deleted_again = matches!(undo, Some(Undo::Partly(_))) && creates;
+        // The words say that the old value undoes the rest.
+        let is_set_back =
+            matches!(undo, Some(Undo::Partly(_))) && self.method == Method::Put && self.facts().contains(&Fact::Object);
         let has_secret = !creates && self.operation.secrets.iter().any(|(_, part)| *part != SecretPart::None);
         self.is_change()
             && self.operation.is_known
             && self.risk != Risk::UNKNOWN
-            && (!self.risk.irreversible && !is_undone_by_words || is_deleted_again)
+            && (!self.risk.irreversible && !is_undone_by_words || is_deleted_again || is_set_back)
             && !has_secret
     }
 
@@ -102,7 +106,8 @@ impl PlannedCall<'_> {
         }?;
         // A call with a secret in it would be shown without the secret.
         let is_plain = |(name, value): &(String, String)| sanitize::redact_parameter(name, value) == value.as_str();
-        undo.data.iter().all(is_plain).then_some(undo)
+        let mut calls = std::iter::once(&undo).chain(&undo.more);
+        calls.all(|call| call.data.iter().all(is_plain)).then_some(undo)
     }
 
     /// Returns whether the object is known to have all values that the call sets.
@@ -184,6 +189,7 @@ impl PlannedCall<'_> {
             takes_digest: operation.parameter("digest").is_some(),
             waiting: waiting.unwrap_or_default(),
             remark: None,
+            more: Vec::new(),
         })
     }
 
@@ -213,11 +219,9 @@ impl PlannedCall<'_> {
         if operation.parameter(id).is_some() {
             data.push((id.to_owned(), last.to_string()));
         }
-        // This program sends `remove=0` for a new job that says nothing, and the job has the default of Proxmox.
-        if template == "/cluster/backup/{id}" && !["remove", "prune-backups"].iter().any(|name| now.contains_key(*name))
-        {
-            data.push(("remove".to_owned(), "1".to_owned()));
-        }
+        let is_unset = |default: &&CreationDefault| !default.unless.iter().any(|name| now.contains_key(*name));
+        let default = self.effect().and_then(|effect| effect.creation_default.as_ref()).filter(is_unset);
+        data.extend(default.map(|default| (default.parameter.to_owned(), default.value.to_owned())));
         let has = |name: &str| data.iter().any(|(given, _)| given == name) || operation.is_path_parameter(name);
         if !operation.parameters().filter(|parameter| parameter.is_required()).all(|parameter| has(parameter.name())) {
             return None;
@@ -347,30 +351,46 @@ impl PlannedCall<'_> {
         self.param("allow-move") == Some("1") && self.param("delete") != Some("1") && self.has_param("vms")
     }
 
-    /// Returns the same call with the opposite of `delete`, or the one that moves guests back to their pool. (PVE: a
-    /// guest that is a member already is an error.)
+    /// Returns the same call with the opposite of `delete`, or those that move guests back to their pools. (PVE: a guest that
+    /// is a member already is an error.)
     fn undo_membership(&self, pools: &[(u32, String)]) -> Option<UndoCall> {
         if self.has_param("comment") {
             return None;
         }
         let kept = self.params.iter().filter(|(name, _)| !matches!(*name, "delete" | "allow-move"));
         let mut data: Vec<_> = kept.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut calls = Vec::new();
         if self.moves_between_pools() {
-            let (_, pool) = pools.first()?;
-            let is_complete = pools.len() == self.affected.named_vmids().len();
-            (is_complete && pools.iter().all(|(_, other)| other == pool)).then_some(())?;
-            if !pool.is_empty() {
-                (!self.has_param("storage")).then_some(())?;
-                data.retain(|(name, _)| name != "poolid");
-                data.push(("poolid".into(), pool.clone()));
-                data.push(("allow-move".into(), "1".into()));
-                return Some(UndoCall::new(Method::Put, ApiPath::from_static("/pools"), data));
+            if pools.len() != self.affected.named_vmids().len() {
+                return None;
+            }
+            let mut left: Vec<(&str, Vec<String>)> = Vec::new();
+            for (vmid, pool) in pools {
+                match left.iter_mut().find(|(known, _)| known == pool) {
+                    Some((_, vmids)) => vmids.push(vmid.to_string()),
+                    None => left.push((pool, vec![vmid.to_string()])),
+                }
+            }
+            data.retain(|(name, _)| name != "vms");
+            for (pool, vmids) in left {
+                let vmids = ("vms".to_owned(), vmids.join(","));
+                if pool.is_empty() {
+                    data.push(vmids);
+                    continue;
+                }
+                let back = vec![vmids, ("poolid".into(), pool.to_owned()), ("allow-move".into(), "1".into())];
+                calls.push(UndoCall::new(Method::Put, ApiPath::from_static("/pools"), back));
             }
         }
-        if self.param("delete") != Some("1") {
-            data.push(("delete".into(), "1".into()));
+        if data.iter().any(|(name, _)| matches!(name.as_str(), "vms" | "storage")) {
+            if self.param("delete") != Some("1") {
+                data.push(("delete".into(), "1".into()));
+            }
+            calls.push(UndoCall::new(Method::Put, self.path.clone(), data));
         }
-        Some(UndoCall::new(Method::Put, self.path.clone(), data))
+        let mut calls = calls.into_iter();
+        let first = calls.next()?;
+        Some(UndoCall { more: calls.collect(), ..first })
     }
 }
 

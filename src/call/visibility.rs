@@ -1,6 +1,7 @@
 //! The clusters that each client may use.
 
 use crate::config::Client;
+use crate::policy::ClusterPolicy;
 use crate::pve::client::manager::ClusterManager;
 use crate::render::clusters::{ClusterEntry, render_clusters};
 use crate::render::list::{ListForm, RenderedList};
@@ -10,6 +11,15 @@ pub struct VisibleClusters {
     pub(super) manager: ClusterManager,
     /// Rendered once: it depends on the configuration alone.
     pub(super) listing: RenderedList,
+    /// The clusters by what their rules permit, in the order of the configuration.
+    pub(super) rights: Vec<RightsGroup>,
+}
+
+/// Clusters whose rules permit the same.
+pub(super) struct RightsGroup {
+    pub(super) policy: ClusterPolicy,
+    /// The names, separated by commas.
+    pub(super) names: String,
 }
 
 /// The clusters, by client.
@@ -29,8 +39,25 @@ impl VisibleClusters {
             ClusterEntry::new(cluster.settings(), is_default, None)
         });
         let listing = render_clusters(entries, ListForm::UNLIMITED);
-        Self { manager, listing }
+        let rights = group_by_rights(&manager);
+        Self { manager, listing, rights }
     }
+}
+
+/// Groups clusters by their permissions and confirmations.
+fn group_by_rights(manager: &ClusterManager) -> Vec<RightsGroup> {
+    let mut groups: Vec<RightsGroup> = Vec::new();
+    for cluster in manager.clusters() {
+        let (policy, name) = (&cluster.settings().policy, cluster.settings().name.as_str());
+        let is_same = |group: &&mut RightsGroup| {
+            group.policy.permissions == policy.permissions && group.policy.confirm == policy.confirm
+        };
+        match groups.iter_mut().find(is_same) {
+            Some(group) => [", ", name].iter().for_each(|part| group.names.push_str(part)),
+            None => groups.push(RightsGroup { policy: policy.clone(), names: name.to_owned() }),
+        }
+    }
+    groups
 }
 
 impl ClusterVisibility {

@@ -1,17 +1,33 @@
 //! Texts as JSON strings. Most text that the server sends is JSON itself, so every few bytes need an escape. This is the
-//! costliest part of a large answer, so it reads words of eight bytes.
+//! costliest part of a large answer, so it has no branch for a byte: none could be predicted.
 //!
 //! A text may be untrusted input, so invisible characters are escaped as in [`crate::sanitize::escape_invisible`]. The
 //! result has no character that some client reads as the end of a line.
 
-use crate::base::json_scan::mark_special_bytes;
-use crate::base::word_scan::{count_unmarked, repeat};
 use crate::sanitize::escape_invisible::{is_invisible, push_escape};
 
 /// Bytes gathered before they go to the output.
-const BUFFER_SIZE: usize = 256;
-/// The most bytes that one step adds: a word of clean bytes, then a short escape.
-const MAX_STEP: usize = 8 + 2;
+const BUFFER_SIZE: usize = 512;
+/// Bytes that are read at once.
+const BLOCK: usize = 8;
+/// The most bytes that a block becomes, which is a power of two.
+const MAX_ESCAPED: usize = 2 * BLOCK;
+
+/// What each byte becomes: itself, or a backslash and a letter in the upper byte. It is 0 for a control character without
+/// such an escape, DEL, and each part of a character outside ASCII.
+const ESCAPES: [u16; 256] = {
+    let mut escapes = [0; 256];
+    let mut byte = b' ';
+    while byte < 0x7f {
+        escapes[byte as usize] = byte as u16;
+        byte += 1;
+    }
+    escapes[b'"' as usize] = u16::from_le_bytes(*b"\\\"");
+    escapes[b'\\' as usize] = u16::from_le_bytes(*b"\\\\");
+    escapes[b'\n' as usize] = u16::from_le_bytes(*b"\\n");
+    escapes[b'\t' as usize] = u16::from_le_bytes(*b"\\t");
+    escapes
+};
 
 /// Appends `text` as a JSON string with its quotes. An invisible character becomes the text of its escape.
 pub fn push_json_string(out: &mut Vec<u8>, text: &str) {
@@ -19,72 +35,66 @@ pub fn push_json_string(out: &mut Vec<u8>, text: &str) {
     out.reserve(rest.len() + 2);
     out.push(b'"');
     let (mut buffer, mut len) = ([0; BUFFER_SIZE], 0);
-    while !rest.is_empty() {
-        if len > BUFFER_SIZE - MAX_STEP {
+    while let Some((block, after)) = rest.split_first_chunk() {
+        if len > BUFFER_SIZE - 2 * MAX_ESCAPED {
             out.extend_from_slice(&buffer[..len]);
             len = 0;
         }
-        let word = rest.first_chunk().copied().unwrap_or_else(|| pad_word(rest));
-        buffer[len..len + 8].copy_from_slice(&word);
-        let clean = count_clean_bytes(u64::from_le_bytes(word)).min(rest.len());
-        len += clean;
-        rest = &rest[clean..];
-        if clean < 8
-            && let Some((special, after)) = rest.split_first()
-        {
-            rest = match short_escape(*special) {
-                Some(letter) => {
-                    buffer[len..len + 2].copy_from_slice(&[b'\\', letter]);
-                    len += 2;
-                    after
+        match escape_block(&mut buffer[len..], *block) {
+            Some(written) => {
+                len += written;
+                rest = after;
+            }
+            None => {
+                out.extend_from_slice(&buffer[..len]);
+                len = 0;
+                // The characters up to the first that is not in the table.
+                while let Some((first, _)) = rest.split_first() {
+                    rest = push_char(out, &text[text.len() - rest.len()..]);
+                    if ESCAPES[usize::from(*first)] == 0 {
+                        break;
+                    }
                 }
-                None => {
-                    out.extend_from_slice(&buffer[..len]);
-                    len = 0;
-                    push_special_char(out, &text[text.len() - rest.len()..])
-                }
-            };
+            }
         }
     }
     out.extend_from_slice(&buffer[..len]);
+    while !rest.is_empty() {
+        rest = push_char(out, &text[text.len() - rest.len()..]);
+    }
     out.push(b'"');
 }
 
-/// Returns the last bytes of a text as a word.
-#[cold]
-fn pad_word(rest: &[u8]) -> [u8; 8] {
-    let mut word = [b' '; 8];
-    word[..rest.len()].copy_from_slice(rest);
-    word
-}
-
-/// Counts the bytes of the word, from the lowest, that are copied as they are. Other bytes are control characters, DEL,
-/// `"`, `\` and parts of characters outside ASCII.
-fn count_clean_bytes(word: u64) -> usize {
-    let del_or_not_ascii = word | word.wrapping_add(repeat(1));
-    count_unmarked(mark_special_bytes(word) | del_or_not_ascii)
-}
-
-/// Returns the character after the backslash, for a visible character with an escape of two bytes.
-fn short_escape(special: u8) -> Option<u8> {
-    match special {
-        b'"' | b'\\' => Some(special),
-        b'\n' => Some(b'n'),
-        b'\t' => Some(b't'),
-        _ => None,
+/// Writes what the bytes of the block become and returns the number of bytes written, or `None` if one is not in
+/// [`ESCAPES`].
+fn escape_block(buffer: &mut [u8], block: [u8; BLOCK]) -> Option<usize> {
+    // Each byte writes two bytes, from a place that the mask keeps in the first half.
+    let buffer: &mut [u8; 2 * MAX_ESCAPED] = buffer.first_chunk_mut()?;
+    let (mut len, mut is_other) = (0, false);
+    for byte in block {
+        let escape = ESCAPES[usize::from(byte)];
+        is_other |= escape == 0;
+        let at = len % MAX_ESCAPED;
+        buffer[at..at + 2].copy_from_slice(&escape.to_le_bytes());
+        len += 1 + usize::from(escape > 0xff);
     }
+    (!is_other).then_some(len)
 }
 
 /// Appends the first character of the text and returns the bytes after it.
-fn push_special_char<'a>(out: &mut Vec<u8>, text: &'a str) -> &'a [u8] {
+fn push_char<'a>(out: &mut Vec<u8>, text: &'a str) -> &'a [u8] {
     let mut chars = text.chars();
-    if let Some(special) = chars.next() {
-        if is_invisible(special) {
+    if let Some(c) = chars.next() {
+        let [first, second] = u8::try_from(c).map_or(0, |byte| ESCAPES[usize::from(byte)]).to_le_bytes();
+        if first != 0 {
+            out.push(first);
+            out.extend((second != 0).then_some(second));
+        } else if is_invisible(c) {
             let mut escape = String::new();
-            push_escape(&mut escape, "\\\\", special);
+            push_escape(&mut escape, "\\\\", c);
             out.extend_from_slice(escape.as_bytes());
         } else {
-            out.extend_from_slice(special.encode_utf8(&mut [0; 4]).as_bytes());
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
         }
     }
     chars.as_str().as_bytes()

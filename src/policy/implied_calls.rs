@@ -9,7 +9,9 @@
 
 use super::pattern::{OperationPattern, known_operations, split_path};
 use super::value_condition::ValueCondition;
-use super::vmids::{TEXT_PARAMETERS, VMID_PARAMETERS, for_each_vmid_in_list, for_each_vmid_in_name};
+use super::vmids::{
+    TEXT_PARAMETERS, VMID_PARAMETERS, for_each_vmid_in_list, for_each_vmid_in_name, for_each_vmid_in_parameter,
+};
 use crate::base::list_text::list_items;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -102,9 +104,14 @@ impl ImplyingCall<'_> {
         let mut vmids = BTreeSet::new();
         for (name, value) in params.iter().filter(|(name, _)| !TEXT_PARAMETERS.contains(name)) {
             let is_id = *name == "id" && self.segments.contains(&"replication");
-            collect_numbers(value, !is_id && !VMID_PARAMETERS.contains(name), &mut vmids);
-            // `local-lvm:vm-100-disk-0,size=1G`
-            storages.extend(value.split_once(':').map(|(storage, _)| storage.to_owned()));
+            let names_guests = is_id || VMID_PARAMETERS.contains(name);
+            if names_guests {
+                collect_numbers(value, false, &mut vmids);
+            } else {
+                for_each_vmid_in_parameter(name, value, &mut |vmid| _ = vmids.insert(vmid));
+                // `local-lvm:vm-100-disk-0,size=1G`
+                storages.extend(value.split_once(':').map(|(storage, _)| storage.to_owned()));
+            }
             // The object of a permission.
             let parts: Vec<&str> = value.split('/').collect();
             match parts.as_slice() {

@@ -25,4 +25,7 @@ pub use implied_calls::{ImpliedCall, ImplyingCall};
 pub use parameter_risks::{AssessedCall, CallRules, RiskAssessment, RiskReason, SafeDefault};
 pub use pattern::{OperationPattern, OperationPatternError, expand_shorthand};
 pub use risk::{Risk, RiskKind};
-pub use vmids::{TEXT_PARAMETERS, VMID_PARAMETERS, for_each_vmid_in_list, for_each_vmid_in_name};
+pub use vmids::{
+    DISK_PARAMETERS, TEXT_PARAMETERS, VMID_PARAMETERS, for_each_vmid_in_list, for_each_vmid_in_name,
+    for_each_vmid_in_parameter, for_each_vmid_in_volume,
+};

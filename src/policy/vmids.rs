@@ -11,9 +11,13 @@ pub const VMID_PARAMETERS: [&str; 9] =
 pub const TEXT_PARAMETERS: [&str; 7] =
     ["comment", "description", "hostname", "name", "notes", "notes-template", "tags"];
 
+/// Parameters that hold a disk, without the number at their end. A test compares them with the descriptions of the API.
+pub const DISK_PARAMETERS: [&str; 9] =
+    ["efidisk", "ide", "mp", "rootfs", "sata", "scsi", "tpmstate", "unused", "virtio"];
+
 /// Prefixes of a guest's number in the names of its volumes and backups, the id of its HA resource and the paths of its
 /// images (PVE: storage plugins, vzdump, PBS).
-const VMID_PREFIXES: [&str; 16] = [
+const VMID_PREFIXES: [&str; 14] = [
     "vm-",
     "base-",
     "subvol-",
@@ -24,13 +28,14 @@ const VMID_PREFIXES: [&str; 16] = [
     "images/",
     "rootdir/",
     "private/",
-    "vm:",
-    "ct:",
     "vm/",
     "ct/",
     "qemu/",
     "lxc/",
 ];
+
+/// Prefixes of a guest's number in the id of its HA resource. A storage may have such a name: then `vm:104` is a new disk.
+const RESOURCE_PREFIXES: [&str; 2] = ["vm:", "ct:"];
 
 /// Returns whether a character may be in the id of a storage. The id of an HA resource follows none: `local-lvm:100` is
 /// a new disk.
@@ -38,9 +43,33 @@ fn is_id_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
+/// Calls `each` for every guest number in the value of a parameter of a known operation.
+pub fn for_each_vmid_in_parameter(name: &str, value: &str, each: &mut dyn FnMut(u32)) {
+    match DISK_PARAMETERS.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit())) {
+        true => for_each_vmid_in_volume(value, each),
+        false => for_each_vmid_in_name(value, each),
+    }
+}
+
 /// Calls `each` for every guest number in the names of volumes, backups or resources.
 pub fn for_each_vmid_in_name(text: &str, each: &mut dyn FnMut(u32)) {
-    for before in VMID_PREFIXES {
+    for_each_vmid_after(&RESOURCE_PREFIXES, text, each);
+    for_each_vmid_in_volume(text, each);
+}
+
+/// Calls `each` for every guest number in the names of volumes or backups.
+pub fn for_each_vmid_in_volume(text: &str, each: &mut dyn FnMut(u32)) {
+    for_each_vmid_after(&VMID_PREFIXES, text, each);
+    split_list(text).for_each(|item| for_each_vmid_in_folders(item, false, each));
+    // The path names the storage, so the volume has no colon.
+    if let Some((_, volume)) = text.split_once("/content/") {
+        let volume = split_list(volume).next().expect("a split has a first part");
+        for_each_vmid_in_folders(volume, true, each);
+    }
+}
+
+fn for_each_vmid_after(prefixes: &[&str], text: &str, each: &mut dyn FnMut(u32)) {
+    for before in prefixes {
         let mut rest = text;
         while let Some((earlier, after)) = rest.split_once(before) {
             if before.ends_with(':') && earlier.ends_with(is_id_char) {
@@ -53,12 +82,6 @@ pub fn for_each_vmid_in_name(text: &str, each: &mut dyn FnMut(u32)) {
             }
             rest = after;
         }
-    }
-    split_list(text).for_each(|item| for_each_vmid_in_folders(item, false, each));
-    // The path names the storage, so the volume has no colon.
-    if let Some((_, volume)) = text.split_once("/content/") {
-        let volume = split_list(volume).next().expect("a split has a first part");
-        for_each_vmid_in_folders(volume, true, each);
     }
 }
 
@@ -140,6 +163,26 @@ mod tests {
             let mut found = Vec::new();
             for_each_vmid_in_list(odd, &mut |n| found.push(n));
             assert_eq!(found, [104, 105], "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn a_disk_on_a_storage_with_the_name_of_a_kind_is_no_guest() {
+        for (name, value, numbers) in [
+            ("scsi1", "vm:104", vec![]),
+            ("rootfs", "volume=ct:105,size=8G", vec![]),
+            ("mp0", "vm:104,mp=/vm:105", vec![]),
+            ("scsi1", "vm:vm-106-disk-0", vec![106]),
+            ("scsi1", "vm:107/vm-107-disk-0.qcow2", vec![107]),
+            ("scsi1", "vm:0,import-from=ct:108/any.raw", vec![108]),
+            ("sid", "vm:104", vec![104]),
+            ("resources", "vm:104,ct:105", vec![104, 105]),
+            ("scsihw", "vm:104", vec![104]),
+        ] {
+            let mut found = Vec::new();
+            for_each_vmid_in_parameter(name, value, &mut |n| found.push(n));
+            found.dedup();
+            assert_eq!(found, numbers, "{name}={value}");
         }
     }
 

@@ -9,6 +9,19 @@ pub(crate) fn find_part<'v>(value: &'v str, key: &str) -> Option<&'v str> {
         .map(|(_, part)| part)
 }
 
+/// Returns the volume of a disk, which may have no key.
+pub(crate) fn find_volume(value: &str) -> Option<&str> {
+    let named = ["file", "volume"].into_iter().find_map(|key| find_part(value, key));
+    named.or_else(|| value.split(',').map(str::trim).find(|part| !part.contains('=')))
+}
+
+/// Parses a volume that is to be made, `local-lvm:32`, into its storage and its GiB. (PVE: a number after the storage is
+/// the size of a new disk.)
+pub(crate) fn parse_new_volume(volume: &str) -> Option<(&str, f64)> {
+    let (storage, size) = volume.split_once(':')?;
+    Some((storage, size.parse().ok()?))
+}
+
 /// Parses the size of a disk into bytes: `32G`, `528K`. (PVE: K, M, G and T are powers of 1024.)
 pub(crate) fn parse_disk_size(text: &str) -> Option<f64> {
     let digits = text.trim_end_matches(['K', 'M', 'G', 'T']);

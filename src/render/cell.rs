@@ -8,21 +8,31 @@ pub(crate) const MAX_CELL_CHARS: usize = 300;
 
 /// Pushes the cells of one row with tabs between them. Returns false if a cell was cut.
 pub(crate) fn push_row<'c>(text: &mut String, cells: impl Iterator<Item = Cow<'c, str>>) -> bool {
+    push_cells(text, cells, |row, cell| append_text(row, &cell))
+}
+
+/// Pushes one row as [`push_row`] does, with cells that `append` writes. It returns false for a cell that was cut.
+pub(crate) fn push_cells<C>(
+    text: &mut String,
+    cells: impl Iterator<Item = C>,
+    append: impl Fn(&mut Vec<u8>, C) -> bool,
+) -> bool {
     let mut are_whole = true;
     let mut row = Vec::with_capacity(256);
     for (n, cell) in cells.enumerate() {
         if n > 0 {
             row.push(b'\t');
         }
-        are_whole &= append_single_line(&mut row, if cell.is_empty() { "-" } else { &cell });
+        are_whole &= append(&mut row, cell);
     }
     row.push(b'\n');
     text.push_str(str::from_utf8(&row).expect("cells are whole texts"));
     are_whole
 }
 
-/// Appends what [`push_single_line`] pushes.
-fn append_single_line(out: &mut Vec<u8>, plain: &str) -> bool {
+/// Appends what [`push_single_line`] pushes, or `-` for an empty text.
+pub(crate) fn append_text(out: &mut Vec<u8>, plain: &str) -> bool {
+    let plain = if plain.is_empty() { "-" } else { plain };
     if is_short_line(plain) {
         append(out, plain.as_bytes());
         return true;

@@ -2,8 +2,8 @@
 
 use super::labels::{count, format_local_time};
 use super::object_state::{
-    describe_power, has_disk_name, kind_name, push_name, quote_word, show_cluster_value, snapshot_name, text_of,
-    to_text,
+    describe_power, has_disk_name, kind_name, push_name, quote_word, show_cluster_value, show_option, snapshot_name,
+    text_of, to_text,
 };
 use super::quoted::quote;
 use super::units::push_byte_size;
@@ -193,11 +193,16 @@ pub fn describe_rule(list: Option<&str>, rule: &Map<String, Value>) -> String {
 }
 
 /// Describes an object by its changed options, or by all: `/access/users/bob@pve now has comment x`.
-pub fn describe_object(path: &str, object: &Map<String, Value>, changed: Option<ChangedOptions<'_>>) -> String {
+pub fn describe_object(
+    path: &str,
+    object: &Map<String, Value>,
+    changed: Option<ChangedOptions<'_>>,
+    utc_offset: i32,
+) -> String {
     let show = |name: &str| match object.get(name).filter(|value| !value.is_null()) {
         // Only API tokens have it.
         Some(value) if name == "privsep" && !is_true(value) => "privsep 0: every privilege of its user".to_owned(),
-        Some(value) => format!("{} {}", quote_word(name), show_cluster_value(name, value)),
+        Some(value) => format!("{} {}", quote_word(name), show_option(name, value, utc_offset)),
         None => format!("{} not set", quote_word(name)),
     };
     let is_shown = |name: &&String| {
@@ -306,7 +311,7 @@ mod tests {
             (json!(1), "privsep 1"),
         ] {
             let Value::Object(object) = json!({"privsep": value}) else { unreachable!() };
-            let text = describe_object("/access/users/a@pve/token/t", &object, None);
+            let text = describe_object("/access/users/a@pve/token/t", &object, None, 0);
             assert!(text.contains(expected) && (expected.contains("every") || !text.contains("every")), "{text}");
         }
     }

@@ -112,7 +112,7 @@ pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>, form
         layout.limit_json(form.max_bytes);
     }
     let (mut text, mut notes) = (String::new(), Vec::new());
-    layout.write_text(&mut text, form.max_bytes);
+    layout.write_text(&mut text, form.max_bytes, None);
     if layout.left_out() > 0 {
         notes.push(format!(
             "{} of {} clusters are left out (`max_result_bytes`): every other tool accepts their names too",

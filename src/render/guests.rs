@@ -56,7 +56,7 @@ pub fn render_matches(
     if matches.is_empty() {
         notes.push(explain_no_match(query, all));
     } else {
-        layout.write_text(&mut text, form.max_bytes);
+        layout.write_text(&mut text, form.max_bytes, None);
     }
     let left_out = matches.len() - (table.len() - layout.left_out());
     if left_out > 0 {

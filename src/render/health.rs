@@ -711,10 +711,16 @@ fn describe_guests_without_backup(facts: &HealthFacts, backups: &BackupFacts) ->
         };
         let no_file = match (is_missing, &no_job, &backups.jobs) {
             (false, ..) => None,
-            (true, None, Ok(_)) => Some("no backup seen, though in an enabled job"),
-            (true, ..) => Some("no backup seen"),
+            (true, None, Ok(jobs)) => {
+                let next =
+                    jobs.iter().filter(|job| job.enabled && job.selects(guest)).filter_map(|job| job.next_run).min();
+                let next =
+                    next.map(|time| format!(", which runs next at {}", format_local_time(time, facts.utc_offset)));
+                Some(format!("no backup seen, though in an enabled job{}", next.unwrap_or_default()))
+            }
+            (true, ..) => Some("no backup seen".to_owned()),
         };
-        let problems: Vec<&str> = no_file.into_iter().chain(no_job.as_deref()).collect();
+        let problems: Vec<&str> = no_file.as_deref().into_iter().chain(no_job.as_deref()).collect();
         if !problems.is_empty() {
             let (label, subject) = (guest_label(guest), guest_name(guest));
             section.push_shared_problem(&label, &subject, &problems.join(", "), BACKUPS.path);

@@ -54,16 +54,25 @@ pub(crate) fn name_calls(numbers: &[usize]) -> String {
     format!("{calls} {}", numbers.join(", "))
 }
 
-/// Returns lines for texts about the calls with these numbers, each text once: `calls 1, 3: …`.
-pub(crate) fn join_by_text(texts: impl IntoIterator<Item = (Vec<usize>, String)>) -> String {
-    let mut lines: Vec<(Vec<usize>, String)> = Vec::new();
-    for (numbers, text) in texts {
-        match lines.iter_mut().find(|(_, known)| *known == text) {
-            Some((known, _)) => known.extend(numbers),
-            None => lines.push((numbers, text)),
+/// Groups the reasons of the calls of a list, each with its number. `merge` adds a reason to another one, and returns
+/// whether both are the same.
+pub(crate) fn group_reasons<T>(
+    reasons: impl IntoIterator<Item = (usize, T)>,
+    mut merge: impl FnMut(&mut T, &T) -> bool,
+) -> Vec<(Vec<usize>, T)> {
+    let mut groups: Vec<(Vec<usize>, T)> = Vec::new();
+    for (number, reason) in reasons {
+        match groups.iter_mut().find_map(|(numbers, known)| merge(known, &reason).then_some(numbers)) {
+            Some(numbers) => numbers.push(number),
+            None => groups.push((vec![number], reason)),
         }
     }
-    let lines = lines.iter().map(|(numbers, text)| format!("{}: {text}", name_calls(numbers)));
+    groups
+}
+
+/// Returns a line for each group of reasons: `calls 1, 3: …`.
+pub(crate) fn join_reasons<T>(groups: &[(Vec<usize>, T)], render: impl Fn(&T) -> String) -> String {
+    let lines = groups.iter().map(|(numbers, reason)| format!("{}: {}", name_calls(numbers), render(reason)));
     lines.collect::<Vec<_>>().join("\n")
 }
 

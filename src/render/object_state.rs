@@ -3,15 +3,17 @@
 use super::labels::{count, format_local_time, name_calls};
 use super::quoted::{push_quoted, push_value, quote};
 use super::units::push_byte_size;
+use crate::policy::DISK_PARAMETERS;
 use crate::pve::guests::{Guest, GuestKind};
 use crate::pve::rows::{is_true, read_count};
 use crate::sanitize;
 use serde_json::{Map, Value};
 use std::fmt::Write;
-use std::time::{Duration, UNIX_EPOCH};
 
 /// The options by which a backup job selects its guests.
 const SELECTION: [&str; 4] = ["vmid", "pool", "all", "exclude"];
+/// The options of objects that have a time.
+const TIME_OPTIONS: [&str; 4] = ["ctime", "expire", "next-run", "snaptime"];
 /// The most characters of a text of the cluster.
 const MAX_TEXT_CHARS: usize = 120;
 /// The most guests that a headline names.
@@ -45,6 +47,13 @@ pub struct GuestBackups {
     pub is_complete: bool,
 }
 
+/// The jobs that name a guest which a call deletes.
+pub struct GuestJobs {
+    /// The ids of the backup jobs that list the guest.
+    pub backups: Vec<String>,
+    pub replications: Vec<String>,
+}
+
 /// The use of a storage that a call changes or removes.
 pub struct StorageUse {
     /// Guests with drives on it: kind, number, name and drives.
@@ -53,6 +62,48 @@ pub struct StorageUse {
     pub is_complete: bool,
     /// The ids of the backup jobs to it.
     pub jobs: Vec<String>,
+}
+
+/// Space that calls need on a storage, and that is not free there.
+pub struct MissingSpace {
+    pub storage: String,
+    /// `None` if nodes share the storage.
+    pub node: Option<String>,
+    pub needed: f64,
+    pub free: f64,
+    pub certainty: SpaceCertainty,
+    /// Earlier calls of the list need a part of it.
+    pub with_earlier: bool,
+}
+
+/// The certainty of a need of space, from the surest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SpaceCertainty {
+    Exact,
+    /// The storage takes the space as it is written.
+    AtMost,
+    Estimated,
+}
+
+impl MissingSpace {
+    /// Returns the sentence without its end: `it needs 80GiB on local-lvm of pve3, which has 46.5GiB free`.
+    pub fn describe(&self) -> String {
+        let verb = match self.certainty {
+            SpaceCertainty::Exact => "needs",
+            SpaceCertainty::AtMost => "may need up to",
+            SpaceCertainty::Estimated => "may need about",
+        };
+        let start = if self.with_earlier { "with the calls before it, it" } else { "it" };
+        let node = self.node.as_ref().map(|node| format!(" of {}", quote_word(node))).unwrap_or_default();
+        let (needed, free) = (show_bytes(self.needed), show_bytes(self.free));
+        format!("{start} {verb} {needed} on {}{node}, which has {free} free", quote_word(&self.storage))
+    }
+}
+
+fn show_bytes(bytes: f64) -> String {
+    let mut text = String::new();
+    push_byte_size(&mut text, bytes);
+    text
 }
 
 /// The object of a call as it is now, as far as it was looked up.
@@ -65,25 +116,37 @@ pub struct ObjectState<'a> {
     pub snapshots: Option<Looked<Vec<Value>>>,
     /// The configuration of the guest, and that of the snapshot to which a rollback returns.
     pub restored: Option<[Map<String, Value>; 2]>,
+    /// The rows of the options of the guest, with the changes that wait.
+    pub pending: Vec<Value>,
     /// The option of the guest that names the volume.
     pub volume_use: Option<String>,
     /// The drives of guests that have the ISO image of the path.
     pub drives: Vec<String>,
     /// The backups of the guest.
     pub guest_backups: Option<GuestBackups>,
+    /// The jobs that name the guest.
+    pub guest_jobs: Option<Looked<GuestJobs>>,
     /// The local disks of a VM that migrates while it runs, unless the call moves them too.
     pub local_disks: Vec<String>,
     /// The guests that the backup job of the path backs up, with kind, number and name.
     pub job_guests: Option<Vec<String>>,
+    /// Sentences about the rules of HA for the place of the guest, without their ends.
+    pub placement: Vec<String>,
+    /// A sentence about the storage of a backup job, without its end.
+    pub job_storage: Option<String>,
     /// The guests and backup jobs that use the storage of the path.
     pub storage_use: Option<StorageUse>,
     /// The zone of the node, in seconds east of UTC.
     pub utc_offset: i32,
     /// The backups of a storage, each with a mark: keep or remove.
     pub backups: Option<Looked<Vec<Value>>>,
+    /// The guests whose backups are removed, in words, each with the number of them.
+    pub pruned_owners: Vec<(String, usize)>,
     /// The changes of the network that are not applied yet, as the lines of a diff.
     pub network_changes: Option<Looked<String>>,
     pub affected: AffectedText<'a>,
+    /// The space that storages lack for the call.
+    pub missing_space: Vec<MissingSpace>,
     /// The guests that leave a pool, each with the pool.
     pub left_pools: Vec<(&'a Guest, String)>,
     /// The number of the call of the same list that makes the object.
@@ -214,6 +277,17 @@ impl GuestState<'_> {
     pub fn is_running(&self) -> bool {
         let status = self.status.as_ref().and_then(|status| status.as_ref().ok());
         status.is_some_and(|status| text_of(status, "status") == "running")
+    }
+
+    /// Returns whether the guest itself has said its state.
+    pub fn is_read(&self) -> bool {
+        matches!(self.status, Some(Ok(_)))
+    }
+
+    /// Returns whether the HA manager manages the guest, as far as known.
+    pub fn is_in_ha(&self) -> bool {
+        let status = self.status.as_ref().and_then(|status| status.as_ref().ok());
+        status.is_some_and(|status| find_ha_state(status).is_some())
     }
 
     /// Appends lines about a state that is not known, and about what else works on the guest.
@@ -382,7 +456,7 @@ pub fn push_option(text: &mut String, name: &str, options: &Looked<Map<String, V
 
 /// Appends the options of an object in one line, without those that are empty or that Proxmox computes. Those that
 /// select guests come first.
-pub fn push_options(text: &mut String, options: &Looked<Map<String, Value>>) {
+pub fn push_options(text: &mut String, options: &Looked<Map<String, Value>>, utc_offset: i32) {
     let options = match options {
         Ok(options) => options,
         Err(reason) => return reason.push(text, "Its present state is not known"),
@@ -398,7 +472,7 @@ pub fn push_options(text: &mut String, options: &Looked<Map<String, Value>>) {
     text.push_str("It is now: ");
     for (at, (name, value)) in shown.iter().take(MAX_OPTIONS).enumerate() {
         text.push_str(if at == 0 { "" } else { ", " });
-        let _ = write!(text, "{} {}", quote_word(name), show_cluster_value(name, value));
+        let _ = write!(text, "{} {}", quote_word(name), show_option(name, value, utc_offset));
     }
     if let Some(more @ 1..) = shown.len().checked_sub(MAX_OPTIONS) {
         let _ = write!(text, " and {more} more");
@@ -523,15 +597,44 @@ pub fn push_restored_options(text: &mut String, [now, then]: &[Map<String, Value
     }
 }
 
-/// Appends the backups that Proxmox would remove, and the number of those that it would keep.
-pub fn push_pruned_backups(text: &mut String, backups: &Looked<Vec<Value>>) {
+/// Appends the changes that wait for the next start of a guest, which a rollback removes.
+pub fn push_lost_changes(text: &mut String, rows: &[Value]) {
+    let describe = |row: &Value| {
+        let name = row.get("key")?.as_str()?;
+        let waits_for_removal = row.get("delete").is_some_and(is_true);
+        match row.get("pending").filter(|value| !value.is_null()) {
+            Some(value) => Some(format!("{} {}", quote_word(name), show_cluster_value(name, value))),
+            None => waits_for_removal.then(|| format!("the removal of {}", quote_word(name))),
+        }
+    };
+    let changes: Vec<String> = rows.iter().filter_map(describe).collect();
+    if !changes.is_empty() {
+        let shown = &changes[..changes.len().min(MAX_ITEMS)];
+        let _ = write!(text, "Changes that wait for its next start are lost: {}", shown.join(", "));
+        push_more(text, changes.len(), " and {} more");
+        text.push_str(".\n");
+    }
+}
+
+/// Returns whether Proxmox would remove a backup.
+pub fn is_pruned(row: &Value) -> bool {
+    row.get("mark").and_then(Value::as_str) == Some("remove")
+}
+
+/// Appends the backups that Proxmox would remove with their owners, and the number of those that it would keep.
+pub fn push_pruned_backups(text: &mut String, backups: &Looked<Vec<Value>>, owners: &[(String, usize)]) {
     let rows = match backups {
         Ok(rows) => rows,
         Err(reason) => return reason.push(text, "The backups are not known"),
     };
-    let mark = |row: &&Value| row.get("mark").and_then(Value::as_str).unwrap_or_default() == "remove";
-    let removed: Vec<&Value> = rows.iter().filter(mark).collect();
-    let _ = write!(text, "Now it removes {} and keeps {}", count(removed.len(), "backup"), rows.len() - removed.len());
+    let removed: Vec<&Value> = rows.iter().filter(|row| is_pruned(row)).collect();
+    let _ = write!(text, "Now it removes {}", count(removed.len(), "backup"));
+    for (at, (owner, number)) in owners.iter().take(MAX_ITEMS).enumerate() {
+        let _ = write!(text, "{}{number} of {owner}", if at == 0 { " (" } else { ", " });
+    }
+    push_more(text, owners.len(), " and those of {} more guests");
+    text.push_str(if owners.is_empty() { "" } else { ")" });
+    let _ = write!(text, " and keeps {}", rows.len() - removed.len());
     for (at, row) in removed.iter().take(MAX_ITEMS).enumerate() {
         text.push_str(if at == 0 { ". Removed: " } else { ", " });
         push_quoted(text, row.get("volid").and_then(Value::as_str).unwrap_or_default(), MAX_TEXT_CHARS);
@@ -577,13 +680,28 @@ pub fn show_cluster_value(name: &str, value: &Value) -> String {
         (None, Some(bytes)) if matches!(name, "size" | "used" | "avail" | "total") => {
             push_byte_size(&mut text, bytes as f64);
         }
-        (None, Some(seconds)) if matches!(name, "ctime" | "expire" | "next-run" | "snaptime") => {
-            text.push_str(&format_time(seconds));
-        }
         (None, _) => push_value(&mut text, &shown),
         (Some(_), _) => push_quoted(&mut text, &shown, limit),
     }
     text
+}
+
+/// Returns the value of an object's option as [`show_cluster_value`] does, and a time in the zone of the node.
+pub fn show_option(name: &str, value: &Value, utc_offset: i32) -> String {
+    match find_time(name, value) {
+        Some(seconds) => format_local_time(seconds, utc_offset),
+        None => show_cluster_value(name, value),
+    }
+}
+
+/// Returns the time that an option has, in seconds since 1970. (PVE: 0 is never.)
+pub(crate) fn find_time(name: &str, value: &Value) -> Option<u64> {
+    TIME_OPTIONS.contains(&name).then(|| read_count(value)).flatten().filter(|seconds| *seconds > 0)
+}
+
+/// Returns whether an option of an object has a time.
+pub fn has_time(object: &Map<String, Value>) -> bool {
+    object.iter().any(|(name, value)| find_time(name, value).is_some())
 }
 
 /// Returns a value as Proxmox takes it from a form: a list with commas, an object as `key=value` with commas. Of a member
@@ -612,14 +730,6 @@ fn to_item(item: &Value) -> String {
     item.get("id").or(item.get("name")).filter(|id| id.is_string()).map_or_else(|| to_text(item), to_text)
 }
 
-/// Returns a time in seconds since 1970, in UTC and without fractions.
-fn format_time(seconds: u64) -> String {
-    let Some(time) = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).filter(|_| seconds < 1 << 37) else {
-        return seconds.to_string();
-    };
-    humantime::format_rfc3339_seconds(time).to_string()
-}
-
 /// Appends the number of the backups that a deleted guest leaves.
 pub fn push_guest_backups(text: &mut String, backups: Option<GuestBackups>) {
     match backups {
@@ -631,6 +741,45 @@ pub fn push_guest_backups(text: &mut String, backups: Option<GuestBackups>) {
             let _ = writeln!(text, "Its backups are kept ({least}{found}).");
         }
         _ => text.push_str("Backups of it are kept, if there are any.\n"),
+    }
+}
+
+/// Appends lines about the jobs that name a deleted guest. `purges` tells that the call takes the guest out of them.
+pub fn push_guest_jobs(text: &mut String, jobs: &Looked<GuestJobs>, purges: bool, is_in_ha: bool) {
+    let GuestJobs { backups, replications } = match jobs {
+        Ok(jobs) => jobs,
+        Err(reason) if purges => return reason.push(text, "It is also removed from its jobs, which are not known"),
+        Err(_) => return,
+    };
+    let name = |noun: &str, ids: &[String]| {
+        let plural = if ids.len() == 1 { "" } else { "s" };
+        let mut text = format!("{noun}{plural} {}", ids[..ids.len().min(MAX_ITEMS)].join(", "));
+        push_more(&mut text, ids.len(), " and {} more");
+        text
+    };
+    let mut places = Vec::new();
+    if !backups.is_empty() {
+        places.push(name("backup job", backups));
+    }
+    if !purges {
+        if let [places] = places.as_slice() {
+            let _ = writeln!(text, "Without purge, it stays in {places}.");
+        }
+        if !replications.is_empty() {
+            let jobs = name("replication job", replications);
+            let _ = writeln!(text, "Without purge, Proxmox refuses to delete it because of {jobs}.");
+        }
+        return;
+    }
+    if !replications.is_empty() {
+        places.push(name("replication job", replications));
+    }
+    if is_in_ha {
+        places.push("high availability".to_owned());
+    }
+    match places.as_slice() {
+        [] => {}
+        places => drop(writeln!(text, "It is also removed from {}.", places.join(", "))),
     }
 }
 
@@ -686,8 +835,7 @@ pub(crate) fn snapshot_name(row: &Value) -> Option<&str> {
 
 /// Returns whether an option of a guest is that of a disk, a CD or a folder.
 pub(crate) fn has_disk_name(name: &str) -> bool {
-    const KINDS: [&str; 9] = ["ide", "sata", "scsi", "virtio", "mp", "unused", "efidisk", "tpmstate", "rootfs"];
-    KINDS.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit()))
+    DISK_PARAMETERS.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit()))
 }
 
 /// Returns whether an option is a disk of the guest itself. A CD and a folder of the node are not.

@@ -1,8 +1,10 @@
 //! Dry runs, and questions for the user who confirms a call.
 
 use super::cell::push_single_line;
+use super::labels::format_local_time;
 use super::object_state::{
-    self, GuestState, ObjectState, has_disk_name, quote_word, show_cluster_value, text_of, to_text,
+    self, GuestState, MissingSpace, ObjectState, has_disk_name, quote_word, show_cluster_value, show_option, text_of,
+    to_text,
 };
 use super::quoted::{push_quoted, push_value, quote};
 use super::undo::UndoCall;
@@ -455,7 +457,7 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
                 }
             }
             (Fact::Object, Some(options), ..) if call.method == Method::Delete => {
-                object_state::push_options(text, options);
+                object_state::push_options(text, options, call.state.utc_offset);
             }
             (Fact::Object, Some(Err(reason)), ..) => reason.push(text, "The present values are not known"),
             (Fact::Snapshots, _, Some(snapshots), ..) => object_state::push_snapshots(text, snapshots),
@@ -466,6 +468,7 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
             }
             (Fact::RestoredOptions, ..) => {
                 restored.iter().for_each(|configs| object_state::push_restored_options(text, configs));
+                object_state::push_lost_changes(text, &call.state.pending);
             }
             (Fact::VolumeUse, ..) => {
                 if let (Some(name), Some(guest)) = (volume_use, guest) {
@@ -499,13 +502,27 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
                 }
                 object_state::push_more(text, call.state.left_pools.len(), "{} more leave their pools.\n");
             }
+            (Fact::Jobs, ..) => {
+                let purges = call.params.iter().any(|(name, value)| name == "purge" && value == "1");
+                let is_in_ha = guest.as_ref().is_some_and(GuestState::is_in_ha);
+                let jobs = call.state.guest_jobs.iter();
+                jobs.for_each(|jobs| object_state::push_guest_jobs(text, jobs, purges, is_in_ha));
+            }
             (Fact::Backups, ..) => object_state::push_guest_backups(text, call.state.guest_backups),
-            (Fact::PrunedBackups, _, _, Some(backups), _) => object_state::push_pruned_backups(text, backups),
+            (Fact::PrunedBackups, _, _, Some(backups), _) => {
+                object_state::push_pruned_backups(text, backups, &call.state.pruned_owners)
+            }
             (Fact::PendingNetwork, .., Some(changes)) => {
                 object_state::push_network_changes(text, changes, changed_by);
             }
             _ => {}
         }
+    }
+    let missing = call.state.missing_space.iter().map(MissingSpace::describe);
+    let placement = call.state.placement.iter().chain(&call.state.job_storage).cloned();
+    for sentence in placement.chain(missing) {
+        let (first, rest) = sentence.split_at(1);
+        let _ = writeln!(text, "{}{rest}.", first.to_uppercase());
     }
     if let Some(remark) = call.effect.map(|effect| effect.remark).filter(|remark| !remark.is_empty()) {
         let _ = writeln!(text, "{remark}");
@@ -567,7 +584,7 @@ fn push_changes(text: &mut String, call: &CallDescription<'_>) {
         }
         text.push_str("  ");
         push_value(text, name);
-        push_change(text, name, now.get(name), &values, &sent);
+        push_change(text, name, now.get(name), &values, &sent, call.state.utc_offset);
         if !is_hidden(call, name) {
             push_decoded(text, "    in base64: ", &values);
         }
@@ -634,7 +651,12 @@ fn show_sent<'c>(call: &'c CallDescription<'_>, name: &str) -> (Vec<Cow<'c, str>
     let mut sent = String::new();
     match values.as_slice() {
         [value] if is_hidden(call, name) => sent.push_str(value),
-        [value] => push_value(&mut sent, value),
+        [value] => {
+            push_value(&mut sent, value);
+            if let Some(seconds) = object_state::find_time(name, &Value::from(value.as_ref())) {
+                let _ = write!(sent, " ({})", format_local_time(seconds, call.state.utc_offset));
+            }
+        }
         values => {
             let quoted: Vec<String> = values.iter().map(|value| quote(value, usize::MAX)).collect();
             let _ = write!(sent, "[{}]", quoted.join(", "));
@@ -663,8 +685,18 @@ fn present_values<'c>(call: &'c CallDescription<'_>) -> Option<&'c Map<String, V
 
 /// Returns whether a parameter is an option of the object, instead of one of the call alone.
 pub(crate) fn names_an_option(name: &str) -> bool {
-    const OF_THE_CALL: [&str; 8] =
-        ["append", "background_delay", "delete", "digest", "force", "import-working-storage", "revert", "skiplock"];
+    const OF_THE_CALL: [&str; 10] = [
+        "allow-move",
+        "append",
+        "background_delay",
+        "delete",
+        "digest",
+        "force",
+        "import-working-storage",
+        "lock-token",
+        "revert",
+        "skiplock",
+    ];
     !OF_THE_CALL.contains(&name)
 }
 
@@ -685,7 +717,7 @@ pub(crate) fn find_value_after(params: &ApiParams, name: &str, value: &str, now:
 }
 
 /// Appends `: old → new`, and the parts of the old value that the new one lacks.
-fn push_change(text: &mut String, name: &str, old: Option<&Value>, new: &[Cow<'_, str>], sent: &str) {
+fn push_change(text: &mut String, name: &str, old: Option<&Value>, new: &[Cow<'_, str>], sent: &str, utc_offset: i32) {
     let Some(old) = old.filter(|old| !old.is_null()) else {
         return text.push_str(&format!(": not set → {sent}\n"));
     };
@@ -693,7 +725,7 @@ fn push_change(text: &mut String, name: &str, old: Option<&Value>, new: &[Cow<'_
     if *new == [plain.as_str()] {
         return text.push_str(&format!(": {sent}, as it is now\n"));
     }
-    let _ = write!(text, ": {} → {sent}", show_cluster_value(name, old));
+    let _ = write!(text, ": {} → {sent}", show_option(name, old, utc_offset));
     if let [new] = new {
         let lost = find_lost_parts(&plain, new);
         if !lost.is_empty() {
@@ -733,7 +765,9 @@ fn push_removed_options(text: &mut String, call: &CallDescription<'_>, now: &Map
             text.push_str("  ");
             push_value(text, name);
             match now.get(name) {
-                Some(value) => drop(writeln!(text, ": {} → not set", show_cluster_value(name, value))),
+                Some(value) => {
+                    let _ = writeln!(text, ": {} → not set", show_option(name, value, call.state.utc_offset));
+                }
                 None => text.push_str(": not set, as it is now\n"),
             }
         }

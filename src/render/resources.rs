@@ -3,7 +3,7 @@
 use super::cell::push_single_line;
 use super::cluster_errors::{AllClustersFailed, ClusterErrors, ClusterFailure, ErrorText, ReadFailure, join_names};
 use super::list::{ListForm, MAX_ROWS, RenderedList};
-use super::table::{ListTable, RowsRead, SortKey, SortKeyFn, TableLayout, TableRow, to_json_text};
+use super::table::{ListTable, RowsRead, SharedDetails, SortKey, SortKeyFn, TableLayout, TableRow, to_json_text};
 use super::units::push_byte_size;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -35,6 +35,9 @@ const RESOURCE_COLUMNS: [&str; 21] = [
     "shared",
     "content",
 ];
+
+/// The properties of a storage on each of its nodes.
+const STORAGE_DETAILS: SharedDetails = SharedDetails { rank: 2, columns: &["plugintype", "shared", "content"] };
 
 /// Returns whether a member of a row of either list is shown or counted.
 pub fn is_shown_member(key: &str, _value: &str) -> bool {
@@ -155,7 +158,7 @@ fn render_list(
         if form.has_json {
             layout.limit_json(form.max_bytes);
         }
-        layout.write_text(&mut text, form.max_bytes);
+        layout.write_text(&mut text, form.max_bytes, Some(&STORAGE_DETAILS));
         if layout.left_out() > 0 {
             notes.push(describe_left_out(&layout, &counts, &question));
         }
@@ -286,7 +289,7 @@ fn resource_sort_key<'r>(row: &'r TableRow<'_>) -> SortKey<'r> {
     let (rank, number) = match name.split_once('/') {
         Some(("qemu" | "lxc", vmid)) => (0, vmid.parse().unwrap_or(u64::MAX)),
         Some(("node", _)) => (1, 0),
-        Some(("storage", _)) => (2, 0),
+        Some(("storage", _)) => (STORAGE_DETAILS.rank, 0),
         Some(("network" | "sdn", _)) => (4, 0),
         _ => (3, 0),
     };

@@ -3,12 +3,18 @@
 
 use crate::base::json_scan::JsonScanner;
 use crate::base::word_scan::append;
-use crate::render::cell::{push_row, strip_quotes};
+use crate::render::cell::{push_cells, push_row, strip_quotes};
 use crate::render::list::MAX_ROWS;
-use crate::render::output::{KeyFormat, format_cell};
+use crate::render::output::{KeyFormat, append_cell, format_cell};
 use crate::render::units::{append_number, parse_number};
 use std::borrow::Cow;
 use thiserror::Error;
+
+/// The least rows of a table that says the equal cells of a column once.
+const MIN_EQUAL_ROWS: usize = 4;
+
+/// The most names with details of their own.
+const MAX_DETAILED: usize = 16;
 
 /// A text that is not a list of objects, with the number of rows before the one that is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -197,6 +203,60 @@ impl LayoutColumn {
             _ => cell.is_some(),
         }
     }
+
+    /// Returns the cell of a row.
+    fn cell<'r>(&self, row: &'r [Option<Cow<'_, str>>]) -> Option<&'r str> {
+        row[self.place].as_deref().map(strip_quotes)
+    }
+
+    /// Returns the last part of the cell of a row.
+    fn end<'r>(&self, row: &'r [Option<Cow<'_, str>>]) -> &'r str {
+        self.cell(row).and_then(|cell| cell.rsplit('/').next()).unwrap_or_default()
+    }
+}
+
+/// The columns of one rank that the rows with the same end of their id have in common, such as the content of a storage
+/// that each node has.
+pub struct SharedDetails {
+    pub rank: u8,
+    pub columns: &'static [&'static str],
+}
+
+impl SharedDetails {
+    /// Returns a line with the details by the ends of the ids, if they are the same and fewer than the rows.
+    fn describe(
+        &self,
+        id: &LayoutColumn,
+        columns: &[&LayoutColumn],
+        rows: &[&[Option<Cow<'_, str>>]],
+    ) -> Option<String> {
+        let columns: Vec<&LayoutColumn> =
+            columns.iter().filter(|column| self.columns.contains(&column.key)).copied().collect();
+        let mut known: Vec<(&str, Vec<Option<&str>>)> = Vec::new();
+        for row in rows {
+            let cells: Vec<Option<&str>> = columns.iter().map(|column| column.cell(row)).collect();
+            match known.iter().find(|(name, _)| *name == id.end(row)) {
+                Some((_, other)) if *other != cells => return None,
+                Some(_) => {}
+                None if known.len() == MAX_DETAILED => return None,
+                None => known.push((id.end(row), cells)),
+            }
+        }
+        if known.len() == rows.len() {
+            return None;
+        }
+        let describe = |cells: &[Option<&str>]| {
+            let parts = columns.iter().zip(cells).filter_map(|(column, cell)| match (column.format, cell) {
+                (KeyFormat::Flag, Some("1")) => Some(column.key),
+                (KeyFormat::Flag, _) => None,
+                (_, cell) => *cell,
+            });
+            parts.collect::<Vec<_>>().join(" ")
+        };
+        let lines: Vec<String> = known.iter().map(|(name, cells)| format!("of {name}: {}", describe(cells))).collect();
+        let mut text = String::new();
+        push_row(&mut text, std::iter::once(Cow::Owned(format!("in each row {}", lines.join("; "))))).then_some(text)
+    }
 }
 
 impl TableLayout<'_> {
@@ -224,26 +284,22 @@ impl TableLayout<'_> {
 
     /// Appends the rows of each rank under a header of their own. Keeps only the first rows that have room in
     /// `max_bytes`.
-    pub fn write_text(&mut self, text: &mut String, max_bytes: usize) {
+    pub fn write_text(&mut self, text: &mut String, max_bytes: usize, details: Option<&SharedDetails>) {
         text.reserve((64 + self.rows.len() * 96).min(max_bytes));
         let (mut written, mut bytes) = (0, 0);
         loop {
             let ranks = &self.ranks[written..self.rows.len()];
             let same = ranks.iter().take_while(|rank| **rank == ranks[0]).count();
             let rows = &self.rows[written..written + same];
-            let mut columns: Vec<&LayoutColumn> = self.columns.iter().collect();
-            if same < self.total && same > 0 {
-                columns.retain(|column| rows.iter().any(|row| column.is_told(row)));
-            }
             let before_header = text.len();
             text.push_str(if written == 0 { "" } else { "\n" });
-            push_row(text, columns.iter().map(|column| Cow::Borrowed(column.key)));
+            let columns = self.write_header(text, rows, details.filter(|details| ranks.first() == Some(&details.rank)));
             let first = written;
             for row in rows {
                 let end = text.len();
-                let cells = columns.iter();
-                let cells = cells.map(|column| format_cell(column.format, column.key, row[column.place].as_deref(), 0));
-                push_row(text, cells);
+                push_cells(text, columns.iter(), |out, column| {
+                    append_cell(out, column.format, column.key, row[column.place].as_deref(), 0)
+                });
                 bytes += text.len() - end;
                 if bytes > max_bytes {
                     text.truncate(if written > 0 && written == first { before_header } else { end });
@@ -255,6 +311,49 @@ impl TableLayout<'_> {
                 return;
             }
         }
+    }
+
+    /// Appends the header of the rows of one rank, below what they have in common. Returns their columns.
+    fn write_header(
+        &self,
+        text: &mut String,
+        rows: &[&[Option<Cow<'_, str>>]],
+        details: Option<&SharedDetails>,
+    ) -> Vec<&LayoutColumn> {
+        let mut columns: Vec<&LayoutColumn> = self.columns.iter().collect();
+        if rows.len() < self.total && !rows.is_empty() {
+            columns.retain(|column| rows.iter().any(|row| column.is_told(row)));
+        }
+        if let Some(id) = self.columns.iter().find(|column| column.key == "id") {
+            // The id of a node ends with its name.
+            let is_in_id = |column: &LayoutColumn| {
+                let is_end = |row: &&[Option<Cow<'_, str>>]| column.cell(row).is_some_and(|cell| id.end(row) == cell);
+                column.place != id.place && rows.iter().all(is_end)
+            };
+            columns.retain(|column| rows.is_empty() || !is_in_id(column));
+            if let Some(line) = details.and_then(|details| details.describe(id, &columns, rows)) {
+                text.push_str(&line);
+                columns.retain(|column| !details.is_some_and(|details| details.columns.contains(&column.key)));
+            }
+        }
+        let mut separator = "in each row: ";
+        let lead = columns.first().map(|column| column.place);
+        columns.retain(|column| {
+            let first = rows.first().and_then(|row| column.cell(row));
+            let is_equal = rows.len() >= MIN_EQUAL_ROWS
+                && Some(column.place) != lead
+                && first.is_some_and(|first| !first.contains(' '))
+                && rows.iter().all(|row| column.cell(row) == first);
+            if is_equal {
+                let cell = format_cell(column.format, column.key, rows[0][column.place].as_deref(), 0);
+                [separator, column.key, " ", &cell].iter().for_each(|part| text.push_str(part));
+                separator = ", ";
+            }
+            !is_equal
+        });
+        text.push_str(if separator == ", " { "\n" } else { "" });
+        push_row(text, columns.iter().map(|column| Cow::Borrowed(column.key)));
+        columns
     }
 
     /// Returns the table as members of a JSON object: `"columns":…,"rows":…,"total":…`, and `"left_out":…` if rows are.
@@ -389,7 +488,7 @@ mod tests {
         table.read(json, &[Cow::Borrowed("\"lab\"")]).unwrap();
         let mut layout = table.layout(|row| SortKey { name: row.text("name"), ..SortKey::default() });
         let (mut text, members) = (String::new(), layout.json_members(table.len()));
-        layout.write_text(&mut text, usize::MAX);
+        layout.write_text(&mut text, usize::MAX, None);
         assert_eq!(text, "cluster\tname\tcpu\tmem\tuptime\nlab\ta\\tq\t-\t-\t0s\nlab\tb\t12.3%\t1.5GiB\t1d2h\n");
         let value: serde_json::Value = serde_json::from_str(&format!("{{{members}}}")).unwrap();
         assert_eq!(
@@ -423,7 +522,7 @@ mod tests {
         let mut table = ListTable::new(&COLUMNS);
         table.read(&json, &[]).unwrap();
         let mut text = String::new();
-        table.layout(|_| SortKey::default()).write_text(&mut text, usize::MAX);
+        table.layout(|_| SortKey::default()).write_text(&mut text, usize::MAX, None);
         assert_eq!(text, format!("name\tlevel\na 1\t{}…\n", "x".repeat(300)));
     }
 
@@ -444,26 +543,60 @@ mod tests {
         table.remove(&[3]);
         let mut layout = table.layout(|row| SortKey { rank: u8::from(row.raw("cpu").is_none()), ..SortKey::default() });
         let mut text = String::new();
-        layout.write_text(&mut text, usize::MAX);
+        layout.write_text(&mut text, usize::MAX, None);
         assert_eq!(text, "name\tcpu\na\t50.0%\nc\t10.0%\n\nname\tmem\nb\t7B\n");
         let mut short = String::new();
-        layout.write_text(&mut short, 16);
+        layout.write_text(&mut short, 16, None);
         assert_eq!((short.as_str(), layout.left_out()), ("name\tcpu\na\t50.0%\nc\t10.0%\n", 1));
     }
 
     #[test]
+    fn equal_cells_and_details_are_said_once() {
+        let row = |id: &str, node: &str, status: &str, content: &str| {
+            format!(r#"{{"id":"storage/{node}/{id}","node":"{node}","status":"{status}","content":"{content}"}}"#)
+        };
+        let render = |rows: &[String]| {
+            let json = format!("[{}]", rows.join(","));
+            let mut table = ListTable::new(&["id", "node", "status", "content"]);
+            table.read(&json, &[]).unwrap();
+            let details = SharedDetails { rank: 0, columns: &["content"] };
+            let mut text = String::new();
+            table.layout(|_| SortKey::default()).write_text(&mut text, usize::MAX, Some(&details));
+            text
+        };
+        let mut rows = vec![
+            row("local", "a", "on", "iso,backup"),
+            row("local", "b", "on", "iso,backup"),
+            row("nas", "b", "on", "images"),
+            row("nas", "c", "on", "images"),
+        ];
+        assert_eq!(
+            render(&rows),
+            "in each row of local: iso,backup; of nas: images\nin each row: status on\nid\tnode\nstorage/a/local\ta\n\
+             storage/b/local\tb\nstorage/b/nas\tb\nstorage/c/nas\tc\n"
+        );
+        rows[1] = row("local", "b", "off", "iso");
+        assert!(render(&rows).starts_with("id\tnode\tstatus\tcontent\n"));
+        let nodes = ["a", "b"].map(|node| format!(r#"{{"id":"node/{node}","node":"{node}","status":"on"}}"#));
+        assert_eq!(render(&nodes), "id\tstatus\nnode/a\ton\nnode/b\ton\n");
+    }
+
+    #[test]
     fn text_and_json_are_cut_at_whole_rows() {
-        let json = format!("[{}]", vec![r#"{"name":"ü234567","cpu":0.5}"#; 100].join(","));
+        let json = format!(
+            "[{}]",
+            [r#"{"name":"ü234567","cpu":0.5}"#, r#"{"name":"ü234567","cpu":0.4}"#].repeat(50).join(",")
+        );
         let mut table = ListTable::new(&COLUMNS);
         table.read(&json, &[]).unwrap();
         for max_bytes in 0..300 {
             let mut layout = table.layout(|_| SortKey::default());
             layout.limit_json(max_bytes);
             let mut text = String::new();
-            layout.write_text(&mut text, max_bytes);
+            layout.write_text(&mut text, max_bytes, None);
             let (header, rows) = text.split_once('\n').unwrap();
             assert_eq!(header, "name\tcpu");
-            assert!(rows.len() <= max_bytes && (rows.is_empty() || rows.ends_with("50.0%\n")), "{rows}");
+            assert!(rows.len() <= max_bytes && (rows.is_empty() || rows.ends_with("0.0%\n")), "{rows}");
             let value: serde_json::Value =
                 serde_json::from_str(&format!("{{{}}}", layout.json_members(table.len()))).unwrap();
             let shown = rows.lines().count();

@@ -16,11 +16,13 @@ pub struct UndoCall {
     pub waiting: Vec<String>,
     /// What the call leaves over.
     pub remark: Option<&'static str>,
+    /// The calls after it that undo the rest.
+    pub more: Vec<UndoCall>,
 }
 
 impl UndoCall {
     pub fn new(method: Method, path: ApiPath, data: Vec<(String, String)>) -> Self {
-        Self { method, path, data, takes_digest: false, waiting: Vec::new(), remark: None }
+        Self { method, path, data, takes_digest: false, waiting: Vec::new(), remark: None, more: Vec::new() }
     }
 
     /// Returns the call with a path that has no node: `/qemu/100/config` for `/nodes/pve1/qemu/100/config`.
@@ -30,8 +32,14 @@ impl UndoCall {
         Self { path, ..self }
     }
 
-    /// Renders the call in one line: `PUT /nodes/pve1/qemu/100/config {"memory":"8192"}`. `digest` is that of the object
-    /// after the change.
+    /// Returns the call and those after it, each by itself.
+    pub fn into_calls(mut self) -> impl DoubleEndedIterator<Item = Self> {
+        let more = std::mem::take(&mut self.more);
+        std::iter::once(self).chain(more)
+    }
+
+    /// Renders the call in one line, and those after it: `PUT /nodes/pve1/qemu/100/config {"memory":"8192"}`. `digest` is
+    /// that of the object after the change.
     pub fn render(&self, digest: Option<&str>) -> String {
         let mut data: Map<String, Value> = Map::new();
         for (name, value) in &self.data {
@@ -50,6 +58,10 @@ impl UndoCall {
         }
         if let Some(remark) = self.remark {
             text.push_str(&format!(" ({remark})"));
+        }
+        for call in &self.more {
+            text.push_str("; then ");
+            text.push_str(&call.render(digest));
         }
         text
     }

@@ -5,7 +5,7 @@ use super::errors::SplitError;
 use super::output::{RenderedAnswer, render_answer, render_part, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, with_output_options};
 use super::path_answers::{PathAnswer, PathContent, join_answers, share_hints};
-use crate::call::{CallError, CallSpec, ClusterHandle, Outcome, fan_out, split_leading_method};
+use crate::call::{ApiResponse, CallError, CallSpec, ClusterHandle, Outcome, fan_out, split_leading_method};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::policy::Risk;
@@ -122,16 +122,18 @@ struct SingleAnswer {
 }
 
 impl PathReader<'_> {
-    fn read(&self, path: &str, max_bytes: usize) -> Result<SingleAnswer, ReadError> {
-        let Outcome { response, path, mut notes, .. } = self.execute(path)?;
+    fn read(&self, typed: &str, max_bytes: usize) -> Result<SingleAnswer, ReadError> {
+        let Outcome { response, path, mut notes, .. } = self.execute(typed)?;
+        notes.extend(self.describe_unlisted_space(typed, &path, &response));
         let mut answer = render_answer(self.cluster, &path, self.options, response, max_bytes, self.wants_structured)?;
         notes.append(&mut answer.notes);
         Ok(SingleAnswer { path, answer, notes })
     }
 
     /// Reads one of several paths.
-    fn read_part(&self, path: &str, max_bytes: usize) -> Result<PathContent, ReadError> {
-        let Outcome { response, path, notes, .. } = self.execute(path)?;
+    fn read_part(&self, typed: &str, max_bytes: usize) -> Result<PathContent, ReadError> {
+        let Outcome { response, path, mut notes, .. } = self.execute(typed)?;
+        notes.extend(self.describe_unlisted_space(typed, &path, &response));
         let part = render_part(self.cluster, &path, self.options, response, max_bytes)?;
         let schema = self.cluster.schema();
         let found = schema.match_path(&path.segments().collect::<Vec<_>>()).ok();
@@ -143,6 +145,13 @@ impl PathReader<'_> {
             notes,
             part,
         })
+    }
+
+    /// Describes the used space of a storage beyond its volumes, if the caller reads all of them.
+    fn describe_unlisted_space(&self, typed: &str, path: &ApiPath, response: &ApiResponse) -> Option<String> {
+        let has_params = typed.contains('?') || self.params.is_some_and(|params| !params.is_empty());
+        let is_whole = !has_params && self.options.is_readable() && !self.options.selects();
+        is_whole.then(|| self.cluster.describe_unlisted_space(path, response.data())).flatten()
     }
 
     /// Executes a call that only reads.

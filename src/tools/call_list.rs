@@ -18,7 +18,7 @@ use crate::pve::path::ApiPath;
 use crate::pve::task::{TaskState, Upid, WaitLimits};
 use crate::render::cluster_errors::prefix_cluster;
 use crate::render::command::{has_succeeded, render_command, render_running_command, render_unknown_command};
-use crate::render::labels::join_by_text;
+use crate::render::labels::{group_reasons, join_reasons};
 use crate::render::outcome::ResponseNote;
 use crate::render::output::{OutputArguments, OutputOptions};
 use serde_json::{Map, Value, json};
@@ -61,8 +61,7 @@ pub(super) fn authorize_list<'a>(
     cluster: &'a ClusterHandle<'a>,
     list: &[CallSpec<'a>],
 ) -> Result<Vec<Authorized<'a>>, ToolError> {
-    let mut authorized = Vec::new();
-    let mut problems: Vec<(Vec<usize>, CallError)> = Vec::new();
+    let (mut authorized, mut problems) = (Vec::new(), Vec::new());
     for (at, spec) in list.iter().enumerate() {
         match cluster
             .plan(*spec)
@@ -73,19 +72,16 @@ pub(super) fn authorize_list<'a>(
                 call.keep_for_later_plans();
                 authorized.push(call);
             }
-            Err(error) => {
-                match problems.iter_mut().find_map(|(numbers, known)| known.absorb(&error).then_some(numbers)) {
-                    Some(numbers) => numbers.push(at + 1),
-                    None => problems.push((vec![at + 1], error)),
-                }
-            }
+            Err(error) => problems.push((at + 1, error)),
         }
     }
     if problems.is_empty() {
         return Ok(authorized);
     }
-    let problems = problems.into_iter().map(|(numbers, error)| (numbers, cluster.redact(render_error(&error))));
-    let text = format!("no call of the list was sent: one that can't be made ends all\n{}", join_by_text(problems));
+    let is_same =
+        |known: &mut CallError, other: &CallError| known.absorb(other) || render_error(known) == render_error(other);
+    let lines = join_reasons(&group_reasons(problems, is_same), |error| cluster.redact(render_error(error)));
+    let text = format!("no call of the list was sent: one that can't be made ends all\n{lines}");
     Err(ToolError::Failed(prefix_cluster(cluster.label(), &text)))
 }
 

@@ -15,8 +15,8 @@ use crate::render::clusters::{ClusterCheck, ClusterHealth, describe_address, ren
 pub(super) const LIST_CLUSTERS: ToolDefinition = ToolDefinition {
     name: "list_clusters",
     title: "List clusters",
-    description: "The configured Proxmox VE clusters: name, node addresses, API token, TLS mode, which is the default. \
-        With check: also whether each answers, its version, the nodes online, and the state of each address.",
+    description: "The configured Proxmox VE clusters: name, node addresses, API token, TLS mode, which is the default, \
+        and the access. With check: also whether each answers, its version, the nodes online, and the state of each address.",
     parameters: &[optional("check", ParameterKind::Flag, "ask every cluster now (default: false, no network)")],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Trusted,
@@ -42,9 +42,10 @@ fn list_clusters(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
         }
     };
     let mut output = ToolOutput::from(list);
-    // The version and the errors are words of the clusters.
-    if call.args.flag("check") {
-        mark_untrusted(&mut output);
+    match call.args.flag("check") {
+        // The version and the errors are words of the clusters.
+        true => mark_untrusted(&mut output),
+        false => output.notes.push(call.scope.describe_rights()),
     }
     Ok(output)
 }

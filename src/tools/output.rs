@@ -85,9 +85,9 @@ pub(super) fn render_part(
     let is_envelope = response.has_extra_fields();
     let options = options.for_answer(cluster.find_answer_facts(path, options, response.data()));
     let remarks = cluster.find_remarks(path, &options, response.data());
-    let mergeable = options.find_mergeable(response.data(), is_envelope);
     let hash = hash_json(response.data());
-    let RenderedResult { text, note } = options.render(response.into_payload(), is_envelope, max_bytes)?;
+    let (RenderedResult { text, note }, mergeable) =
+        options.render_part(response.into_payload(), is_envelope, max_bytes)?;
     Ok(RenderedPart { text, remarks, note, mergeable, hash })
 }
 

@@ -4,7 +4,8 @@ use super::errors::SplitError;
 use super::output::{RenderedPart, format_notes};
 use crate::call::split_leading_method;
 use crate::render::output::{
-    LabeledRows, LabeledSeries, MIN_TABLE_SERIES, MergeablePart, RenderedResult, merge_rows, render_series_table,
+    LabeledLines, LabeledRows, LabeledSeries, MIN_TABLE_SERIES, MergeablePart, RenderedResult, merge_lines, merge_rows,
+    render_series_table,
 };
 
 /// The least length of a text that is not repeated.
@@ -28,10 +29,11 @@ pub(super) struct PathContent {
 }
 
 impl PathContent {
-    /// Returns whether the answer has the kind of another one. Those of VMs and of containers are alike.
+    /// Returns whether the answer has the kind of another one. Lists of VMs and of containers are alike.
     fn is_like(&self, other: &Self) -> bool {
+        let is_list = self.part.mergeable.as_ref().is_some_and(|part| !part.is_object());
         let find_kind = |content: &Self| content.template.replace("/lxc/", "/qemu/");
-        find_kind(self) == find_kind(other)
+        self.template == other.template || is_list && find_kind(self) == find_kind(other)
     }
 }
 
@@ -147,16 +149,18 @@ fn merge_group(answers: &[PathAnswer<'_>], group: &[usize]) -> Option<Entry> {
     let typed: Vec<&str> = group.iter().map(|at| answers[*at].typed).collect();
     let contents: Vec<&PathContent> = group.iter().filter_map(|at| mergeable_content(&answers[*at])).collect();
     let PathLabels { heading, header, labels } = PathLabels::new(&typed, &contents)?;
-    let (mut series, mut rows) = (Vec::new(), Vec::new());
+    let (mut series, mut rows, mut logs) = (Vec::new(), Vec::new(), Vec::new());
     for (label, content) in labels.iter().zip(&contents) {
         match content.part.mergeable.as_ref()? {
             MergeablePart::Series(summary) => series.push(LabeledSeries { label, summary }),
             MergeablePart::Rows(list) => rows.push(LabeledRows { label, rows: list }),
+            MergeablePart::Lines(lines) => logs.push(LabeledLines { label, lines }),
         }
     }
-    let RenderedResult { text, note } = match (series.len(), rows.len()) {
-        (MIN_TABLE_SERIES.., 0) => render_series_table(&header, &series)?,
-        (0, _) => merge_rows(&header, &rows)?,
+    let RenderedResult { text, note } = match (series.len(), rows.len(), logs.len()) {
+        (MIN_TABLE_SERIES.., 0, 0) => render_series_table(&header, &series)?,
+        (0, _, 0) => merge_rows(&header, &rows)?,
+        (0, 0, _) => merge_lines(&logs)?,
         _ => return None,
     };
     let mut notes = merge_notes(&labels, &contents);

@@ -17,7 +17,7 @@ use crate::pve::Method;
 use crate::pve::knowledge::messages::Meaning;
 use crate::render::briefing::Briefing;
 use crate::render::health::describe_summary;
-use crate::render::labels::{format_time, now_seconds};
+use crate::render::labels::format_local_time;
 use crate::render::output::OutputOptions;
 
 /// The scheme of every URI, with what follows it.
@@ -103,7 +103,8 @@ fn select_cluster<'a>(scope: CallScope<'a>, typed: &str) -> Result<ClusterHandle
 fn read_summary(cluster: &ClusterHandle<'_>, max_bytes: usize) -> Result<String, ResourceError> {
     let facts = FactReader { cluster, deadline: facts_deadline() }.read_health();
     let facts = facts.map_err(|error| ToolError::Failed(error.to_string()))?;
-    let title = format!("Proxmox VE cluster {}, as of {}.", cluster.name(), format_time(now_seconds()));
+    let title =
+        format!("Proxmox VE cluster {}, as of {}.", cluster.name(), format_local_time(facts.now, facts.utc_offset));
     let mut briefing = Briefing::new(title);
     briefing.push(describe_summary(&facts));
     Ok(briefing.render(max_bytes))

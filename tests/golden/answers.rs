@@ -186,6 +186,10 @@ fn start_node_of_long_lists() -> Node {
                 "/vms": {"VM.Audit": 1, "VM.PowerMgmt": 1},
                 "/vms/100": {"VM.PowerMgmt": 1, "VM.Audit": 1},
             }),
+            "nodes/pve1/tasks" => list_nightly_tasks("pve1", "OK"),
+            "nodes/pve2/tasks" => list_nightly_tasks("pve2", "job errors"),
+            "nodes/pve1/syslog" => list_log_lines("pve1"),
+            "nodes/pve2/syslog" => list_log_lines("pve2"),
             "nodes/pve1/storage/nas/prunebackups" => marks.clone(),
             "nodes/pve1/storage/nas/content" => {
                 let is_chosen = |row: &&Value| !request.target.contains("vmid=101") || row["vmid"] == 101;
@@ -197,6 +201,36 @@ fn start_node_of_long_lists() -> Node {
         };
         Some(ScriptedReply::data(&content.to_string()))
     })
+}
+
+/// Returns a backup of each of some nights, the last with `status`, and a task that runs.
+fn list_nightly_tasks(node: &str, status: &str) -> Value {
+    let task = |kind: &str, id: &str, started: u64, number: u64| {
+        let upid = format!("UPID:{node}:{number:08X}:00022AEA:{started:08X}:{kind}:{id}:root@pam:");
+        json!({"node": node, "type": kind, "id": id, "user": "root@pam", "starttime": started, "upid": upid, "pid": number})
+    };
+    let nights = (0..6).map(|night| {
+        let started = 1_795_824_000 - night * 86_400 + night;
+        let mut row = task("vzdump", "", started, night);
+        row["endtime"] = (started + 300 + 10 * night).into();
+        row["status"] = if night == 0 { status } else { "OK" }.into();
+        row
+    });
+    let mut rows: Vec<Value> = nights.collect();
+    rows.push(task("qmmigrate", "100", 1_795_830_000, 9));
+    rows.into()
+}
+
+/// Returns lines of which some are equal but for their numbers, and two failures.
+fn list_log_lines(node: &str) -> Value {
+    let line = |minute: u32, text: &str| format!("Nov 28 08:{minute:02}:00 {node} {text}");
+    let mut lines: Vec<String> = (0..6)
+        .map(|at| line(10 * at, &format!("pvestatd[1100]: status update time (0.{} seconds)", 640 + 7 * at)))
+        .chain((0..3).map(|at| line(10 * at + 1, &format!("CRON[{}]: (root) CMD (run-parts hourly)", 2_000 + at))))
+        .chain([7, 8].map(|sector| line(30 + sector, &format!("kernel: I/O error, dev sda, sector {sector}"))))
+        .collect();
+    lines.sort();
+    lines.into_iter().enumerate().map(|(at, line)| json!({"n": at + 1, "t": line})).collect()
 }
 
 #[test]
@@ -219,6 +253,19 @@ fn answers_with_a_short_form() {
     document.section("The log of the cluster");
     document.call(&server, "proxmox_api_get", json!({"path": "/cluster/log"}));
     document.call(&server, "proxmox_api_get", json!({"path": "/cluster/log", "fields": "msg"}));
+    document.section("Tasks and logs of nodes");
+    for arguments in [
+        json!({"path": "/nodes/pve2/tasks"}),
+        json!({"path": "/nodes/pve2/tasks", "filter": "status=OK"}),
+        json!({"path": "/nodes/pve2/tasks", "format": "table", "limit": 2}),
+        json!({"paths": ["/nodes/pve1/tasks", "/nodes/pve2/tasks"]}),
+        json!({"path": "/nodes/pve1/syslog"}),
+        json!({"path": "/nodes/pve1/syslog", "filter": "text~pvestatd"}),
+        json!({"paths": ["/nodes/pve1/syslog", "/nodes/pve2/syslog"]}),
+        json!({"paths": ["/nodes/pve1/syslog", "/nodes/pve2/syslog"], "filter": "text~CRON"}),
+    ] {
+        document.call(&server, "proxmox_api_get", arguments);
+    }
     document.section("Privileges");
     for path in ["/access/roles", "/access/roles/Operator", "/access/permissions"] {
         document.call(&server, "proxmox_api_get", json!({"path": path}));

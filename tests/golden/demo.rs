@@ -283,6 +283,14 @@ fn demo_undos() {
                 ("/pools/prod", json!({"vms": "100,101", "delete": true})),
                 ("/pools/prod", json!({"storage": "nas"})),
                 ("/pools/prod", json!({"comment": "the shop"})),
+                ("/pools", json!({"poolid": "stage", "vms": "103,105,106", "storage": "nas", "allow-move": true})),
+            ],
+        ),
+        (
+            "High availability",
+            vec![
+                ("/cluster/ha/resources/vm:104", json!({"state": "stopped"})),
+                ("/cluster/ha/resources/vm:104", json!({"state": "started"})),
             ],
         ),
     ] {
@@ -306,6 +314,12 @@ fn demo_undos() {
         call("/pools/short", "DELETE", json!({})),
     ];
     document.call(&server, "proxmox_api_call", json!({"calls": calls, "wait": true}));
+    document.section("A list with guests of several pools");
+    let calls = [
+        call("/pools", "POST", json!({"poolid": "test"})),
+        call("/pools/test", "PUT", json!({"vms": "102,103", "allow-move": true})),
+    ];
+    document.call(&server, "proxmox_api_call", json!({"calls": calls}));
     document.assert("demo_undos");
 }
 
@@ -315,6 +329,11 @@ fn demo_changes() {
     let server = product(vec![demo.cluster()]);
     let mut document = document();
     changes(&mut document, &server);
+    document.section("States that are there already");
+    for path in ["/qemu/win11-desk/status/shutdown", "/qemu/win11-desk/status/stop", "/lxc/204/status/shutdown"] {
+        document.call(&server, "proxmox_api_call", json!({"path": path, "method": "POST"}));
+    }
+    document.call(&server, "wait_for_task", json!({"upid": "web01 unlocked"}));
     document.section("A read-only API token");
     let server = product(vec![demo.auditor()]);
     for arguments in

@@ -129,6 +129,26 @@ fn plan_errors() {
     ] {
         document.call(&server.server, "proxmox_api_call", json!({"path": path, "method": "POST", "data": data}));
     }
+    for (path, data) in [
+        ("/cluster/options", json!({})),
+        ("/cluster/firewall/options", json!({"digest": "0".repeat(40)})),
+        ("/nodes/pve1/lxc/200/config", json!({"digest": "0".repeat(40)})),
+        ("/nodes/pve1/qemu/100/firewall/options", json!({})),
+        ("/storage/nas", json!({"digest": "0".repeat(40)})),
+        ("/pools/prod", json!({"allow-move": true})),
+        ("/pools", json!({"poolid": "prod"})),
+        ("/cluster/sdn/vnets/net1", json!({"lock-token": "x"})),
+        // These act without a parameter, or replace all by nothing.
+        ("/cluster/sdn", json!({})),
+        ("/nodes/pve1/network", json!({})),
+        ("/access/roles/VMOperator", json!({})),
+    ] {
+        document.call(
+            &server.server,
+            "proxmox_api_call",
+            json!({"path": path, "method": "PUT", "data": data, "dry_run": true}),
+        );
+    }
     let many: Value = (0..1_001).map(|n| (format!("p{n}"), json!(1))).collect::<serde_json::Map<_, _>>().into();
     document.call(&server.server, "proxmox_api_call", put(many));
     document.call(&server.server, "proxmox_api_call", put(json!({"description": "x".repeat(3 << 20)})));

@@ -144,6 +144,8 @@ fn policy_protection() {
             ("POST /nodes/pve1/qemu/100/status/start", json!({})),
             ("POST /nodes/pve2/qemu/101/clone", json!({"newid": 100})),
             ("PUT /nodes/pve2/qemu/101/config", json!({"scsi1": "local-lvm:vm-100-disk-0"})),
+            // A new disk on a storage with the name `vm`.
+            ("PUT /nodes/pve2/qemu/101/config", json!({"scsi1": "vm:100"})),
             ("DELETE /nodes/pve1/storage/local-lvm/content/local-lvm:vm-100-disk-0", json!({})),
             ("DELETE /nodes/pve2/storage/local/prunebackups", json!({"prune-backups": "keep-last=1"})),
             ("POST /cluster/ha/resources", json!({"sid": "vm:100"})),

@@ -111,6 +111,7 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
         ("POST /qemu/web01/agent/set-user-password", json!({"username": "root", "password": "hunter2hunter2"})),
         ("DELETE /nodes/pve1/storage/nas/content/nas:100/vm-100-disk-0.qcow2", json!({})),
         ("DELETE /nodes/pve1/storage/nas/prunebackups", json!({"prune-backups": "keep-last=1", "vmid": 100})),
+        ("DELETE /nodes/pve1/storage/nas/prunebackups", json!({"prune-backups": "keep-last=1"})),
         ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "storage": "nas", "prune-backups": "keep-last=1"})),
         ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "storage": "nas", "prune-backups": "keep-all=1"})),
         (
@@ -134,6 +135,7 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
             "POST /cluster/backup",
             json!({"schedule": "sun 03:00", "storage": "nas", "vmid": "105", "prune-backups": "keep-last=2"}),
         ),
+        ("POST /cluster/backup", json!({"schedule": "sun 03:00", "storage": "local-lvm", "vmid": "105"})),
         ("DELETE /cluster/ha/resources/vm:104", json!({})),
         ("PUT /cluster/ha/resources/vm:104", json!({"state": "stopped"})),
         ("DELETE /access/users/alice@pve", json!({})),
@@ -206,6 +208,11 @@ fn failing_calls() -> Vec<(&'static str, Value)> {
         ("POST /cluster/backup", json!({"id": "backup-nightly", "schedule": "sun 03:00", "all": true})),
         ("POST /qemu/staging01/clone", json!({"newid": 900, "target": "pve9"})),
         ("POST /qemu/staging01/clone", json!({"newid": 900, "full": true, "storage": "nosuch"})),
+        ("POST /qemu/db01/clone", json!({"newid": 900, "full": true, "target": "pve2"})),
+        ("PUT /pools/stage", json!({"vms": "105,100"})),
+        ("PUT /pools/prod", json!({"vms": "100", "allow-move": true})),
+        ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "storage": "local-lvm"})),
+        ("POST /cluster/backup", json!({"schedule": "mon..fri 25:00", "all": true})),
         (
             "POST /nodes/pve2/qemu",
             json!({"vmid": 101, "archive": "nas:backup/vzdump-qemu-101-2026_01_02-03_04_05.vma.zst", "force": true}),
@@ -238,6 +245,8 @@ fn questions_about_the_demo() {
         ("GET /access/users/alice@pve", json!({})),
         ("POST /qemu/web01/migrate", json!({"target": "pve2"})),
         ("POST /qemu/db01/migrate", json!({"target": "pve2", "online": true})),
+        ("POST /qemu/gitlab/migrate", json!({"target": "pve1", "online": true})),
+        ("POST /cluster/ha/resources/vm:104/migrate", json!({"node": "pve3"})),
         ("DELETE /cluster/backup/backup-nightly", json!({})),
         ("POST /cluster/backup", json!({"schedule": "sun 03:00", "storage": "nas", "vmid": "105"})),
     ] {
@@ -246,6 +255,46 @@ fn questions_about_the_demo() {
         document.call(&server, CALL, arguments);
     }
     document.assert("questions_demo");
+}
+
+#[test]
+fn space_that_storages_lack() {
+    let demo = start_demo(Duration::ZERO);
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..demo.cluster() }]);
+    let other = product(vec![ClusterConfig { policy: open_policy(), is_simulated: false, ..demo.cluster() }]);
+    let mut document = Document::new();
+    document.redact(r"\d{4}[-_]\d\d[-_]\d\d([-_ T]\d\d[:_]\d\d[:_]\d\dZ?)?", "DATE");
+    document.redact(r"UPID:[\w:@!.-]+", "UPID");
+    let backup = "nas:backup/vzdump-qemu-100-2026_01_02-03_04_05.vma.zst";
+    for (line, data) in [
+        ("PUT /qemu/db01/resize", json!({"disk": "scsi0", "size": "+2T"})),
+        ("PUT /qemu/db01/resize", json!({"disk": "scsi0", "size": "500G"})),
+        ("POST /qemu/db01/move_disk", json!({"disk": "scsi0", "storage": "local"})),
+        ("POST /qemu/staging01/move_disk", json!({"disk": "scsi0", "storage": "nas"})),
+        ("POST /qemu/db01/clone", json!({"newid": 900, "full": true, "storage": "nas"})),
+        ("POST /qemu/9000/clone", json!({"newid": 900, "storage": "local"})),
+        ("POST /qemu/db01/migrate", json!({"target": "pve2", "online": true, "with-local-disks": true})),
+        (
+            "POST /qemu/db01/migrate",
+            json!({"target": "pve2", "online": true, "with-local-disks": true, "targetstorage": "local"}),
+        ),
+        ("POST /nodes/pve1/qemu", json!({"vmid": 901, "archive": backup})),
+        ("POST /nodes/pve1/qemu", json!({"vmid": 901, "archive": backup, "storage": "local-lvm"})),
+        ("POST /nodes/pve1/qemu", json!({"vmid": 100, "archive": backup, "force": true})),
+        ("POST /nodes/pve1/storage/local/content", json!({"filename": "vm-100-disk-9", "size": "100G", "vmid": 100})),
+        ("POST /nodes/pve1/vzdump", json!({"storage": "nas", "all": true})),
+    ] {
+        let mut arguments = arguments(line, data);
+        arguments["dry_run"] = true.into();
+        document.call(&other, CALL, arguments);
+    }
+    document.section("A list");
+    let create =
+        |vmid: u32| arguments("POST /nodes/pve3/qemu", json!({"vmid": vmid, "scsi0": "local-lvm:900", "memory": 512}));
+    document.call(&server, CALL, json!({"calls": [create(901), create(902)], "dry_run": true}));
+    document.section("Sent without a question");
+    document.call(&server, CALL, arguments("PUT /qemu/web01/config", json!({"scsi5": "local-lvm:2000"})));
+    document.assert("questions_space");
 }
 
 #[test]
@@ -279,6 +328,13 @@ fn questions_about_lists() {
     let start = |guest: &str| arguments(&format!("POST /qemu/{guest}/status/start"), json!({}));
     let calls = [start("db01"), start("web01"), start("db01")];
     document.call(&server, CALL, json!({"calls": calls, "wait": true}));
+    document.section("A guest in a backup job and in high availability");
+    for data in [json!({"purge": true}), json!({})] {
+        let stop = |vmid: u32| arguments(&format!("POST /qemu/{vmid}/status/stop"), json!({}));
+        let delete = |vmid: u32| arguments(&format!("DELETE /qemu/{vmid}"), data.clone());
+        let calls = [stop(100), delete(100), stop(104), delete(104)];
+        document.call(&server, CALL, json!({"calls": calls, "dry_run": true}));
+    }
     document.section("Lists whose later calls depend on earlier ones");
     for calls in [
         [
@@ -402,6 +458,17 @@ fn questions_about_lists() {
     calls.insert(1, arguments("POST /qemu/web01/agent/exec", json!({"command": ["df", "-h"]})));
     let calm = ClusterPolicy { permissions: rights(AccessLevel::Operate, false), ..open_policy() };
     let server = product(vec![ClusterConfig { policy: calm, ..demo.cluster() }]);
+    document.call(&server, CALL, json!({"calls": calls}));
+    document.section("A list that is not asked, whose calls exclude each other");
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..demo.cluster() }]);
+    let calls = [
+        arguments("POST /qemu/9000/clone", json!({"newid": 310})),
+        arguments("POST /nodes/pve1/qemu", json!({"vmid": 310, "memory": 512})),
+        arguments("POST /pools", json!({"poolid": "test"})),
+        arguments("POST /pools", json!({"poolid": "test"})),
+        arguments("DELETE /cluster/backup/backup-nightly", json!({})),
+        arguments("PUT /cluster/backup/backup-nightly", json!({"enabled": true})),
+    ];
     document.call(&server, CALL, json!({"calls": calls}));
     document.assert("questions_lists");
 }
@@ -540,6 +607,53 @@ fn questions_about_odd_objects() {
     let unknown = ("POST /cluster/brand/new", json!({"password": "shown, since nothing calls it a password"}));
     ask(&mut document, &server.server, &server.callers[0], unknown.0, unknown.1);
     document.assert("questions_odd");
+}
+
+/// Questions, plans and answers have the times of the node.
+#[test]
+fn times_are_in_the_zone_of_the_node() {
+    let user = |expire: u64| json!({"expire": expire, "enable": 1, "comment": "gone soon"});
+    let server = start(move |request| {
+        let path = request.target.split('?').next().unwrap_or_default();
+        let answer = match (request.method.as_str(), path.strip_prefix("/api2/json")?) {
+            ("GET", "/access/users/bob@pve") => user(1_790_000_000),
+            ("GET", "/nodes/localhost/time" | "/nodes/pve1/time") => {
+                json!({"time": 1_790_000_000, "localtime": 1_790_007_200, "timezone": "Europe/Berlin"})
+            }
+            ("GET", "/nodes/pve1/qemu/100/pending") => json!([
+                {"key": "name", "value": "web01"},
+                {"key": "memory", "value": 2048, "pending": 4096},
+                {"key": "tags", "value": "old", "delete": 1},
+            ]),
+            ("GET", "/nodes/pve1/qemu/100/snapshot") => {
+                json!([{"name": "s1", "snaptime": 1_790_000_000}, {"name": "current"}])
+            }
+            ("GET", "/nodes/pve1/storage/nas/content/nas:backup/b.vma.zst") => {
+                json!({"ctime": 1_790_000_000, "size": 1024, "notes": "a word"})
+            }
+            ("PUT", _) => Value::Null,
+            _ => return None,
+        };
+        Some(ScriptedReply::data(&answer.to_string()))
+    });
+    let mut document = Document::new();
+    for (line, data) in [
+        ("PUT /access/users/bob@pve", json!({"expire": 1_800_000_000})),
+        ("PUT /access/users/bob@pve", json!({"expire": 0})),
+        ("POST /access/users", json!({"userid": "eve@pve", "expire": 1_800_000_000})),
+        ("DELETE /access/users/bob@pve", json!({})),
+        ("DELETE /nodes/pve1/qemu/100/snapshot/s1", json!({})),
+        ("POST /nodes/pve1/qemu/100/snapshot/s1/rollback", json!({})),
+        ("DELETE /nodes/pve1/storage/nas/content/nas:backup/b.vma.zst", json!({})),
+    ] {
+        ask(&mut document, &server.server, &server.callers[0], line, data);
+    }
+    let change = arguments("PUT /access/users/bob@pve", json!({"expire": 1_790_000_000}));
+    let asked = send(&server.server, &server.callers[0], "tools/call", modern(CALL, &change, true, json!({})));
+    let more = answer_question(&asked["result"]["requestState"], "accept", Value::Null);
+    let answer = send(&server.server, &server.callers[0], "tools/call", modern(CALL, &change, true, more));
+    document.case("after the change", answer["result"]["content"][0]["text"].as_str().expect("a text"));
+    document.assert("questions_zone");
 }
 
 /// The look-ups of a question are few. An answer to it repeats none of them.

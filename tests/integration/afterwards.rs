@@ -182,7 +182,7 @@ fn guest_is_waited_for_until_it_has_a_state() {
     let (_demo, server) = start_open_demo();
     assert_eq!(wait(&server, "web01 running"), "OK: VM 100 \"web01\" is running on pve1");
     assert_eq!(wait(&server, "106 stopped"), "OK: VM 106 \"staging01\" is stopped on pve2");
-    assert_eq!(wait(&server, "web01 unlocked"), "OK: VM 100 \"web01\" is running on pve1");
+    assert_eq!(wait(&server, "web01 unlocked"), "OK: VM 100 \"web01\" is running on pve1, unlocked");
     assert!(
         wait(&server, "gitlab ha started").starts_with("OK: VM 104 \"gitlab\" is running on pve2; HA state started")
     );

@@ -275,7 +275,9 @@ fn each_task_is_followed_to_its_end_before_the_next_call() {
         }
         task_reply(request, "OK")
     });
-    let result = run(&server, &[snapshot("100"), memory("100"), snapshot("100")], json!({"wait": true}));
+    let mut second = snapshot("100");
+    second["data"]["snapname"] = "after".into();
+    let result = run(&server, &[snapshot("100"), memory("100"), second], json!({"wait": true}));
     assert!(!result.failed && result.text.contains("OK: qmsnapshot of guest 100 on pve1"), "{result:?}");
     let mut order = order.lock().expect("a list").clone();
     order.dedup();

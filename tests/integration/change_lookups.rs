@@ -132,8 +132,8 @@ fn question_and_its_confirmation_read_each_object_once() {
     let path = "DELETE /nodes/pve1/qemu/100";
     let guest = "GET /nodes/pve1/qemu/100";
     let [config, status, snapshots] = ["/config", "/status/current", "/snapshot"].map(|part| format!("{guest}{part}"));
-    let storages = "GET /nodes/pve1/storage?content=backup&enabled=1";
-    let question = assert_requests(&server, path, &[&config, &status, &snapshots, storages]);
+    let (storages, jobs) = ("GET /nodes/pve1/storage?content=backup&enabled=1", "GET /cluster/backup");
+    let question = assert_requests(&server, path, &[&config, &status, &snapshots, storages, jobs]);
     assert!(question.text.contains("vm-100-disk-0"), "{question:?}");
     let code = confirmation_code_in(&question.text);
     let (result, requests) = requests_of(&server, path, Some(&code));

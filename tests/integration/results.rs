@@ -139,7 +139,8 @@ fn sentences<'a>(text: &'a str, structured: &Value) -> Vec<&'a str> {
         _ => text,
     };
     let log: Vec<&str> = structured["log"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let is_sentence = |line: &&str| !line.is_empty() && !line.contains('\t') && !log.contains(line);
+    let is_of_table = |line: &str| line.contains('\t') || line.starts_with("in each row");
+    let is_sentence = |line: &&str| !line.is_empty() && !is_of_table(line) && !log.contains(line);
     text.lines().filter(is_sentence).filter(|line| !line.starts_with(['{', '[', '"']) && *line != "null").collect()
 }
 

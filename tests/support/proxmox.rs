@@ -141,6 +141,7 @@ pub fn is_question_lookup(request: &Request) -> bool {
             segments.as_slice(),
             ["nodes", _, "qemu" | "lxc", _, "config" | "snapshot"]
                 | ["nodes", _, "storage"]
+                | ["cluster", "backup" | "replication"]
                 | ["nodes", _, "qemu" | "lxc", _, "status", "current"]
         )
 }
@@ -184,6 +185,24 @@ pub fn operation(method: &str, segments: &[String]) -> (String, Option<&'static 
     (method.to_owned(), found.and_then(|found| found.operation(named)).map(|o| o.template()))
 }
 
+/// Settings whose change adds no risk, of which each object with settings has one.
+const HARMLESS_SETTINGS: [&str; 14] = [
+    "comment",
+    "description",
+    "alias",
+    "log_level_in",
+    "log_level_forward",
+    "log_ratelimit",
+    "validation-delay",
+    "ttl",
+    "mtu",
+    "asn",
+    "bwlimit",
+    "level",
+    "gateway",
+    "section",
+];
+
 /// Returns values for the required parameters of an operation that are not in its path.
 pub fn required(operation: &Operation<'_>) -> Map<String, Value> {
     let value = |p: &proxmox_mcp::pve::schema::ParameterSpec<'_>| match p.kind() {
@@ -208,9 +227,11 @@ pub fn required(operation: &Operation<'_>) -> Map<String, Value> {
         wanted.map(|p| (p.name().replace("[n]", "0"), value(&p))).collect::<Map<_, _>>()
     };
     let mut values = values(operation.find_instance_type(&values(None)));
-    // (PVE: a change of a guest's configuration without an option is refused.)
-    if operation.template().ends_with("/{vmid}/config") && operation.method() != Method::Get {
-        values.insert("description".into(), "x".into());
+    // A change of settings without one is refused.
+    let is_config = operation.template().ends_with("/{vmid}/config") && operation.method() != Method::Get;
+    if operation.method() == Method::Put && operation.parameter("delete").is_some() || is_config {
+        let setting = HARMLESS_SETTINGS.iter().find_map(|name| operation.parameter(name));
+        values.extend(setting.map(|setting| (setting.name().to_owned(), value(&setting))));
     }
     values
 }

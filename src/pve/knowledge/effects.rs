@@ -13,7 +13,9 @@ const UNSAID: Undo = Undo::Unsaid;
 const ADD_AGAIN: Undo = By("Adding it again undoes this.");
 const CREATE_AGAIN: Undo = By("Creating it again undoes this.");
 const SET_BACK: Undo = By("This can be set back.");
-const MOVE_BACK: Undo = By("Moving it back undoes this.");
+const MOVE_BACK: Undo = By(
+    "The old disk is kept as an unused one. Attaching it again undoes this, or moving the disk back if the guest ran since.",
+);
 const MOVE_BACK_WITHOUT_COPY: Undo = Partly("The old copy is lost for good. Moving the disk back makes a new one.");
 const LOSES_UNSAVED: Undo =
     Partly("Data that is not on its disks yet is lost for good. Starting it again undoes the rest.");
@@ -55,6 +57,16 @@ pub struct OperationEffect {
     pub remark: &'static str,
     /// The facts to look up about the object.
     pub facts: &'static [Fact],
+    /// The parameter that a deleted object is created again with.
+    pub creation_default: Option<CreationDefault>,
+}
+
+/// A default of Proxmox that a new object has only if the call names it, since this program sends another one.
+pub struct CreationDefault {
+    pub parameter: &'static str,
+    pub value: &'static str,
+    /// An object with one of these options has no need of it.
+    pub unless: &'static [&'static str],
 }
 
 /// The way back from a change. Each text is whole sentences.
@@ -118,6 +130,8 @@ pub enum Fact {
     VolumeUse,
     /// The number of the guest's backups, which are kept.
     Backups,
+    /// The backup and replication jobs that name the guest.
+    Jobs,
     /// The backups that would be removed.
     PrunedBackups,
     /// The changes of the network that are not applied yet.
@@ -132,10 +146,23 @@ pub enum Fact {
     StorageUse,
     /// The pools that the guests of the call leave.
     Pools,
+    /// The rules of HA for the place of the guest.
+    Placement,
+    /// The storage of a backup job, if it accepts no backups.
+    JobStorage,
 }
 
 const fn row(method: Method, template: &'static str, phrase: &'static str, undo: Undo) -> OperationEffect {
-    OperationEffect { method, template, condition: Condition::Always, phrase, undo, remark: "", facts: &[] }
+    OperationEffect {
+        method,
+        template,
+        condition: Condition::Always,
+        phrase,
+        undo,
+        remark: "",
+        facts: &[],
+        creation_default: None,
+    }
 }
 
 impl OperationEffect {
@@ -149,6 +176,10 @@ impl OperationEffect {
 
     const fn facts(self, facts: &'static [Fact]) -> Self {
         Self { facts, ..self }
+    }
+
+    const fn creation_default(self, default: CreationDefault) -> Self {
+        Self { creation_default: Some(default), ..self }
     }
 
     /// Returns the way back from a change of an object of this type. An unknown type is empty.
@@ -170,15 +201,15 @@ impl OperationEffect {
 
 use Condition::{Item, Other, Value};
 use Fact::{
-    Backups, Disks, JobGuests, LocalDisks, Object, OptionNamedBy, PendingNetwork, Pools, PrunedBackups,
-    RestoredOptions, Snapshot, Snapshots, StorageUse, VolumeUse,
+    Backups, Disks, JobGuests, JobStorage, Jobs, LocalDisks, Object, OptionNamedBy, PendingNetwork, Placement, Pools,
+    PrunedBackups, RestoredOptions, Snapshot, Snapshots, StorageUse, VolumeUse,
 };
 use Method::{Delete, Get, Post, Put};
 use Undo::{By, Partly};
 
 static TABLE: &[OperationEffect] = &[
     // Guests.
-    row(Delete, "{guest}", "Delete {guest} and its disks", NEVER).facts(&[Disks, Snapshots, Backups]),
+    row(Delete, "{guest}", "Delete {guest} and its disks", NEVER).facts(&[Disks, Snapshots, Backups, Jobs]),
     row(Post, "{guest}/status/start", "Start {guest}", By("Shutting it down undoes this.")),
     row(Post, "{guest}/status/stop", "Stop {guest} on {cluster} at once, as if its power was cut", LOSES_UNSAVED),
     row(
@@ -244,7 +275,7 @@ static TABLE: &[OperationEffect] = &[
     row(Post, "{guest}/config", "Change {guest}", SET_BACK).facts(&[Object]),
     row(Post, "{guest}/clone", "Clone {guest} to the new guest {=newid}", By("Deleting the clone undoes this.")),
     row(Post, "{guest}/migrate", "Migrate {guest} to node {=target}", By("Migrating it back undoes this."))
-        .facts(&[LocalDisks]),
+        .facts(&[LocalDisks, Placement]),
     row(Post, "{guest}/remote_migrate", "Migrate {guest} on {cluster} to another cluster and delete it here", NEVER)
         .when(Value("delete", "1"))
         .facts(&[Disks]),
@@ -440,17 +471,20 @@ static TABLE: &[OperationEffect] = &[
     row(Post, "/nodes/{node}/vzdump", "Stop the backup that runs on node {node}", NEVER).when(Value("stop", "1")),
     row(Post, "/nodes/{node}/vzdump", "Back {guests} up on node {node}", UNSAID),
     row(Post, "/cluster/backup", "Create a backup job that removes older backups", LOSES_OLDER_BACKUPS)
-        .when(Other("prune-backups", "keep-all=1")),
+        .when(Other("prune-backups", "keep-all=1"))
+        .facts(&[JobStorage]),
     row(Post, "/cluster/backup", "Create a backup job that removes older backups", LOSES_OLDER_BACKUPS)
-        .when(Value("remove", "1")),
-    row(Post, "/cluster/backup", "Create a backup job", By("Deleting the job undoes this.")),
+        .when(Value("remove", "1"))
+        .facts(&[JobStorage]),
+    row(Post, "/cluster/backup", "Create a backup job", By("Deleting the job undoes this.")).facts(&[JobStorage]),
     row(Put, "/cluster/backup/{id}", "Change backup job {id}", SET_BACK)
         .when(Value("enabled", "0"))
-        .facts(&[Object, JobGuests]),
-    row(Put, "/cluster/backup/{id}", "Change backup job {id}", SET_BACK).facts(&[Object]),
+        .facts(&[Object, JobGuests, JobStorage]),
+    row(Put, "/cluster/backup/{id}", "Change backup job {id}", SET_BACK).facts(&[Object, JobStorage]),
     row(Delete, "/cluster/backup/{id}", "Delete backup job {id}", CREATE_AGAIN)
         .remark("The backups that it made are kept.")
-        .facts(&[Object, JobGuests]),
+        .facts(&[Object, JobGuests])
+        .creation_default(CreationDefault { parameter: "remove", value: "1", unless: &["remove", "prune-backups"] }),
     row(
         Delete,
         "/cluster/replication/{id}",
@@ -479,13 +513,15 @@ static TABLE: &[OperationEffect] = &[
         "/cluster/ha/resources/{sid}/relocate",
         "Stop {guest} and start it again on node {=node}",
         By("Relocating it back undoes this."),
-    ),
+    )
+    .facts(&[Placement]),
     row(
         Post,
         "/cluster/ha/resources/{sid}/migrate",
         "Migrate {guest} to node {=node}",
         By("Migrating it back undoes this."),
-    ),
+    )
+    .facts(&[Placement]),
     // Users and permissions.
     row(
         Put,
@@ -729,6 +765,13 @@ mod tests {
                         None => matches!(name, "guest" | "guests" | "cluster") || operation.is_path_parameter(name),
                     };
                     assert!(known, "{} {}: {name}", effect.method, effect.template);
+                }
+            }
+            if let Some(default) = &effect.creation_default {
+                let (list, _) = effect.template.rsplit_once('/').expect("a path has a slash");
+                let creation = embedded_schema().find_by_template(Post, list).expect(list);
+                for name in default.unless.iter().chain([&default.parameter]) {
+                    assert!(creation.parameter(name).is_some(), "{list}: {name}");
                 }
             }
             if let Partly(undo) | By(undo) = effect.undo {

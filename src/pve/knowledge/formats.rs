@@ -76,6 +76,19 @@ pub(crate) fn find_form(format: &str) -> Option<&'static str> {
     FORMS.iter().find(|(name, _)| *name == format).map(|(_, form)| *form)
 }
 
+/// Returns whether a calendar event has an hour or a minute that no day has. (PVE: `mon..fri 8..17,22:0/15:30`.)
+pub(crate) fn has_impossible_time(event: &str) -> bool {
+    let is_too_large = |number: &str, limit: u32| number.parse().is_ok_and(|number: u32| number > limit);
+    let has_too_large = |part: &str, limit: u32| {
+        let ranges = part.split(',').map(|item| item.split_once('/').map_or(item, |(range, _)| range));
+        ranges.flat_map(|range| range.split("..")).any(|number| is_too_large(number, limit))
+    };
+    let times = event.split_whitespace().filter(|word| word.contains(':'));
+    times
+        .map(|time| time.split(':').zip([23, 59, 59]))
+        .any(|mut parts| parts.any(|(part, limit)| has_too_large(part, limit)))
+}
+
 /// Returns the unit of a number that the description only names: of a network card, a disk or a replication.
 pub(crate) fn find_unit(name: &str) -> Option<&'static str> {
     match name {
@@ -180,6 +193,26 @@ pub(in crate::pve) fn is_extended_by_plugins(template: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_that_no_day_has_are_known() {
+        for (event, is_impossible) in [
+            ("25:00", true),
+            ("sat 2:75", true),
+            ("mon..fri 8..24:0", true),
+            ("10,26:00", true),
+            ("2:30:61", true),
+            ("23:59:59", false),
+            ("mon..fri 8..17,22:0/15", false),
+            ("*:0/90", false),
+            ("2026-11-29 *:*", false),
+            ("daily", false),
+            ("sat *-1..7 02:00", false),
+            ("30", false),
+        ] {
+            assert_eq!(has_impossible_time(event), is_impossible, "{event}");
+        }
+    }
 
     #[test]
     fn names_fit_the_form_of_their_format() {

@@ -37,8 +37,10 @@ pub struct Precondition {
     pub yields_to_ha: bool,
     /// A lock of the guest may mean that it only seems to be in this state, such as suspended to disk.
     pub yields_to_lock: bool,
-    /// The message of the node, with `{vmid}`. Empty if the node does nothing, without an error.
+    /// The message of the node, with `{vmid}`. Empty if nothing would change.
     pub message: &'static str,
+    /// The node accepts the call, and does nothing.
+    pub is_accepted: bool,
 }
 
 impl Excluded {
@@ -66,6 +68,7 @@ const fn row(method: Method, template: &'static str, excluded: Excluded, message
         yields_to_ha: false,
         yields_to_lock: false,
         message,
+        is_accepted: false,
     }
 }
 
@@ -80,6 +83,10 @@ impl Precondition {
 
     const fn yields_to_ha(self) -> Self {
         Self { yields_to_ha: true, ..self }
+    }
+
+    const fn accepted(self) -> Self {
+        Self { is_accepted: true, ..self }
     }
 
     const fn yields_to_lock(self) -> Self {
@@ -99,9 +106,11 @@ static TABLE: &[Precondition] = &[
     row(Post, "{container}/status/start", Template, "you can't start a CT if it's a template").yields_to_ha(),
     row(Post, "{vm}/status/start", Running, "VM {vmid} already running").yields_to_ha().yields_to_lock(),
     row(Post, "{container}/status/start", Running, "CT {vmid} already running").yields_to_ha().yields_to_lock(),
-    // Nothing happens, and a container's node says so by an error.
-    row(Post, "{guest}/status/stop", Stopped, "").yields_to_ha().yields_to_lock(),
-    row(Post, "{guest}/status/shutdown", Stopped, "").yields_to_ha().yields_to_lock(),
+    // Nothing happens. The task of a container is a failure.
+    row(Post, "{vm}/status/stop", Stopped, "").yields_to_ha().yields_to_lock().accepted(),
+    row(Post, "{vm}/status/shutdown", Stopped, "").yields_to_ha().yields_to_lock().accepted(),
+    row(Post, "{container}/status/stop", Stopped, "").yields_to_ha().yields_to_lock(),
+    row(Post, "{container}/status/shutdown", Stopped, "").yields_to_ha().yields_to_lock(),
     row(Post, "{vm}/status/shutdown", Paused, "VM is paused - cannot shutdown").unless(&["forceStop"]).yields_to_ha(),
     row(Post, "{vm}/status/reboot", Stopped, "VM {vmid} not running"),
     row(Post, "{vm}/status/reboot", Paused, "VM is paused - cannot shutdown"),

@@ -3,6 +3,7 @@
 use crate::render::cell::strip_quotes;
 use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{describe_kind, find, parse_index, pick, unquote, walk};
+use crate::render::output::merge::MergeablePart;
 use crate::render::output::names::{push_name, push_names};
 use crate::render::output::options::{AnswerTopic, OutputOptions};
 use crate::render::output::page_writer::{AnswerPath, PageWriter, RenderedResult};
@@ -32,14 +33,49 @@ impl OutputOptions {
             rendered.note = Some(format!("filter and sort are for lists, and this is an object{note}"));
             return Ok(rendered);
         }
-        match enveloped.then(|| find(&verbatim, "data", 1)).flatten() {
-            Some((data, _)) => {
-                let total = find(&verbatim, "total", 1).and_then(|(total, _)| parse_index(total));
-                let total_beside = total.filter(|_| data.starts_with('['));
-                Self { total_beside, ..self.clone() }.render_data(data, Some(&verbatim), cap)
-            }
+        match self.split_envelope(&verbatim, enveloped) {
+            Some((options, data)) => options.render_data(data, Some(&verbatim), cap),
             None => self.render_data(&verbatim, None, cap),
         }
+    }
+
+    /// Renders one of several answers as [`Self::render`] does. Returns it with its part of a table of several.
+    pub fn render_part(
+        &self,
+        verbatim: String,
+        enveloped: bool,
+        cap: usize,
+    ) -> Result<(RenderedResult, Option<MergeablePart>), OutputError> {
+        let split = self.split_envelope(&verbatim, enveloped);
+        let envelope = split.is_some().then_some(verbatim.as_str());
+        let (options, data) = split.unwrap_or_else(|| (self.clone(), &verbatim));
+        let short = options.summarize(data, envelope, if cap == 0 { usize::MAX } else { cap });
+        let has_others = envelope.is_some_and(|envelope| !describe_envelope(envelope, true).is_empty());
+        let is_mergeable = !has_others && (short.is_none() || self.topic.is_mergeable());
+        let mergeable = if is_mergeable { options.find_mergeable(data) } else { None };
+        let rendered = match short {
+            Some(short) => short,
+            None => Self { topic: AnswerTopic::Other, ..self.clone() }.render(verbatim, enveloped, cap)?,
+        };
+        Ok((rendered, mergeable))
+    }
+
+    /// Returns the data of an envelope, and the options with the number of its rows.
+    fn split_envelope<'a>(&self, verbatim: &'a str, enveloped: bool) -> Option<(Self, &'a str)> {
+        let (data, _) = enveloped.then(|| find(verbatim, "data", 1)).flatten()?;
+        let total = find(verbatim, "total", 1).and_then(|(total, _)| parse_index(total));
+        let total_beside = total.filter(|_| data.starts_with('['));
+        Some((Self { total_beside, ..self.clone() }, data))
+    }
+
+    /// Renders the short form of the topic with the other members of the envelope, if it fits.
+    fn summarize(&self, data: &str, envelope: Option<&str>, cap: usize) -> Option<RenderedResult> {
+        let mut short = self.summarize_topic(data).filter(|short| short.text.len() <= cap)?;
+        let others = envelope.map(|envelope| describe_envelope(envelope, self.total_beside.is_some()));
+        if let Some(others) = others.filter(|others| !others.is_empty()) {
+            short.note = Some(short.note.map_or(others.clone(), |note| format!("{note}; {others}")));
+        }
+        Some(short)
     }
 
     /// Renders the `data` of an answer. `envelope` is given if it has other members.
@@ -53,8 +89,8 @@ impl OutputOptions {
         // than the answer.
         let cap = if cap == 0 { data.len().saturating_mul(2).saturating_add(1 << 20) } else { cap };
         let mut page = PageWriter::new(cap);
-        if let Some(rendered) = self.summarize_topic(data).filter(|rendered| rendered.text.len() <= cap) {
-            return Ok(rendered);
+        if let Some(short) = self.summarize(data, envelope, cap) {
+            return Ok(short);
         }
         if self.is_series && !self.has_time_field() {
             if let Some(rendered) = self.summarize_series(data).map(|summary| summary.render())
@@ -86,12 +122,17 @@ impl OutputOptions {
 
     /// Renders the short form of the topic, if the answer has one and the caller did not choose its rows or its form.
     pub(super) fn summarize_topic(&self, data: &str) -> Option<RenderedResult> {
-        let is_open = self.has_default_form && !self.selects();
+        let is_open = self.has_default_form && self.fields.is_none() && self.sort.is_empty();
         match self.topic {
             _ if !is_open => None,
-            AnswerTopic::Backups => self.summarize_backups(data),
-            AnswerTopic::Privileges => self.summarize_privileges(data),
+            AnswerTopic::Tasks => self.summarize_tasks(data),
             AnswerTopic::ClusterLog => self.summarize_log(data),
+            _ if self.limit != usize::MAX || self.offset != 0 => None,
+            AnswerTopic::Backups => self.summarize_backups(data),
+            AnswerTopic::SystemLog => self.summarize_lines(data),
+            _ if !self.filter.is_empty() => None,
+            AnswerTopic::Services => self.summarize_services(data),
+            AnswerTopic::Privileges => self.summarize_privileges(data),
             AnswerTopic::Other => None,
         }
     }

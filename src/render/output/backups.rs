@@ -3,7 +3,7 @@
 use crate::base::json_scan::find_member;
 use crate::render::cell::{push_row, strip_quotes};
 use crate::render::labels::{count, format_local_time};
-use crate::render::output::json_path::{find, list_rows, parse_number};
+use crate::render::output::json_path::{find, parse_number};
 use crate::render::output::names::push_names;
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::RenderedResult;
@@ -47,11 +47,15 @@ struct Backup<'a> {
 impl OutputOptions {
     /// Renders a list of many backups in short. Returns `None` for any other answer.
     pub(super) fn summarize_backups(&self, list: &str) -> Option<RenderedResult> {
-        let rows = list_rows(list);
-        match rows.first().is_some_and(|row| find_member(row, "mark").is_some()) {
-            true => self.summarize_marks(&rows),
-            false => self.summarize_volumes(&rows),
-        }
+        let page = self.select_rows(list)?;
+        let short = match page.rows.first().is_some_and(|row| find_member(row, "mark").is_some()) {
+            // A filter by the mark asks for each.
+            true if !self.filter.is_empty() => None,
+            true => self.summarize_marks(&page.rows),
+            false => self.summarize_volumes(&page.rows),
+        };
+        let RenderedResult { text, note } = short?;
+        Some(page.finish(text, note.into_iter().collect(), true))
     }
 
     /// Renders the volumes of a storage, with one row for the backups of each guest.
@@ -72,7 +76,8 @@ impl OutputOptions {
         let mut text = String::new();
         let mut note = String::new();
         if !others.is_empty() {
-            let rendered = self.render_data(&format!("[{}]", others.join(",")), None, 0).ok()?;
+            let all = Self { filter: Vec::new(), ..self.clone() };
+            let rendered = all.render_data(&format!("[{}]", others.join(",")), None, 0).ok()?;
             text = rendered.text + "\nbackups:\n";
             // Writing into a String cannot fail.
             let _ = rendered.note.map_or(Ok(()), |words| write!(note, "other volumes: {words}; "));

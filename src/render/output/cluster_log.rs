@@ -1,39 +1,50 @@
-//! The log of a cluster in short: a task that ended has one line.
+//! The log of a cluster in short: a task that ended has one row, with its duration.
 
 use crate::base::json_scan::find_member;
 use crate::pve::task::Upid;
 use crate::render::cell::strip_quotes;
-use crate::render::labels::{count, format_duration};
-use crate::render::list::MAX_ROWS_WITH_UPIDS;
-use crate::render::output::json_path::{list_rows, parse_number};
-use crate::render::output::options::{AnswerTopic, OutputOptions};
+use crate::render::labels::count;
+use crate::render::output::events::{Event, EventKind, render_events};
+use crate::render::output::json_path::parse_number;
+use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::RenderedResult;
-use serde_json::Value;
+use crate::render::output::rows::describe_left_out;
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+/// The members of a line that the short form leaves out.
+const LEFT_OUT: [&str; 4] = ["id", "pid", "pri", "uid"];
+
 impl OutputOptions {
-    /// Renders the log of a cluster without the starts of tasks whose end it has. Returns `None` if it has none of these.
+    /// Renders the log of a cluster without the starts of tasks whose end it has. Returns `None` if the list is not one.
     pub(super) fn summarize_log(&self, list: &str) -> Option<RenderedResult> {
-        let mut rows = list_rows(list);
-        let ended: HashSet<&str> = rows.iter().filter_map(|row| find_task(row, "end task ")).collect();
-        let total = rows.len();
-        rows.retain(|row| find_task(row, "starting task ").is_none_or(|task| !ended.contains(task)));
-        let starts = total - rows.len();
-        if starts == 0 {
+        let page = self.select_rows(list)?;
+        let ended: HashSet<&str> = page.rows.iter().filter_map(|row| find_task(row, "end task ")).collect();
+        let is_start = |row: &&&str| find_task(row, "starting task ").is_some_and(|task| ended.contains(task));
+        let (starts, rows): (Vec<&str>, Vec<&str>) = page.rows.iter().partition(|row| is_start(row));
+        let events = rows.iter().map(|row| read_line(row)).collect::<Option<Vec<_>>>()?;
+        if events.is_empty() {
             return None;
         }
-        let shortens = |row: &&str| if rows.len() > MAX_ROWS_WITH_UPIDS { shorten_end(row) } else { None };
-        let short: Vec<Cow<'_, str>> =
-            rows.iter().map(|row| shortens(row).map_or(Cow::Borrowed(*row), Cow::Owned)).collect();
-        let has_short = short.iter().any(|row| matches!(row, Cow::Owned(_)));
-        let whole = Self { topic: AnswerTopic::Other, ..self.clone() };
-        let rendered = whole.render_data(&format!("[{}]", short.join(",")), None, 0).ok()?;
-        let upids = if has_short { " and UPIDs of those that went well" } else { "" };
-        let starts = count(starts, "start");
-        let left_out = format!("{starts} of ended tasks{upids} left out: fields=time,msg has them");
-        let notes: Vec<String> = std::iter::once(left_out).chain(rendered.note).collect();
-        Some(RenderedResult { text: rendered.text, note: Some(notes.join("; ")) })
+        let table = render_events(&["time", "tag", "user", "msg"], events, self.utc_offset);
+        let is_joined = table.rows < page.rows.len();
+        let mut parts = Vec::new();
+        if !starts.is_empty() {
+            parts.push(format!("{} of ended tasks left out", count(starts.len(), "start")));
+        }
+        if table.rows < rows.len() {
+            parts.push("equal lines are one".to_owned());
+        }
+        if table.has_short_rows {
+            parts.push("UPIDs of status OK left out".to_owned());
+        }
+        let note = match is_joined {
+            true => format!("{} in {}: ", count(page.rows.len(), "line"), count(table.rows, "row")),
+            false => String::new(),
+        };
+        let note = (!parts.is_empty()).then(|| format!("{note}{}: format=table has each", parts.join(", ")));
+        let notes = note.into_iter().chain(describe_left_out(&page.rows, &LEFT_OUT)).collect();
+        Some(page.finish(table.text, notes, is_joined))
     }
 }
 
@@ -43,21 +54,37 @@ fn find_task<'a>(row: &'a str, beginning: &str) -> Option<&'a str> {
     message.split(' ').next().filter(|task| task.starts_with("UPID:"))
 }
 
-/// Returns the row of a task that went well with its type, its object and its duration instead of its UPID.
-fn shorten_end(row: &str) -> Option<String> {
-    let upid = Upid::parse(find_task(row, "end task ")?).ok()?;
-    let Ok(Value::Object(mut members)) = serde_json::from_str(row) else { return None };
-    members.get("msg").and_then(Value::as_str).filter(|message| message.ends_with(": OK"))?;
-    let seconds = find_member(row, "time").and_then(parse_number)? as u64;
+/// Reads a line. A task has its type and its object instead of its UPID, which has a cell of its own.
+fn read_line(row: &str) -> Option<Event<'_>> {
+    let text = |name: &str| find_member(row, name).map_or("", strip_quotes);
+    let time = find_member(row, "time").and_then(parse_number)? as u64;
+    let message = find_member(row, "msg").map(strip_quotes)?;
+    let line = |kind, duration, message: Cow<'_, str>, upid| {
+        let cells = vec![text("tag").into(), text("user").into(), message.into_owned().into()];
+        Event { kind, time, duration, node: text("node"), cells, upid }
+    };
+    let (word, task) = match (find_task(row, "end task "), find_task(row, "starting task ")) {
+        (Some(task), _) => ("end task", task),
+        (None, Some(task)) => ("starting task", task),
+        (None, None) => return Some(line(EventKind::Message, None, message.into(), "")),
+    };
+    let Ok(upid) = Upid::parse(task) else { return Some(line(EventKind::Message, None, message.into(), "")) };
+    let end = message.split_once(": ").map_or("", |(_, end)| end);
+    let kind = match end {
+        "OK" if upid.id.is_empty() => EventKind::Daily,
+        "OK" => EventKind::Timed,
+        _ => EventKind::Alone,
+    };
+    let duration = (word == "end task").then(|| time.saturating_sub(upid.started_at));
     let object = if upid.id.is_empty() { String::new() } else { format!(" {}", upid.id) };
-    let duration = format_duration(seconds.saturating_sub(upid.started_at));
-    members.insert("msg".into(), format!("end task {}{object}: OK after {duration}", upid.kind).into());
-    Some(Value::Object(members).to_string())
+    let end = if end.is_empty() { String::new() } else { format!(": {end}") };
+    Some(line(kind, duration, format!("{word} {}{object}{end}", upid.kind).into(), task))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::output::options::AnswerTopic;
 
     #[test]
     fn a_task_that_ended_has_one_line() {
@@ -67,29 +94,31 @@ mod tests {
             topic: AnswerTopic::ClusterLog,
             ..OutputOptions::default()
         };
-        let list = r#"[{"msg":"end task UPID:a:1:root@pam: OK"},{"msg":"starting task UPID:a:2:root@pam:"},
-            {"msg":"starting task UPID:a:1:root@pam:"},{"msg":"successful auth for user 'root@pam'"},7]"#;
-        let rendered = options.summarize_topic(list).expect("a summary");
-        assert!(!rendered.text.contains("starting task UPID:a:1:"), "{}", rendered.text);
-        for part in ["end task UPID:a:1:", "starting task UPID:a:2:", "successful auth", "7"] {
-            assert!(rendered.text.contains(part), "{}", rendered.text);
-        }
-        assert!(rendered.note.expect("a note").starts_with("1 start of ended tasks left out"));
-        assert!(options.summarize_topic(r#"[{"msg":"starting task UPID:a:2:root@pam:"}]"#).is_none());
-        let task = |number: u32| format!("UPID:pve1:{number:08X}:00022AEA:6B0293BE:qmstart:100:root@pam:");
+        let task = |number: u32| format!("UPID:pve1:{number:08X}:00022AEA:6B0293BE:qmstart:{number}:root@pam:");
         let rows = (1..=12).flat_map(|number| {
             let end = if number == 1 { "got timeout" } else { "OK" };
             [("starting", "".to_owned()), ("end", format!(" {end}"))].map(|(word, end)| {
                 format!(r#"{{"time":{},"msg":"{word} task {}{end}"}}"#, 0x6B02_93BE + 61, task(number))
             })
         });
-        let list = format!("[{}]", rows.collect::<Vec<_>>().join(","));
+        let running = format!(r#"{{"time":{},"msg":"starting task {}"}}"#, 0x6B02_93BE, task(99));
+        let list = format!("[{},{running}]", rows.collect::<Vec<_>>().join(","));
         let rendered = options.summarize_topic(&list).expect("a summary");
+        let lines = [
+            "\t1m1s\tend task qmstart 1: got timeout\tUPID:pve1:00000001:00022AEA:6B0293BE:qmstart:1:root@pam:\n",
+            "\t1m1s\tend task qmstart 2: OK\n",
+            "\t-\tstarting task qmstart 99\tUPID:pve1:00000063:",
+        ];
+        for line in lines {
+            assert!(rendered.text.contains(line), "{line}\n{}", rendered.text);
+        }
+        assert_eq!(rendered.text.matches("qmstart ").count(), 13, "{}", rendered.text);
+        let note = rendered.note.expect("a note");
         assert!(
-            rendered.text.contains("end task UPID:pve1:00000001:00022AEA:6B0293BE:qmstart:100:root@pam: got timeout")
+            note.starts_with("25 lines in 13 rows: 12 starts of ended tasks left out, UPIDs of status OK left out"),
+            "{note}"
         );
-        assert_eq!(rendered.text.matches("end task qmstart 100: OK after 1m").count(), 11, "{}", rendered.text);
-        let chosen = OutputOptions { limit: 3, ..options };
+        let chosen = OutputOptions { fields: Some(vec!["msg".into()]), ..options };
         assert!(chosen.summarize_topic(&list).is_none());
     }
 }

@@ -220,38 +220,54 @@ impl KeyFormat {
                 None => text,
             });
         }
+        let mut measure = Vec::new();
+        if self.append_measure(&mut measure, key, raw) {
+            return Cow::Owned(String::from_utf8(measure).expect("digits and units are ASCII"));
+        }
         let Some(number) = parse_number(raw) else { return Cow::Borrowed(strip_quotes(raw)) };
         let is_whole = number.fract() == 0.0;
-        let mut out = Vec::with_capacity(16);
         match self {
             Self::Expiry | Self::Time if (FIRST_TIME..LAST_TIME).contains(&number) => {
-                return Cow::Owned(format_local_time(number as u64, utc_offset));
+                Cow::Owned(format_local_time(number as u64, utc_offset))
             }
-            Self::Expiry if number == 0.0 => return Cow::Borrowed("never"),
-            Self::Limit if number == 0.0 => return Cow::Borrowed("0 (no limit)"),
+            Self::Expiry if number == 0.0 => Cow::Borrowed("never"),
+            Self::Limit if number == 0.0 => Cow::Borrowed("0 (no limit)"),
             // (PVE: the use of a VM's disks is not known.)
-            Self::Bytes if key == "disk" && number == 0.0 => return Cow::Borrowed(""),
+            Self::Bytes if key == "disk" && number == 0.0 => Cow::Borrowed(""),
+            // (PVE: `last_sync` of a replication that never ran.)
+            Self::Time if number == 0.0 && key != "localtime" => Cow::Borrowed(""),
+            Self::LifeLeft => Cow::Owned(format!("{number}% left")),
+            Self::Flag if number == 0.0 => Cow::Borrowed("no"),
+            Self::Flag if number == 1.0 => Cow::Borrowed("yes"),
+            Self::Time if key == "localtime" && (number == 0.0 || number == 1.0) => {
+                Cow::Borrowed(if number == 0.0 { "no" } else { "yes" })
+            }
+            _ if is_whole || self != Self::Bytes => Cow::Borrowed(strip_quotes(raw)),
+            _ => Cow::Owned(format!("{number:.1}")),
+        }
+    }
+
+    /// Appends a number of bytes, a share or a duration. Returns false, and appends nothing, for any other value.
+    pub(in crate::render) fn append_measure(self, out: &mut Vec<u8>, key: &str, raw: &str) -> bool {
+        if !matches!(self, Self::Bytes | Self::Fraction | Self::Percent | Self::Duration) || raw.starts_with(['t', 'f'])
+        {
+            return false;
+        }
+        let Some(number) = parse_number(raw) else { return false };
+        match self {
+            Self::Bytes if key == "disk" && number == 0.0 => return false,
             Self::Bytes
                 if number >= MIN_BYTES && (number >= MIN_MEMORY_BYTES || !matches!(key, "balloon" | "swap"))
                     || EXACT_BYTES.contains(&key) =>
             {
-                append_byte_size(&mut out, number);
+                append_byte_size(out, number);
             }
-            // (PVE: `last_sync` of a replication that never ran.)
-            Self::Time if number == 0.0 && key != "localtime" => return Cow::Borrowed(""),
-            Self::Fraction => append_percent(&mut out, number),
-            Self::Percent => append_percent(&mut out, number / 100.0),
-            Self::LifeLeft => return Cow::Owned(format!("{number}% left")),
-            Self::Duration if number >= 0.0 => append_duration(&mut out, number as u64),
-            Self::Flag if number == 0.0 => return Cow::Borrowed("no"),
-            Self::Flag if number == 1.0 => return Cow::Borrowed("yes"),
-            Self::Time if key == "localtime" && (number == 0.0 || number == 1.0) => {
-                return Cow::Borrowed(if number == 0.0 { "no" } else { "yes" });
-            }
-            _ if is_whole || self != Self::Bytes => return Cow::Borrowed(strip_quotes(raw)),
-            _ => return Cow::Owned(format!("{number:.1}")),
+            Self::Fraction => append_percent(out, number),
+            Self::Percent => append_percent(out, number / 100.0),
+            Self::Duration if number >= 0.0 => append_duration(out, number as u64),
+            _ => return false,
         }
-        Cow::Owned(String::from_utf8(out).expect("digits and units are ASCII"))
+        true
     }
 }
 
@@ -261,8 +277,10 @@ fn spell_out(raw: &str) -> Option<String> {
     /// From here on a float represents several whole numbers.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let is_number = raw.starts_with(|c: char| c.is_ascii_digit() || c == '-');
-    let is_float = is_number && (raw.ends_with(".0") || raw.contains(['e', 'E']));
-    let number: f64 = raw.parse().ok().filter(|_| is_float)?;
+    if !is_number || !(raw.ends_with(".0") || raw.contains(['e', 'E'])) {
+        return None;
+    }
+    let number: f64 = raw.parse().ok()?;
     (number.abs() < EXACT).then(|| number.to_string())
 }
 

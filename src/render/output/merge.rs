@@ -1,21 +1,36 @@
 //! The answers to several paths of one kind as one table, with a column for what differs between the paths.
 
 use crate::base::json_scan::find_member;
+use crate::render::cell::MAX_CELL_CHARS;
 use crate::render::list::MAX_ROWS;
-use crate::render::output::json_path::{unquote, walk};
-use crate::render::output::object_writer::find_only_list;
-use crate::render::output::options::OutputOptions;
+use crate::render::output::json_path::{list_rows, unquote, walk};
+use crate::render::output::log_lines::MergeableLines;
+use crate::render::output::object_writer::{cell, find_only_list, is_empty};
+use crate::render::output::options::{AnswerTopic, OutputOptions};
 use crate::render::output::page_writer::RenderedResult;
+use crate::render::output::rows::describe_sent_part;
 use crate::render::output::series::SeriesSummary;
+use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
 /// The most bytes of a list that is kept for a table of several.
 const MAX_LIST_BYTES: usize = 256 * 1024;
 
+/// The most members of an object that becomes a row.
+const MAX_OBJECT_MEMBERS: usize = 60;
+
 /// The part of an answer that can become a part of a table of several answers.
 pub enum MergeablePart {
     Series(SeriesSummary),
     Rows(MergeableRows),
+    Lines(MergeableLines),
+}
+
+impl MergeablePart {
+    /// Returns whether the answer is one object.
+    pub fn is_object(&self) -> bool {
+        matches!(self, Self::Rows(rows) if rows.options.are_objects)
+    }
 }
 
 /// A list of objects, and the way in which it is shown.
@@ -34,29 +49,64 @@ pub struct LabeledRows<'a> {
 
 impl OutputOptions {
     /// Returns the part of an answer for a table of several, if the caller did not choose its rows or JSON.
-    pub fn find_mergeable(&self, data: &str, is_envelope: bool) -> Option<MergeablePart> {
+    pub(super) fn find_mergeable(&self, data: &str) -> Option<MergeablePart> {
         if let Some(summary) = self.summarize_series(data) {
             return Some(MergeablePart::Series(summary));
         }
-        if self.summarize_topic(data).is_some() {
-            return None;
-        }
-        let is_table = self.table && !self.selects_rows() && !self.is_series && !self.is_option_list && !is_envelope;
+        let selects_rows = match self.topic {
+            // Their rows have their nodes.
+            AnswerTopic::Tasks | AnswerTopic::SystemLog => {
+                self.limit != usize::MAX || self.offset != 0 || !self.sort.is_empty()
+            }
+            _ => self.selects_rows(),
+        };
+        let is_table = self.table && !selects_rows && !self.is_series && !self.is_option_list;
         if !is_table || data.len() > MAX_LIST_BYTES {
             return None;
+        }
+        if self.topic == AnswerTopic::SystemLog && self.fields.is_none() {
+            return MergeableLines::read(self, data).map(MergeablePart::Lines);
         }
         let (key, list) = match find_only_list(data) {
             Some((key, list, empty)) if empty.is_empty() && self.fields.is_none() => (Some(key), list),
             _ => (None, data),
         };
-        let rows = || MergeableRows { options: self.clone(), list: list.to_owned(), key };
-        holds_only_objects(list).then(|| MergeablePart::Rows(rows()))
+        let rows = |list: String, options: Self| MergeablePart::Rows(MergeableRows { options, list, key });
+        if holds_only_objects(list) {
+            return Some(rows(list.to_owned(), self.clone()));
+        }
+        let object = self.find_row(data)?;
+        Some(rows(format!("[{object}]"), Self { are_objects: true, ..self.clone() }))
+    }
+
+    /// Returns an object as a row, if each of its values has room in a cell.
+    fn find_row(&self, object: &str) -> Option<String> {
+        let (mut row, mut fits) = (serde_json::Map::new(), object.starts_with('{'));
+        walk(object, &mut |key, raw| {
+            if !is_empty(raw) {
+                let value = serde_json::from_str(raw);
+                fits &= cell(&unquote(key), raw, self.utc_offset).chars().count() <= MAX_CELL_CHARS && value.is_ok();
+                row.extend(value.ok().map(|value: Value| (unquote(key).into_owned(), value)));
+            }
+            fits &= row.len() <= MAX_OBJECT_MEMBERS;
+            fits
+        });
+        for (option, words) in &self.unset {
+            row.entry(option).or_insert_with(|| words.as_str().into());
+        }
+        (fits && !row.is_empty()).then(|| Value::Object(row).to_string())
     }
 }
 
 /// Renders the lists of several paths in one table. `header` is the name of the column with their labels. Returns `None`
 /// if the lists say nothing different, or have other values of that name.
 pub fn merge_rows(header: &str, lists: &[LabeledRows<'_>]) -> Option<RenderedResult> {
+    // An object of a guest has its number.
+    let has_number = |list: &LabeledRows<'_>| {
+        find_member(list.rows.list.trim_matches(['[', ']']), "vmid").is_some_and(|vmid| unquote(vmid) == list.label)
+    };
+    let header =
+        if lists.iter().all(|list| list.rows.options.are_objects && has_number(list)) { "vmid" } else { header };
     let mut rows: Vec<MergedRow<'_>> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     // The sum of the sizes counts each row.
@@ -79,6 +129,9 @@ pub fn merge_rows(header: &str, lists: &[LabeledRows<'_>]) -> Option<RenderedRes
         let sorted: HashSet<String> = lists.iter().map(|list| sort_keys(&list.rows.list)).collect();
         (sorted.len() == lists.len()).then_some(())?;
     }
+    if lists.iter().any(|list| list.rows.options.are_objects != lists[0].rows.options.are_objects) {
+        return None;
+    }
     if rows.len() > MAX_ROWS || rows.iter().all(|row| row.lists.len() == lists.len()) {
         return None;
     }
@@ -97,7 +150,7 @@ pub fn merge_rows(header: &str, lists: &[LabeledRows<'_>]) -> Option<RenderedRes
         fields.insert(0, header.to_owned());
     }
     let id_key = if are_labeled { first.id_key.clone() } else { Some(header.to_owned()) };
-    let options = OutputOptions { fields, id_key, ..first.clone() };
+    let options = OutputOptions { fields, id_key, total_beside: None, ..first.clone() };
     let mut merged = String::from("[");
     for MergedRow { row, lists: places } in &rows {
         merged.push_str(if merged.len() == 1 { "" } else { "," });
@@ -116,7 +169,15 @@ pub fn merge_rows(header: &str, lists: &[LabeledRows<'_>]) -> Option<RenderedRes
         Some(key) => format!("{{{}:{merged}}}", serde_json::Value::from(key.as_str())),
         None => merged,
     };
-    options.render_data(&answer, None, 0).ok()
+    let mut rendered = options.render_data(&answer, None, 0).ok()?;
+    for LabeledRows { label, rows: MergeableRows { options, list, .. } } in lists {
+        let sent = list_rows(list).len();
+        if let Some(all) = options.total_beside.filter(|all| *all > sent) {
+            let note = rendered.note.take().map_or(String::new(), |note| format!("{note}; "));
+            rendered.note = Some(format!("{note}{label}: {}", describe_sent_part(sent, all)));
+        }
+    }
+    Some(rendered)
 }
 
 /// Returns JSON with the keys of its objects in their order. (PVE: a node sends them in any order.)
@@ -161,7 +222,7 @@ mod tests {
     fn merge(options: &OutputOptions, header: &str, lists: &[(&str, &str)]) -> Option<String> {
         let parts: Vec<MergeableRows> = lists
             .iter()
-            .map(|(_, list)| match options.find_mergeable(list, false) {
+            .map(|(_, list)| match options.find_mergeable(list) {
                 Some(MergeablePart::Rows(rows)) => rows,
                 _ => panic!("{list} is no list of objects"),
             })
@@ -202,10 +263,25 @@ mod tests {
     fn only_lists_of_objects_are_merged_by_their_key() {
         let lists = [("100", r#"{"result":[{"name":"a"}]}"#), ("101", r#"{"result":[{"name":"b"}]}"#)];
         assert_eq!(merge(&table(), "vmid", &lists).expect("a table"), "vmid\tname\n100\ta\n101\tb\n");
-        let fields = OutputOptions { fields: Some(vec!["name".into()]), ..table() };
-        assert!(fields.find_mergeable(lists[0].1, false).is_none());
         let other = [("100", r#"{"result":[{"name":"a"}]}"#), ("101", r#"{"more":[{"name":"b"}]}"#)];
         assert_eq!(merge(&table(), "vmid", &other), None);
+    }
+
+    #[test]
+    fn objects_are_rows_below_what_they_have_in_common() {
+        let table = OutputOptions { unset: vec![("cores".into(), "not set (default 1)".into())], ..table() };
+        let lists = [
+            ("100", r#"{"name":"a","digest":"x","vga":"serial0, x","cores":2}"#),
+            ("101", r#"{"name":"b","digest":"y","vga":"serial0, x","protection":1}"#),
+        ];
+        assert_eq!(
+            merge(&table, "vmid", &lists).expect("a table"),
+            "in each row: vga: serial0, x\nvmid\tname\tcores\tprotection\n100\ta\t2\t-\n101\tb\tnot set (default 1)\tyes\n"
+        );
+        let long = format!(r#"{{"description":"{}"}}"#, "x".repeat(MAX_CELL_CHARS + 1));
+        assert!(table.find_mergeable(&long).is_none());
+        let other = [("100", r#"{"a":1}"#), ("101", r#"[{"a":2}]"#)];
+        assert_eq!(merge(&table, "vmid", &other), None);
     }
 
     #[test]
@@ -215,15 +291,15 @@ mod tests {
         {
             assert_eq!(merge(&table(), "node", &[("a", list), ("b", other)]), None);
         }
-        for data in ["[]", "{}", "[1]", r#"[{"a":1},2]"#, r#"[{"n":1,"t":"line"}]"#, "null"] {
-            assert!(table().find_mergeable(data, false).is_none(), "{data}");
+        for data in ["[]", "{}", "[1]", "{\"a\":null}", r#"[{"a":1},2]"#, r#"[{"n":1,"t":"line"}]"#, "null"] {
+            assert!(table().find_mergeable(data).is_none(), "{data}");
         }
         for options in [
             OutputOptions { table: false, ..table() },
             OutputOptions { limit: 1, ..table() },
             OutputOptions { offset: 1, ..table() },
         ] {
-            assert!(options.find_mergeable(r#"[{"a":1}]"#, false).is_none(), "{options:?}");
+            assert!(options.find_mergeable(r#"[{"a":1}]"#).is_none(), "{options:?}");
         }
     }
 }

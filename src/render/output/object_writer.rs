@@ -33,7 +33,7 @@ const PROPERTY_STRINGS: [&str; 9] =
 
 /// The members that few readers need. (PVE: the identity of a VM's board, and what guards a change, which the server
 /// reads by itself.)
-const RARELY_NEEDED: [&str; 3] = ["digest", "smbios1", "vmgenid"];
+pub const RARELY_NEEDED: [&str; 3] = ["digest", "smbios1", "vmgenid"];
 
 /// The most members of an object.
 const MAX_MEMBERS: usize = 10_000;

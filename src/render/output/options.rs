@@ -55,6 +55,8 @@ pub struct OutputOptions {
     pub(super) is_one_of_many: bool,
     /// The number of rows of the whole list, of which the answer has a part.
     pub(super) total_beside: Option<usize>,
+    /// The rows are the answers to several paths, each an object.
+    pub(super) are_objects: bool,
 }
 
 /// The answers that have a short form of their own.
@@ -68,6 +70,19 @@ pub enum AnswerTopic {
     Privileges,
     /// The log of the cluster.
     ClusterLog,
+    /// Tasks of the cluster or of a node.
+    Tasks,
+    /// The lines of a node's system log.
+    SystemLog,
+    /// The services of a node.
+    Services,
+}
+
+impl AnswerTopic {
+    /// Returns whether the answers of several nodes have one short form.
+    pub(super) fn is_mergeable(self) -> bool {
+        matches!(self, Self::Tasks | Self::SystemLog | Self::Services)
+    }
 }
 
 /// What is known of an answer beside its text.
@@ -111,6 +126,7 @@ impl Default for OutputOptions {
             unset: Vec::new(),
             is_one_of_many: false,
             total_beside: None,
+            are_objects: false,
         }
     }
 }

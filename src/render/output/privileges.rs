@@ -15,41 +15,49 @@ const MAX_NAMES: usize = 500;
 /// The levels of groups. (PVE: `VM.Config.Disk` has two.)
 const MAX_LEVELS: usize = 2;
 
-/// The most privileges of a built-in role that the list of roles shows.
-const MAX_BUILT_IN: usize = 12;
-
 impl OutputOptions {
     /// Renders roles, a role or the rights on paths in short. Returns `None` for any other answer.
     pub(super) fn summarize_privileges(&self, raw: &str) -> Option<RenderedResult> {
         if raw.starts_with('[') { self.summarize_roles(raw) } else { summarize_rights(raw) }
     }
 
-    /// Renders the list of roles. Long lists of privileges are counted by their groups.
+    /// Renders the list of roles. Those of Proxmox have the number of their privileges.
     fn summarize_roles(&self, list: &str) -> Option<RenderedResult> {
-        let (mut rows, mut is_counted) = (Vec::new(), false);
+        let (mut rows, mut built_in, mut is_counted) = (Vec::new(), Vec::new(), false);
         let are_roles = walk(list, &mut |_, row| {
             let Ok(Value::Object(mut role)) = serde_json::from_str(row) else { return false };
-            if let Some(privileges) = role.get("privs").and_then(Value::as_str) {
-                let names: Vec<&str> = privileges.split([',', ' ']).filter(|name| !name.is_empty()).collect();
-                if names.len() > MAX_NAMES {
-                    return false;
-                }
-                let is_built_in = find_member(row, "special").and_then(parse_number) == Some(1.0);
-                let folded = fold_names(&names);
-                let is_long = folded.len() > MAX_CELL_CHARS || is_built_in && names.len() > MAX_BUILT_IN;
-                is_counted |= is_long;
-                let short = if is_long { count_groups(&names) } else { folded };
-                role.insert("privs".into(), short.into());
+            let privileges = role.get("privs").and_then(Value::as_str).unwrap_or_default();
+            let names: Vec<&str> = privileges.split([',', ' ']).filter(|name| !name.is_empty()).collect();
+            if names.len() > MAX_NAMES {
+                return false;
             }
+            let name = find_member(row, "roleid").map_or("", strip_quotes);
+            if find_member(row, "special").and_then(parse_number) == Some(1.0) && !name.is_empty() {
+                built_in.push(format!("{name} {}", names.len()));
+                return true;
+            }
+            let folded = fold_names(&names);
+            let is_long = folded.len() > MAX_CELL_CHARS;
+            is_counted |= is_long;
+            let short = if is_long { count_groups(&names) } else { folded };
+            role.insert("privs".into(), short.into());
+            role.remove("special");
             rows.push(Value::Object(role));
             true
         });
         let whole = Self { topic: AnswerTopic::Other, ..self.clone() };
-        let rendered = whole.render_data(&Value::from(rows).to_string(), None, 0).ok().filter(|_| are_roles)?;
-        let counted =
-            is_counted.then(|| "privileges of some are counted: GET /access/roles/{roleid} has them".to_owned());
-        let notes: Vec<String> = rendered.note.into_iter().chain(counted).collect();
-        Some(RenderedResult { text: rendered.text, note: Some(notes.join("; ")).filter(|note| !note.is_empty()) })
+        let rendered = whole.render_data(&Value::from(rows.clone()).to_string(), None, 0).ok().filter(|_| are_roles)?;
+        let (mut text, mut notes) = (rendered.text, rendered.note.into_iter().collect::<Vec<_>>());
+        if is_counted {
+            notes.push("privileges of some are counted: GET /access/roles/{roleid} has them".to_owned());
+        }
+        if !built_in.is_empty() {
+            text = if rows.is_empty() { String::new() } else { text + "\n" };
+            // Writing into a String cannot fail.
+            let _ = writeln!(text, "built-in, with the number of privileges: {}", built_in.join(", "));
+            notes.push("GET /access/roles/{roleid} has the privileges of a built-in role".to_owned());
+        }
+        Some(RenderedResult { text, note: Some(notes.join("; ")).filter(|note| !note.is_empty()) })
     }
 }
 
@@ -193,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn long_built_in_roles_are_counted_and_others_whole() {
+    fn built_in_roles_are_counted_and_others_whole() {
         let many: Vec<String> = (0..13).map(|n| format!("VM.P{n}")).collect();
         let many = many.join(",");
         let list = format!(
@@ -206,11 +214,9 @@ mod tests {
         let own = own.join(",");
         assert_eq!(
             text,
-            format!(
-                "roleid\tprivs\tspecial\nAdmin\t14: 1 of Sys, 13 of VM\tyes\nOwn\tVM.{{{own}}}\tno\nNone\t-\tyes\n"
-            )
+            format!("roleid\tprivs\nOwn\tVM.{{{own}}}\n\nbuilt-in, with the number of privileges: Admin 14, None 0\n")
         );
-        assert!(note.expect("a note").ends_with("GET /access/roles/{roleid} has them"));
+        assert_eq!(note.expect("a note"), "GET /access/roles/{roleid} has the privileges of a built-in role");
     }
 
     #[test]

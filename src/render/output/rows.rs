@@ -10,7 +10,7 @@ use crate::render::output::filter::RowCondition;
 use crate::render::output::json_path::{describe_kind, holds_objects, parse_number, pick, unquote, walk};
 use crate::render::output::names::push_names;
 use crate::render::output::options::OutputOptions;
-use crate::render::output::page_writer::{AnswerPath, PageWriter, ResultPart};
+use crate::render::output::page_writer::{AnswerPath, PageWriter, RenderedResult, ResultPart};
 use crate::render::output::unknown_key::UnknownKey;
 use crate::render::output::wanted_value::ReadingTime;
 use std::borrow::Cow;
@@ -61,6 +61,57 @@ impl<'a> SortValue<'a> {
 /// The names for the text of a line in a filter. The lines of a journal are texts, those of other logs have a number and
 /// the key `t`, and no table shows either key.
 const LINE_KEYS: [&str; 5] = ["text", "t", "line", "msg", "message"];
+
+/// The rows of a list that a short form is about.
+pub struct SelectedRows<'o, 'a> {
+    options: &'o OutputOptions,
+    pub rows: Vec<&'a str>,
+    counts: RowCounts,
+}
+
+impl OutputOptions {
+    /// Returns the rows that were asked for, if the text is a list.
+    pub(super) fn select_rows<'a>(&self, list: &'a str) -> Option<SelectedRows<'_, 'a>> {
+        let mut rows = Vec::new();
+        let counts = select(self, list, &mut |_, row| rows.push(row)).ok().filter(|_| list.starts_with('['))?;
+        Some(SelectedRows { options: self, rows, counts })
+    }
+}
+
+impl OutputOptions {
+    /// Returns the list of the rows that the caller chose, if the caller chose a part.
+    pub fn select_list(&self, list: &str) -> Option<String> {
+        let page = self.select_rows(list).filter(|_| self.selects_rows())?;
+        Some(format!("[{}]", page.rows.join(",")))
+    }
+}
+
+impl SelectedRows<'_, '_> {
+    /// Returns the number of rows of the whole list.
+    pub fn total(&self) -> usize {
+        self.counts.total
+    }
+
+    /// Returns a short form with its notes, to which it adds the part of the list that it is about. The notes of a joined
+    /// list say how many rows it has.
+    pub fn finish(self, text: String, notes: Vec<String>, is_joined: bool) -> RenderedResult {
+        let Self { options, rows, counts } = self;
+        let mut page = PageWriter::new(usize::MAX);
+        notes.iter().for_each(|note| page.add_note(note));
+        let is_part_sent = options.total_beside.is_some_and(|all| all > counts.total);
+        if !is_joined || !options.filter.is_empty() || rows.len() < counts.total || is_part_sent {
+            note_row_counts(options, &mut page, &AnswerPath::default(), counts, rows.len(), false);
+        }
+        RenderedResult { text, note: page.finish().1 }
+    }
+}
+
+/// Returns a note about members that a short form leaves out, as far as the rows have them.
+pub fn describe_left_out(rows: &[&str], members: &[&str]) -> Option<String> {
+    let has = |name: &&&str| rows.iter().any(|row| find_member(row, name).is_some());
+    let names: Vec<&str> = members.iter().filter(has).copied().collect();
+    (!names.is_empty()).then(|| format!("not shown: {}", names.join(", ")))
+}
 
 /// Returns the text of a row that is a line, if the key means it.
 fn find_line<'a>(row: &'a str, key: &str) -> Option<&'a str> {

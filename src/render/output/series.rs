@@ -19,7 +19,7 @@ pub(super) const MAX_NAMES: usize = 20;
 const RATES: &[&str] = &["netin", "netout", "diskread", "diskwrite"];
 
 /// The unit of a rate, after that of its bytes.
-const PER_SECOND: &str = "/s";
+pub const PER_SECOND: &str = "/s";
 
 /// One value over the time.
 pub(super) struct Series {
@@ -227,8 +227,13 @@ impl Series {
     }
 
     fn is_rate(&self) -> bool {
-        RATES.contains(&self.name.as_str())
+        is_rate(&self.name)
     }
+}
+
+/// Returns whether a value of a time series is a number of bytes per second.
+pub fn is_rate(name: &str) -> bool {
+    RATES.contains(&name)
 }
 
 /// Returns a number with at most three significant digits after its whole part.

@@ -1,7 +1,7 @@
 //! Lists as tables: a header, then tab-separated rows, each on one line. A list of texts, such as a log, has lines.
 
 use crate::base::json_scan::{JsonScanner, find_member};
-use crate::render::cell::{MAX_CELL_CHARS, push_row, strip_quotes};
+use crate::render::cell::{MAX_CELL_CHARS, append_text, push_row, strip_quotes};
 use crate::render::labels::count;
 use crate::render::list::{MAX_ROWS, MAX_ROWS_WITH_UPIDS};
 use crate::render::output::error::OutputError;
@@ -9,10 +9,11 @@ use crate::render::output::json_path::{parse_number, pick, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
 use crate::render::output::key_order::{compare_keys, has_place, is_last};
 use crate::render::output::names::{push_name, push_names};
-use crate::render::output::object_writer::{cell, is_empty, is_pem};
+use crate::render::output::object_writer::{self, cell, is_empty, is_pem};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter};
 use crate::render::output::rows::{RowCounts, TaskKeys, is_running_task, note_row_counts, select};
+use crate::render::output::series::{PER_SECOND, is_rate};
 use crate::render::units::push_byte_size;
 use std::borrow::Cow;
 
@@ -121,6 +122,18 @@ pub(in crate::render) fn format_cell<'r>(
     }
 }
 
+/// Appends a value as a cell of a row. Returns false if it was cut.
+pub(in crate::render) fn append_cell(
+    out: &mut Vec<u8>,
+    format: KeyFormat,
+    key: &str,
+    raw: Option<&str>,
+    utc_offset: i32,
+) -> bool {
+    raw.is_some_and(|raw| format.append_measure(out, key, raw))
+        || append_text(out, &format_cell(format, key, raw, utc_offset))
+}
+
 /// The columns of a table without requested fields, from the keys of its rows.
 #[derive(Default)]
 struct KeyColumns<'a> {
@@ -206,7 +219,7 @@ impl<'a> KeyColumns<'a> {
         }
         let is_wanted = |key: &str| is_id(options, key) || options.orders_or_filters_by(key);
         let found = columns.len();
-        if row_count >= MIN_IDLE_ROWS {
+        if row_count >= MIN_IDLE_ROWS && !options.are_objects {
             columns.retain(|column| column.is_used || has_place(&column.key) || is_wanted(&column.key));
         }
         let idle = found - columns.len();
@@ -218,6 +231,9 @@ impl<'a> KeyColumns<'a> {
         for rare in RARELY_NEEDED.iter().filter(|rare| rare.beside.iter().all(has)) {
             left_out.extend(rare.columns.iter().filter(|key| has(key) && !is_wanted(key)));
         }
+        if options.are_objects {
+            left_out.extend(object_writer::RARELY_NEEDED.iter().filter(|key| has(key)));
+        }
         columns.retain(|column| !left_out.contains(&&*column.key));
         if !left_out.is_empty() {
             let mut note = String::from("not shown: ");
@@ -225,7 +241,7 @@ impl<'a> KeyColumns<'a> {
             page.add_note(&note);
         }
         columns.sort_by(|a, b| is_id(options, &b.key).cmp(&is_id(options, &a.key)).then(compare_keys(&a.key, &b.key)));
-        if row_count >= MIN_EQUAL_ROWS && !self.has_plain_rows {
+        if (row_count >= MIN_EQUAL_ROWS || options.are_objects) && !self.has_plain_rows {
             columns = write_equal_cells(options, page, columns, self.object_count);
         }
         columns.into_iter().map(|column| column.key.into_owned()).collect()
@@ -242,9 +258,10 @@ fn write_equal_cells<'a>(
     let find_value = |column: &KeyColumn<'a>| {
         let format = KeyFormat::for_key(&column.key);
         let value = format_cell(format, &column.key, Some(column.first), options.utc_offset);
-        let is_short = value.len() <= MAX_EQUAL_BYTES && !value.contains([' ', '\\']);
+        let is_short = options.are_objects || value.len() <= MAX_EQUAL_BYTES && !value.contains([' ', '\\']);
         (column.equal_count == row_count && is_short && !is_id(options, &column.key)).then_some(value)
     };
+    let (colon, next) = if options.are_objects { (": ", "; ") } else { (" ", ", ") };
     if columns.iter().all(|column| find_value(column).is_some()) {
         return columns;
     }
@@ -255,14 +272,14 @@ fn write_equal_cells<'a>(
             Some(value) => {
                 page.text.push_str(separator);
                 push_name(&mut page.text, &column.key);
-                page.text.push(' ');
+                page.text.push_str(colon);
                 page.text.push_str(if value.is_empty() { "-" } else { &value });
-                separator = ", ";
+                separator = next;
             }
             None => others.push(column),
         }
     }
-    page.text.push_str(if separator == ", " { "\n" } else { "" });
+    page.text.push_str(if separator == next { "\n" } else { "" });
     others
 }
 
@@ -378,6 +395,9 @@ pub fn write_list(
             match (raw, option.as_deref().filter(|_| matches!(column.as_str(), "value" | "pending"))) {
                 (None, _) if is_running_task && column == "status" => Cow::Borrowed("running"),
                 (Some(_), _) if has_short_upid && column == "upid" => Cow::Borrowed("…"),
+                (Some(raw), _) if options.is_series && is_rate(column) && !is_empty(raw) => {
+                    Cow::Owned(format_cell(*format, column, Some(raw), options.utc_offset).into_owned() + PER_SECOND)
+                }
                 (raw, Some(option)) => format_cell(KeyFormat::for_key(option), option, *raw, options.utc_offset),
                 (raw, None) => format_cell(*format, column, *raw, options.utc_offset),
             }
@@ -461,7 +481,7 @@ fn has_data(row: &str) -> bool {
 }
 
 /// Returns the text of a row that is a line of a log: a text, or an object with a number and a text.
-fn log_line(row: &str) -> Option<&str> {
+pub fn log_line(row: &str) -> Option<&str> {
     if row.starts_with('"') {
         return Some(strip_quotes(row));
     }
@@ -478,7 +498,7 @@ fn log_line(row: &str) -> Option<&str> {
 }
 
 /// Returns whether a line is the cursor of a journal. (PVE: `s=…;i=…`, the first and the last line.)
-fn is_cursor(line: &str) -> bool {
+pub fn is_cursor(line: &str) -> bool {
     line.starts_with("s=") && line.contains(";i=")
 }
 

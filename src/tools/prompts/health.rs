@@ -41,7 +41,7 @@ pub(super) fn describe_clusters(
     let groups = fan_out(&clusters, MAX_CONCURRENT_CLUSTERS, |cluster| {
         describe(&FactReader { cluster, deadline: call.deadline })
     });
-    let mut briefing = new_briefing(title);
+    let mut briefing = new_briefing(title, &clusters);
     for (cluster, sections) in clusters.iter().zip(groups) {
         briefing.push_cluster(cluster.name(), sections);
     }

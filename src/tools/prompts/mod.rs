@@ -9,9 +9,10 @@ mod health;
 mod plan_change;
 mod troubleshoot;
 
+use crate::call::ClusterHandle;
 use crate::mcp::catalog::PromptArgument;
 use crate::render::briefing::Briefing;
-use crate::render::labels::{format_time, now_seconds};
+use crate::render::labels::{format_local_time, now_seconds};
 use definition::{PromptCall, PromptDefinition, invalid_argument};
 
 /// The most clusters that are read at once.
@@ -35,7 +36,8 @@ const CLUSTER_OF_GUEST: PromptArgument = PromptArgument {
 const GUEST: PromptArgument =
     PromptArgument { name: "guest", description: "VM or container: number or name", required: true };
 
-/// Creates a text whose title ends with the time of the reads.
-fn new_briefing(title: &str) -> Briefing {
-    Briefing::new(format!("{title}, as of {}.", format_time(now_seconds())))
+/// Creates a text whose title ends with the time of the reads, in the zone of the only cluster.
+fn new_briefing(title: &str, clusters: &[ClusterHandle<'_>]) -> Briefing {
+    let utc_offset = if let [only] = clusters { only.recent_utc_offset() } else { 0 };
+    Briefing::new(format!("{title}, as of {}.", format_local_time(now_seconds(), utc_offset)))
 }

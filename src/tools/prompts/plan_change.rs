@@ -66,7 +66,7 @@ fn plan_change(call: &PromptCall<'_>) -> Result<Briefing, ToolError> {
         .collect();
     let mut sections = describe_guest_now(&facts);
     sections.extend(describe_candidates(&schema, &candidates));
-    let mut briefing = new_briefing("A change of a guest that is to be planned");
+    let mut briefing = new_briefing("A change of a guest that is to be planned", std::slice::from_ref(&found.cluster));
     briefing.push_cluster(found.cluster.name(), sections);
     let what: String = what.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MAX_WHAT_CHARS).collect();
     Ok(briefing.with_request(format!("Plan this change of the guest: {what}\n{REQUEST}")))

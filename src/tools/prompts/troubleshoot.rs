@@ -40,7 +40,7 @@ fn troubleshoot(call: &PromptCall<'_>) -> Result<Briefing, ToolError> {
     let reader = FactReader { cluster: &found.cluster, deadline: call.deadline };
     let facts = read_guest(&reader, &found);
     let history = read_history(&reader, &facts);
-    let mut briefing = new_briefing("A guest that may have a problem");
+    let mut briefing = new_briefing("A guest that may have a problem", std::slice::from_ref(&found.cluster));
     briefing.push_cluster(found.cluster.name(), describe_troubled_guest(&facts, &history));
     Ok(briefing.with_request(REQUEST))
 }

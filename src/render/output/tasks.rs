@@ -1,0 +1,69 @@
+//! Lists of tasks in short: a line for each day, and one row for equal tasks that went well.
+
+use crate::base::json_scan::find_member;
+use crate::render::cell::strip_quotes;
+use crate::render::labels::count;
+use crate::render::output::events::{Event, EventKind, render_events};
+use crate::render::output::json_path::parse_number;
+use crate::render::output::options::OutputOptions;
+use crate::render::output::page_writer::RenderedResult;
+use crate::render::output::rows::describe_left_out;
+use std::borrow::Cow;
+
+/// The members of a task that the short form leaves out.
+const LEFT_OUT: [&str; 3] = ["pid", "pstart", "saved"];
+
+impl OutputOptions {
+    /// Renders a list of tasks. Returns `None` for any other list.
+    pub(super) fn summarize_tasks(&self, list: &str) -> Option<RenderedResult> {
+        let page = self.select_rows(list)?;
+        let events = page.rows.iter().map(|row| read_task(row)).collect::<Option<Vec<_>>>()?;
+        if events.is_empty() {
+            return None;
+        }
+        let table = render_events(&["starttime", "type", "id", "user", "status"], events, self.utc_offset);
+        let (total, is_joined) = (page.rows.len(), table.rows < page.rows.len());
+        let note = match (is_joined, table.has_short_rows) {
+            (true, _) => Some(format!(
+                "{total} tasks in {}: equal ones of status OK are one, some upids left out: format=table has each",
+                count(table.rows, "row")
+            )),
+            (false, true) => Some("upid of status OK left out: format=table has each".to_owned()),
+            (false, false) => None,
+        };
+        let notes = note.into_iter().chain(describe_left_out(&page.rows, &LEFT_OUT)).collect();
+        Some(page.finish(table.text, notes, is_joined))
+    }
+}
+
+/// Reads a row of a list of tasks.
+fn read_task(row: &str) -> Option<Event<'_>> {
+    let text = |name: &str| find_member(row, name).map_or("", strip_quotes);
+    let seconds = |name: &str| find_member(row, name).and_then(parse_number).map(|seconds| seconds as u64);
+    let (started, ended) = (seconds("starttime")?, seconds("endtime").filter(|end| *end > 0));
+    let (id, upid) = (text("id"), text("upid"));
+    if upid.is_empty() || text("type").is_empty() {
+        return None;
+    }
+    let user = match text("tokenid") {
+        "" => Cow::Borrowed(text("user")),
+        token => Cow::Owned(format!("{}!{token}", text("user"))),
+    };
+    let status = match text("status") {
+        "" if ended.is_none() => "running",
+        status => status,
+    };
+    let kind = match (status, id) {
+        ("OK", "") => EventKind::Daily,
+        ("OK", _) => EventKind::Timed,
+        _ => EventKind::Alone,
+    };
+    Some(Event {
+        kind,
+        time: started,
+        duration: ended.map(|end| end.saturating_sub(started)),
+        node: text("node"),
+        cells: vec![text("type").into(), id.into(), user, status.into()],
+        upid,
+    })
+}
