@@ -6,8 +6,9 @@ use crate::model::guest::{AgentCommand, Guest, GuestKind};
 use crate::model::log::LogEntry;
 use crate::model::node::Node;
 use crate::model::pool::Pool;
-use crate::model::storage::{Storage, Volume};
+use crate::model::storage::{FirewallConfig, Storage, Volume};
 use crate::options::{Options, Release};
+use crate::parameters::value_text;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -190,8 +191,14 @@ impl ClusterState {
 
     /// Returns a MAC address that no guest has.
     pub(crate) fn new_mac_address(&mut self) -> String {
-        let [_, a, b, c] = self.next_number().to_be_bytes();
-        format!("BC:24:11:{a:02X}:{b:02X}:{c:02X}")
+        loop {
+            let [_, a, b, c] = self.next_number().to_be_bytes();
+            let address = format!("BC:24:11:{a:02X}:{b:02X}:{c:02X}");
+            let has_address = |guest: &Guest| guest.config.values().any(|value| value_text(value).contains(&address));
+            if !self.guests.values().any(has_address) {
+                return address;
+            }
+        }
     }
 
     /// Returns the name of the node that answers.
@@ -227,6 +234,18 @@ impl ClusterState {
     pub(crate) fn guest_mut(&mut self, node: &str, kind: GuestKind, vmid: u32) -> ApiResult<&mut Guest> {
         self.guest(node, kind, vmid)?;
         Ok(self.guests.get_mut(&vmid).expect("the guest that was just found"))
+    }
+
+    /// Returns the firewall of a guest.
+    pub(crate) fn firewall(&self, vmid: u32) -> FirewallConfig {
+        let (rules, options) = (self.firewall_rules.get(&vmid), self.firewall_options.get(&vmid));
+        FirewallConfig { rules: rules.cloned(), options: options.cloned() }
+    }
+
+    /// Sets the firewall of a guest. A part that the configuration lacks stays.
+    pub(crate) fn set_firewall(&mut self, vmid: u32, firewall: FirewallConfig) {
+        self.firewall_rules.extend(firewall.rules.map(|rules| (vmid, rules)));
+        self.firewall_options.extend(firewall.options.map(|options| (vmid, options)));
     }
 
     /// Returns the storage of that name.
@@ -310,7 +329,7 @@ impl ClusterState {
     }
 
     /// Adds a line to the cluster log.
-    fn log_event(&mut self, time: f64, node: &str, user: &str, message: String) {
+    pub(crate) fn log_event(&mut self, time: f64, node: &str, user: &str, message: String) {
         let uid = self.next_number();
         let (node, user) = (node.into(), user.into());
         self.log.push_front(LogEntry { uid, time: time as i64, node, user, message });

@@ -11,6 +11,7 @@ use crate::render::output::{ReadingTime, TimeSpan};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
+use std::cell::LazyCell;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Parameters whose plain number is a count of MiB. (PVE: memory of a guest.)
@@ -42,6 +43,8 @@ pub(super) fn correct_values(
 
 /// Replaces dates in the bounds of a read by those that Proxmox accepts. Most are seconds since 1970, and those of the
 /// system log are a day or a time of the node. Returns the notes.
+///
+/// A day as the end is its start, as for `journalctl`. It is the end of the day if `since` lies in it.
 pub(super) fn convert_dates(
     cluster: &ClusterHandle<'_>,
     operation: &Operation<'_>,
@@ -49,27 +52,55 @@ pub(super) fn convert_dates(
     data: &mut Map<String, Value>,
 ) -> Vec<String> {
     let mut notes = Vec::new();
+    if operation.method() != Method::Get {
+        return notes;
+    }
+    // The zone is looked up for a date alone.
+    let zone = LazyCell::new(|| cluster.find_utc_offset(path));
+    let parse = |value: &Value| {
+        let text = value.as_str()?;
+        let parse = |utc_offset| TimeSpan::parse(text, ReadingTime { utc_offset, now: now_seconds() });
+        parse(0).and_then(|_| parse(*zone))
+    };
+    let seconds = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
+    let has_end = data.get("until").is_some_and(Value::is_string);
+    let since = data.get("since").filter(|_| has_end);
+    let since = since.and_then(|since| seconds(since).or_else(|| parse(since).map(|span| span.first)));
     for name in ["since", "until"] {
-        let Some(parameter) = operation.parameter(name).filter(|_| operation.method() == Method::Get) else { continue };
+        let Some(parameter) = operation.parameter(name) else { continue };
+        let Some((value, span)) = data.get(name).and_then(|value| Some((value, parse(value)?))) else { continue };
+        let is_to_end = name == "until" && span.first < span.last && since.is_some_and(|since| since >= span.first);
         let is_number = parameter.kind() == "integer";
-        let Some(Value::String(text)) = data.get(name) else { continue };
-        if !is_number && !text.contains(|c: char| c.is_ascii_alphabetic()) {
+        let is_plain = value.as_str().is_some_and(|text| !text.contains(|c: char| c.is_ascii_alphabetic()));
+        if !is_number && is_plain && !is_to_end {
             continue;
         }
-        // The zone is looked up for a date alone.
-        let span = |utc_offset| TimeSpan::parse(text, ReadingTime { utc_offset, now: now_seconds() });
-        if span(0).is_none() {
-            continue;
-        }
-        let utc_offset = cluster.find_utc_offset(path);
-        let Some(span) = span(utc_offset) else { continue };
-        let seconds = if name == "since" { span.first } else { span.last };
-        let time = format_local_time(seconds, utc_offset);
-        let value = if is_number { Value::from(seconds) } else { format_log_time(seconds, utc_offset).into() };
-        notes.push(format!("`{name}` was sent as {}, which is {time}", value.to_string().trim_matches('"')));
+        let seconds = if is_to_end { span.last } else { span.first };
+        let edge = match span.last - span.first {
+            ..86_399 => "",
+            86_399 if is_to_end => ", the end of that day",
+            86_399 => ", the start of that day",
+            _ if is_to_end => ", the end of that month",
+            _ => ", the start of that month",
+        };
+        let time = format_local_time(seconds, *zone);
+        let value = if is_number { Value::from(seconds) } else { format_log_time(seconds, *zone).into() };
+        notes.push(format!("`{name}` was sent as {}, which is {time}{edge}", value.to_string().trim_matches('"')));
         data.insert(name.to_owned(), value);
     }
     notes
+}
+
+/// Removes the number of last lines from a read of a journal's range. Returns the note.
+///
+/// (PVE: `lastentries` conflicts with a range.)
+pub(super) fn remove_line_count(operation: &Operation<'_>, data: &mut Map<String, Value>) -> Option<&'static str> {
+    let has_range = ["since", "until", "startcursor", "endcursor"].iter().any(|name| data.contains_key(*name));
+    if operation.method() != Method::Get || !operation.template().ends_with("/journal") || !has_range {
+        return None;
+    }
+    data.remove("lastentries")?;
+    Some("`lastentries` was left out, because Proxmox does not take it with a range: these are all lines of the range")
 }
 
 /// Formats a time of the node as the system log takes it: `2026-11-28 10:15:30`.

@@ -5,7 +5,7 @@ use super::audit::{AuditedCall, MAX_COMMAND_BYTES};
 use super::authorize::{
     check_named_guests, check_operation, check_path, check_risk, protection_needs_guests, protection_needs_token,
 };
-use super::corrections::{convert_dates, correct_values};
+use super::corrections::{convert_dates, correct_values, remove_line_count};
 use super::denied_call::DeniedCall;
 use super::guest_names::resolve_guest_names;
 use super::handle::{ClusterHandle, GuestConfig};
@@ -277,6 +277,7 @@ fn check_operation_call(
     let relative_options = apply_relative_changes(cluster, &operation, path, &mut data)?;
     let mut notes = correct_values(&operation, &mut data)?;
     notes.extend(convert_dates(cluster, &operation, path, &mut data));
+    notes.extend(remove_line_count(&operation, &mut data).map(str::to_owned));
     if method != Method::Get && !schema.is_live() {
         notes.push(UNCHECKED_NOTE.into());
     }

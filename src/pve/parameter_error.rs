@@ -86,6 +86,8 @@ pub enum ParameterErrorKind {
     AlreadyInPath { value: String },
     #[error("is missing: it must be given ({expected})")]
     Missing { expected: String },
+    #[error("is for root@pam with a password only: a node refuses it from every API token, so leave it out")]
+    NeedsRoot,
     #[error("needs `{other}` too")]
     RequiresOther { other: String },
     #[error("must be {expected}, not {actual}")]

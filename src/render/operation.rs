@@ -7,6 +7,7 @@ use crate::policy::Risk;
 use crate::pve::Method;
 use crate::pve::knowledge::examples::need;
 use crate::pve::knowledge::formats::{find_form, find_unit};
+use crate::pve::knowledge::root_parameters::needs_root;
 use crate::pve::schema::{Operation, ParameterSpec, PathMatch, Schema, fold_families};
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -198,6 +199,12 @@ fn describe_operation(operation: &Operation<'_>, found: &PathMatch<'_>) -> Strin
     parameters.sort_by_key(|parameter| need(parameter.name()).unwrap_or(usize::MAX));
     let (required, optional): (Vec<_>, Vec<_>) = parameters.into_iter().partition(|p| p.is_required());
     let room = MAX_DESCRIPTION_BYTES.saturating_sub(start.len() + end.len());
+    // This short line takes no room from the parameters.
+    let names = operation.parameters().map(|p| p.name());
+    let root_names: Vec<&str> = names.filter(|name| needs_root(operation.template(), name)).collect();
+    if !root_names.is_empty() {
+        let _ = writeln!(start, "  no API token may give: {}", root_names.join(", "));
+    }
     for detail in [DetailLevel::Full, DetailLevel::Typed, DetailLevel::Grouped, DetailLevel::Names] {
         let mut list = String::new();
         push_section(
@@ -331,6 +338,9 @@ fn push_parameter(text: &mut String, operation: &Operation<'_>, parameter: &Para
     push_instance_types(text, parameter);
     push_limits(text, parameter);
     text.push_str(if parameter.is_required() { ", required\n" } else { ", optional\n" });
+    if needs_root(template, parameter.name()) {
+        text.push_str("  no API token may give it: root@pam only, with a password\n");
+    }
     for (what, value) in [
         ("format", parameter.format()),
         ("form", find_form(parameter.format()).unwrap_or_default()),

@@ -30,7 +30,7 @@ fn states_and_errors_of_tasks() {
     let server = TestServer::builder().clients(clients.to_vec()).mcp(product_for(clusters, &clients)).start();
     let ada = TaskClient::new(server.address, "ada");
     let start = |cluster: &str| {
-        let arguments = json!({"path": "/qemu/web01/snapshot", "method": "POST", "data": {"snapname": "x"},
+        let arguments = json!({"path": "/qemu/web01/snapshot", "method": "POST", "data": {"snapname": "s1"},
             "wait": true, "cluster": cluster});
         let reply = ada.send("tools/call", json!({"name": "proxmox_api_call", "arguments": arguments}));
         (reply.json()["result"]["taskId"].as_str().expect("an id").to_owned(), answer(&reply))

@@ -88,6 +88,7 @@ fn descriptions(document: &mut Document, server: &McpServer) {
     document.section("describe_api");
     for arguments in [
         json!({"path": "/version"}),
+        json!({"path": "/nodes/{node}/vzdump", "method": "POST", "parameter": "script"}),
         json!({"path": "/nodes/pve1/qemu/100/config"}),
         json!({"path": "/nodes/{node}/qemu/{vmid}/status/shutdown", "method": "POST"}),
         json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"}),
@@ -446,7 +447,7 @@ fn demo_of_release_8() {
     document.section("Changes");
     for arguments in [
         json!({"path": "/cluster/ha/groups", "method": "POST", "data": {"group": "west", "nodes": "pve1,pve2"}}),
-        json!({"path": "/cluster/ha/rules", "method": "POST", "data": {"rule": "r", "type": "node-affinity"}}),
+        json!({"path": "/cluster/ha/rules", "method": "POST", "data": {"rule": "r1", "type": "node-affinity"}}),
         json!({"path": "/cluster/ha/resources", "method": "POST", "data": {"sid": "vm:web01", "group": "east"}}),
         json!({"path": "/cluster/ha/resources", "method": "POST", "data": {"sid": "vm:web01", "failback": true}}),
         json!({"path": "/cluster/bulk-action/guest/start", "method": "POST"}),

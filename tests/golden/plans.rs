@@ -118,6 +118,10 @@ fn plan_errors() {
     }
     for (path, data) in [
         ("/nodes/pve1/qemu/100/snapshot", json!({"snapname": "before upgrade"})),
+        ("/nodes/pve1/qemu/100/snapshot", json!({"snapname": "a"})),
+        ("/access/users/bob@pve/token/x", json!({})),
+        ("/nodes/pve1/vzdump", json!({"vmid": "100", "job-id": "nightly"})),
+        ("/storage", json!({"storage": "n", "type": "dir"})),
         ("/nodes/pve1/qemu/100/snapshot/my snap/rollback", json!({})),
         ("/access/roles", json!({"roleid": "VM operator"})),
         ("/access/users/bob@pve/token/my token", json!({})),

@@ -549,7 +549,7 @@ fn questions_about_odd_objects() {
     });
     ask(&mut document, &server.server, &server.callers[0], delete.0, delete.1);
     ask(&mut document, &server.server, &server.callers[0], "PUT /nodes/pve1/qemu/100/config", json!({"memory": 1}));
-    ask(&mut document, &server.server, &server.callers[0], "POST /nodes/pve1/qemu/100/snapshot/x/rollback", json!({}));
+    ask(&mut document, &server.server, &server.callers[0], "POST /nodes/pve1/qemu/100/snapshot/s1/rollback", json!({}));
     document.section("Snapshots");
     let snapshots = json!([{"name": "full", "snaptime": 1_700_000_000, "vmstate": 1, "description": "before\nthe upgrade"},
         {"name": "disks", "snaptime": 1_700_000_001}, {"name": "current"}]);
@@ -594,7 +594,7 @@ fn questions_about_odd_objects() {
         ("POST /cluster/sdn/dns", json!({"dns": "dns1", "type": "powerdns", "key": "hunter2", "url": "https://d"})),
         (
             "POST /cluster/notifications/endpoints/webhook",
-            json!({"name": "w", "url": "https://u:hunter2@x/", "method": "post",
+            json!({"name": "w1", "url": "https://u:hunter2@x/", "method": "post",
             "header": ["name=X-Token,value=aHVudGVyMg=="], "secret": ["name=a,value=aHVudGVyMg=="]}),
         ),
     ] {

@@ -151,8 +151,8 @@ fn change_without_an_effect_yet_says_why() {
                 data(json!([{"key": "net0", "value": "virtio=AA,bridge=vmbr0"}]))
             }
             ("GET", "/nodes/pve1/time") => data(json!({"time": 1_700_000_000, "localtime": 1_700_003_600})),
-            ("GET", "/nodes/pve1/qemu/100/snapshot") => data(json!([{"name": "a", "snaptime": 1_700_000_000}])),
-            ("GET", "/access/users/bob@pve/token/t") => data(json!({"privsep": 1})),
+            ("GET", "/nodes/pve1/qemu/100/snapshot") => data(json!([{"name": "s1", "snaptime": 1_700_000_000}])),
+            ("GET", "/access/users/bob@pve/token/t1") => data(json!({"privsep": 1})),
             ("GET", "/access/acl") => data(json!([{"ugid": "bob@pve", "path": "/", "roleid": "PVEAdmin"}])),
             ("GET", "/nodes/pve1/network") => data(json!([{"iface": "vmbr0", "type": "bridge"}])),
             ("POST" | "PUT", _) => data(Value::Null),
@@ -170,11 +170,11 @@ fn change_without_an_effect_yet_says_why() {
     assert!(text.contains("no effect yet: the firewall of the data center is off"), "{text}");
     let text = make(&server, "PUT /nodes/pve1/qemu/100/config", json!({"ipconfig0": "ip=dhcp"})).text;
     assert!(text.contains("no effect: the VM has no cloud-init drive"), "{text}");
-    let text = make(&server, "POST /access/users/bob@pve/token/t", json!({})).text;
+    let text = make(&server, "POST /access/users/bob@pve/token/t1", json!({})).text;
     assert!(text.contains("the token may do nothing until PUT /access/acl with tokens=bob@pve!t"), "{text}");
     // A time is in the zone of the node.
-    let text = make(&server, "POST /nodes/pve1/qemu/100/snapshot", json!({"snapname": "a"})).text;
-    assert!(text.contains(" has snapshot \"a\" of 2023-11-14T23:13:20+01:00"), "{text}");
+    let text = make(&server, "POST /nodes/pve1/qemu/100/snapshot", json!({"snapname": "s1"})).text;
+    assert!(text.contains(" has snapshot \"s1\" of 2023-11-14T23:13:20+01:00"), "{text}");
 }
 
 #[test]

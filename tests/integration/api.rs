@@ -540,10 +540,12 @@ fn dry_run_of_every_operation_shows_the_risk_and_sends_nothing() {
             "{id}" if operation.template().contains("/replication/") => "100-0",
             s if s.starts_with('{') => {
                 let parameter = operation.parameter(&s[1..s.len() - 1]);
-                let name = match parameter.as_ref().map(|p| p.format()) {
-                    Some("pve-configid") => "a12",
-                    _ => "12",
-                };
+                let begins_with_letter = parameter.as_ref().is_some_and(|p| {
+                    matches!(p.format(), "pve-configid" | "pve-realm" | "pve-storage-id")
+                        || p.pattern().contains("[A-Za-z]")
+                        || p.pattern().contains("[a-zA-Z]")
+                });
+                let name = if begins_with_letter { "a12" } else { "12" };
                 parameter.and_then(|p| p.allowed_values().next()).unwrap_or(name)
             }
             s => s,

@@ -84,12 +84,15 @@ fn dates_of_a_log_are_sent_as_proxmox_counts_them() {
     for (path, since, until, sent) in [
         ("tasks", json!("2026-11-28"), json!("2026-11-28"), "since=1795820400&until=1795906799"),
         ("journal", json!("2026-11-28T10:15:30Z"), json!("1795906799"), "since=1795860930&until=1795906799"),
-        ("firewall/log", json!(1_795_820_400), json!("2026-11-28 01:00"), "since=1795820400&until=1795824059"),
+        ("firewall/log", json!(1_795_820_400), json!("2026-11-28 01:00"), "since=1795820400&until=1795824000"),
+        ("tasks", json!("2026-11-27"), json!("2026-11-28"), "since=1795734000&until=1795820400"),
+        ("journal", json!(1_795_860_930), json!("2026-11"), "since=1795860930&until=1796079599"),
+        ("syslog", json!("2026-11-27"), json!("2026-11-28"), "since=2026-11-27&until=2026-11-28"),
         (
             "syslog",
             json!("2026-11-28T10:15:30Z"),
             json!("2026-11-28"),
-            "since=2026-11-28%2011%3A15%3A30&until=2026-11-28",
+            "since=2026-11-28%2011%3A15%3A30&until=2026-11-28%2023%3A59%3A59",
         ),
     ] {
         let path = format!("/nodes/pve1/{path}");
@@ -98,6 +101,26 @@ fn dates_of_a_log_are_sent_as_proxmox_counts_them() {
             call(&server, "proxmox_api_get", json!({"path": path, "params": {"since": since, "until": until}}));
         let targets: Vec<String> = node.requests().into_iter().map(|request| request.target).collect();
         assert!(targets.contains(&format!("/api2/json{path}?{sent}")), "{path}: {targets:?} {result:?}");
+    }
+}
+
+#[test]
+fn last_lines_of_a_journal_are_not_asked_for_with_a_range() {
+    let node = start_node(rows(2));
+    let server = start_server(&node, 0);
+    for (params, sent) in [
+        (json!({"lastentries": 5, "since": 1_795_820_400}), "since=1795820400"),
+        (json!({"lastentries": 5}), "lastentries=5"),
+    ] {
+        node.forget();
+        let result = call(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/journal", "params": params}));
+        let targets: Vec<String> = node.requests().into_iter().map(|request| request.target).collect();
+        assert!(targets.contains(&format!("/api2/json/nodes/pve1/journal?{sent}")), "{targets:?}");
+        assert_eq!(
+            result.more.iter().any(|note| note.starts_with("`lastentries` was left out")),
+            sent != "lastentries=5",
+            "{result:?}"
+        );
     }
 }
 

@@ -128,7 +128,7 @@ fn completed_task_has_the_result_of_a_call_that_waited() {
     let by_wait = wait_for(&client, json!({}));
     assert_eq!(by_wait["resultType"], "task", "{by_wait}");
     // The number is corrected by the list of guests, which is a note of the call.
-    let named = json!({"path": "/qemu/web01/snapshot", "method": "POST", "data": {"snapname": "x"}, "wait": true});
+    let named = json!({"path": "/qemu/web01/snapshot", "method": "POST", "data": {"snapname": "s1"}, "wait": true});
     let by_call = client.call("proxmox_api_call", named.clone());
     let ids = [&by_wait, &by_call].map(|started| started["taskId"].as_str().expect("an id"));
     for (exit, start, failed) in [

@@ -65,12 +65,116 @@ fn guest_of_ha_is_started_and_moved_on_request() {
     wait_until("the start", || {
         (get(&cluster, "/nodes/pve2/qemu/104/status/current")["status"] == "running").then_some(())
     });
+    call(&cluster, "PUT", "/cluster/ha/resources/vm:104", "failback=0").data();
     let log = run_task(&cluster, "POST", "/nodes/pve2/qemu/104/migrate", "target=pve1&online=1");
     assert_eq!(log[0], "Requesting HA migration for VM 104 to node pve1");
     wait_until("the move", || (resource(&cluster, "qemu/104")["node"] == "pve1").then_some(()));
     let back = call(&cluster, "POST", "/cluster/ha/resources/vm:104/migrate", "node=pve2").data();
     assert_eq!(back, json!({"sid": "vm:104", "requested-node": "pve2"}));
     wait_until("the way back", || (resource(&cluster, "qemu/104")["node"] == "pve2").then_some(()));
+}
+
+#[test]
+fn guest_of_ha_returns_to_the_node_of_its_rule() {
+    let demo = prompt_demo();
+    let cluster = demo.cluster();
+    run_task(&cluster, "POST", "/nodes/pve2/qemu/104/migrate", "target=pve1&online=1");
+    let moves = wait_until("the way back", || {
+        let ended = |node: &str| {
+            let tasks = get(&cluster, &format!("/nodes/{node}/tasks?typefilter=qmigrate"));
+            tasks.as_array().unwrap().iter().filter(|task| task["endtime"].is_i64()).count()
+        };
+        let moves = [ended("pve2"), ended("pve1")];
+        (moves == [1, 1]).then_some(moves)
+    });
+    assert_eq!((moves, &resource(&cluster, "qemu/104")["node"]), ([1, 1], &json!("pve2")));
+}
+
+#[test]
+fn purge_removes_a_guest_from_jobs_and_ha() {
+    let demo = prompt_demo();
+    let cluster = demo.cluster();
+    call(&cluster, "POST", "/cluster/replication", "id=104-0&target=pve1&type=local").data();
+    call(&cluster, "POST", "/cluster/backup", "id=own&vmid=104&storage=nas&schedule=daily").data();
+    call(&cluster, "PUT", "/cluster/ha/resources/vm:104", "state=ignored").data();
+    run_task(&cluster, "POST", "/nodes/pve2/qemu/104/status/stop", "");
+    call(&cluster, "DELETE", "/cluster/ha/resources/vm:104", "").data();
+    let refused = call(&cluster, "DELETE", "/nodes/pve2/qemu/104", "");
+    assert_error_line(&refused, "500 There is a replication job '104-0' for guest '104' - Please remove that first.");
+    call(&cluster, "POST", "/cluster/ha/resources", "sid=vm:104&state=stopped").data();
+    run_task(&cluster, "DELETE", "/nodes/pve2/qemu/104?purge=1", "");
+    let jobs = get(&cluster, "/cluster/backup");
+    let lists: Vec<&Value> = jobs.as_array().unwrap().iter().map(|job| &job["vmid"]).collect();
+    assert_eq!(lists, ["100,101,102,103,200,201,202,203"]);
+    assert_eq!(get(&cluster, "/cluster/replication"), json!([]));
+    assert_eq!(get(&cluster, "/cluster/ha/resources"), json!([]));
+    assert_eq!(get(&cluster, "/cluster/ha/rules"), json!([]));
+}
+
+#[test]
+fn pending_changes_are_in_no_snapshot_and_lost_by_a_rollback() {
+    let demo = prompt_demo();
+    let cluster = demo.cluster();
+    let at = "/nodes/pve1/qemu/100";
+    let memory = |query: &str| get(&cluster, &format!("{at}/config{query}"))["memory"].clone();
+    let before = memory("");
+    call(&cluster, "PUT", &format!("{at}/config"), "memory=1024").data();
+    run_task(&cluster, "POST", &format!("{at}/snapshot"), "snapname=s1");
+    assert_eq!([memory(""), memory("?snapshot=s1")], [json!("1024"), before.clone()]);
+    run_task(&cluster, "POST", &format!("{at}/snapshot/s1/rollback"), "");
+    assert_eq!(memory(""), before);
+}
+
+#[test]
+fn restored_guest_has_its_firewall_again() {
+    let demo = prompt_demo();
+    let cluster = demo.cluster();
+    let rules = || get(&cluster, "/nodes/pve1/qemu/100/firewall/rules").as_array().unwrap().len();
+    let before = rules();
+    run_task(&cluster, "POST", "/nodes/pve1/vzdump", "vmid=100&storage=local");
+    let backups = get(&cluster, "/nodes/pve1/storage/local/content?content=backup");
+    let backup = backups[0]["volid"].as_str().unwrap();
+    run_task(&cluster, "POST", "/nodes/pve1/qemu/100/status/stop", "");
+    run_task(&cluster, "DELETE", "/nodes/pve1/qemu/100", "");
+    run_task(&cluster, "POST", "/nodes/pve1/qemu", &format!("vmid=100&archive={backup}"));
+    assert_eq!(rules(), before);
+}
+
+#[test]
+fn full_clone_uses_as_much_as_its_source() {
+    let demo = prompt_demo();
+    let cluster = demo.cluster();
+    let used = || get(&cluster, "/nodes/pve2/storage/local-lvm/status")["used"].as_u64().unwrap();
+    let size = resource(&cluster, "qemu/106")["maxdisk"].as_u64().unwrap();
+    let before = used();
+    run_task(&cluster, "POST", "/nodes/pve2/qemu/106/clone", "newid=120&full=1");
+    let added = used() - before;
+    assert!((size / 10..=size).contains(&added), "{added} of {size}");
+}
+
+#[test]
+fn measurements_of_a_container_have_the_use_of_its_disk() {
+    let demo = prompt_demo();
+    let cluster = demo.cluster();
+    let last_disk = |guest: &str| {
+        let rows = get(&cluster, &format!("/nodes/pve1/{guest}/rrddata?timeframe=hour"));
+        rows.as_array().unwrap().last().unwrap()["disk"].clone()
+    };
+    assert_eq!(last_disk("lxc/200"), get(&cluster, "/nodes/pve1/lxc/200/status/current")["disk"]);
+    assert!(last_disk("lxc/200").as_u64() > Some(0));
+    assert_eq!(last_disk("qemu/100"), 0);
+}
+
+#[test]
+fn some_parameters_of_a_backup_are_for_root_alone() {
+    let demo = prompt_demo();
+    let cluster = demo.cluster();
+    for (name, path) in
+        [("job-id", "/nodes/pve1/vzdump"), ("tmpdir", "/nodes/pve1/vzdump"), ("script", "/cluster/backup")]
+    {
+        let refused = call(&cluster, "POST", path, &format!("vmid=100&storage=nas&{name}=x"));
+        assert_eq!(errors(&refused), json!({name: "Only root may set this parameter."}));
+    }
 }
 
 #[test]

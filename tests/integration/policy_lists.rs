@@ -167,7 +167,7 @@ fn denied_operation_is_denied_by_each_call_that_does_the_same() {
         ("POST /nodes/*/qemu/*/agent/exec", call("PUT", "/qemu/100/sendkey", json!({"key": "ret"}))),
         (
             "POST /cluster/notifications/endpoints/webhook",
-            call("PUT", "/cluster/notifications/endpoints/gotify/g", json!({"server": "http://x.example"})),
+            call("PUT", "/cluster/notifications/endpoints/gotify/g1", json!({"server": "http://x.example"})),
         ),
         ("DELETE /nodes/*/qemu/*/snapshot/*", call("DELETE", "/qemu/100", json!({}))),
         ("DELETE /cluster/replication/*", call("DELETE", "/qemu/100", json!({"purge": 1}))),
@@ -189,7 +189,7 @@ fn denied_operation_is_denied_by_each_call_that_does_the_same() {
         let result = assert_refused(&server, "proxmox_api_call", denied.clone(), pattern);
         assert!(result.text.contains(pattern), "{pattern} {denied}: {result:?}");
         let calls =
-            json!({"calls": [{"path": "/qemu/web01/snapshot", "method": "POST", "data": {"snapname": "a"}}, denied]});
+            json!({"calls": [{"path": "/qemu/web01/snapshot", "method": "POST", "data": {"snapname": "s1"}}, denied]});
         let result = server.call("proxmox_api_call", calls);
         assert!(result.failed && result.text.contains(pattern), "{result:?}");
         assert_eq!(server.node.writes(), [""; 0], "{pattern}");

@@ -416,10 +416,9 @@ fn parameters_raise_the_required_level_and_confirmation() {
         ("/nodes/pve1/vzdump", json!({"vmid": "100", "remove": false}), ("O", false)),
         ("/nodes/pve1/vzdump", json!({"vmid": "100", "remove": true}), ("F", true)),
         ("/nodes/pve1/vzdump", json!({"vmid": "100", "prune-backups": "keep-last=1"}), ("F", true)),
-        ("/nodes/pve1/vzdump", json!({"vmid": "100", "script": "/root/x.sh"}), ("X", true)),
         ("/cluster/backup", json!({"vmid": "100", "prune-backups": {"keep-last": 1}}), ("F", true)),
-        ("/nodes/pve1/qemu/100/move_disk", json!({"disk": "scsi0", "storage": "x"}), ("F", false)),
-        ("/nodes/pve1/qemu/100/move_disk", json!({"disk": "scsi0", "storage": "x", "delete": true}), ("F", true)),
+        ("/nodes/pve1/qemu/100/move_disk", json!({"disk": "scsi0", "storage": "x1"}), ("F", false)),
+        ("/nodes/pve1/qemu/100/move_disk", json!({"disk": "scsi0", "storage": "x1", "delete": true}), ("F", true)),
     ] {
         let arguments = match line.split_once(' ') {
             Some(_) => json!({"path": line, "data": data}),
@@ -456,7 +455,7 @@ fn start_with_state() -> RecordingNode {
             "scsi0": "local-lvm:vm-100-disk-0,size=32G", "ide2": "local:iso/a.iso,media=cdrom"}),
         json!({"hostname": "dns01", "digest": "x", "net0": "name=eth0,bridge=vmbr0,ip=192.0.2.5/24", "mp0": "local:8,mp=/data,backup=1", "mp1": "local:8,mp=/tmp"}),
     );
-    let storage = json!({"storage": "x", "type": "dir", "content": "iso,images", "nodes": "pve1"});
+    let storage = json!({"storage": "x1", "type": "dir", "content": "iso,images", "nodes": "pve1"});
     RecordingNode::with(gzipped_facts(), move |request| {
         let answer = match (request.method.as_str(), request.target.strip_prefix("/api2/json")?) {
             ("GET", "/access/acl") => &acl,
@@ -464,7 +463,7 @@ fn start_with_state() -> RecordingNode {
             ("GET", "/access/roles") => &roles,
             ("GET", "/nodes/pve1/qemu/100/config") => &vm,
             ("GET", "/nodes/pve2/lxc/200/config") => &container,
-            ("GET", "/storage/x") => &storage,
+            ("GET", "/storage/x1") => &storage,
             _ => return None,
         };
         Some(ScriptedReply::data(&answer.to_string()))
@@ -498,7 +497,7 @@ fn change_that_takes_away_what_it_does_not_name_is_asked() {
         ("PUT /access/acl", acl("/vms/100", "users", "carl@pve", "PVEAuditor"), false),
         ("PUT /access/acl", acl("/vms/100", "users", "eve@pve", "PVEAuditor"), false),
         ("PUT /access/acl", acl("/", "users", "ada@pve", "PVEAuditor"), false),
-        ("PUT /access/acl", acl("/storage/x", "tokens", "ci@pve!run", "PVEAuditor"), false),
+        ("PUT /access/acl", acl("/storage/x1", "tokens", "ci@pve!run", "PVEAuditor"), false),
         // The firewall of an interface, or the backup of a volume, is off without its part.
         (config, json!({"net0": "virtio=AA,bridge=vmbr0"}), true),
         (config, json!({"net0": "virtio=AA,bridge=vmbr0,firewall=1,rate=5"}), false),
@@ -525,10 +524,10 @@ fn change_that_takes_away_what_it_does_not_name_is_asked() {
         (lxc, json!({"delete": "mp1"}), true),
         (lxc, json!({"mp1": "other:8,mp=/tmp"}), true),
         // A storage loses a kind or a node.
-        ("PUT /storage/x", json!({"content": "iso,images,backup"}), false),
-        ("PUT /storage/x", json!({"content": "iso"}), true),
-        ("PUT /storage/x", json!({"nodes": "pve1,pve2"}), false),
-        ("PUT /storage/x", json!({"nodes": "pve2"}), true),
+        ("PUT /storage/x1", json!({"content": "iso,images,backup"}), false),
+        ("PUT /storage/x1", json!({"content": "iso"}), true),
+        ("PUT /storage/x1", json!({"nodes": "pve1,pve2"}), false),
+        ("PUT /storage/x1", json!({"nodes": "pve2"}), true),
         (config, json!({"net2": "virtio,bridge=vmbr0"}), false),
         (lxc, json!({"mp0": "local:8,mp=/data"}), true),
         // A size makes a new volume.
@@ -635,27 +634,27 @@ fn same_effect_has_the_same_verdict() {
         (config, json!({"ide2": "local:iso/cdrom.iso,media=cdrom"}), ("F", false)),
         (config, json!({"args": "-S"}), ("X", true)),
         ("POST /nodes/pve1/qemu/100/status/start", json!({"force-cpu": "host"}), ("X", true)),
-        ("POST /cluster/mapping/dir", json!({"id": "x", "map": ["node=pve1,path=/etc"]}), ("X", true)),
-        ("POST /cluster/mapping/pci", json!({"id": "x", "map": ["node=pve1,path=01:00,id=1:1"]}), ("X", true)),
-        ("PUT /cluster/mapping/usb/x", json!({"map": ["node=pve1,id=1234:5678"]}), ("X", true)),
+        ("POST /cluster/mapping/dir", json!({"id": "x1", "map": ["node=pve1,path=/etc"]}), ("X", true)),
+        ("POST /cluster/mapping/pci", json!({"id": "x1", "map": ["node=pve1,path=01:00,id=1:1"]}), ("X", true)),
+        ("PUT /cluster/mapping/usb/x1", json!({"map": ["node=pve1,id=1234:5678"]}), ("X", true)),
         (lxc, json!({"dev0": "/dev/kvm"}), ("X", true)),
         (lxc, json!({"mp0": "/etc,mp=/x"}), ("X", true)),
         ("POST /nodes/pve2/lxc", json!({"vmid": 500, "ostemplate": "x:vztmpl/x.tar", "unprivileged": 0}), ("X", true)),
-        ("POST /storage", json!({"storage": "x", "type": "dir", "path": "/etc"}), ("X", true)),
+        ("POST /storage", json!({"storage": "x1", "type": "dir", "path": "/etc"}), ("X", true)),
         (
             "POST /storage",
-            json!({"storage": "x", "type": "dir", "path": "/mnt/x", "content-dirs": "iso=../x"}),
+            json!({"storage": "x1", "type": "dir", "path": "/mnt/x", "content-dirs": "iso=../x"}),
             ("X", true),
         ),
-        ("POST /storage", json!({"storage": "x", "type": "dir", "path": "/mnt/x"}), ("F", false)),
+        ("POST /storage", json!({"storage": "x1", "type": "dir", "path": "/mnt/x"}), ("F", false)),
         // Older backups are removed.
         ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "remove": 1}), ("F", true)),
-        ("PUT /cluster/backup/x", json!({"remove": 1}), ("F", true)),
+        ("PUT /cluster/backup/x1", json!({"remove": 1}), ("F", true)),
         ("POST /cluster/backup", json!({"vmid": "100", "remove": 1}), ("F", true)),
-        ("PUT /cluster/backup/x", json!({"delete": "remove"}), ("F", true)),
-        ("PUT /cluster/backup/x", json!({"prune-backups": "keep-last=1"}), ("F", true)),
-        ("PUT /storage/x", json!({"prune-backups": "keep-last=1"}), ("F", true)),
-        ("PUT /storage/x", json!({"prune-backups": "keep-all=1"}), ("F", false)),
+        ("PUT /cluster/backup/x1", json!({"delete": "remove"}), ("F", true)),
+        ("PUT /cluster/backup/x1", json!({"prune-backups": "keep-last=1"}), ("F", true)),
+        ("PUT /storage/x1", json!({"prune-backups": "keep-last=1"}), ("F", true)),
+        ("PUT /storage/x1", json!({"prune-backups": "keep-all=1"}), ("F", false)),
         // The firewall opens, or cuts off.
         ("PUT /cluster/firewall/options", json!({"enable": 0}), ("F", true)),
         ("PUT /cluster/firewall/options", json!({"policy_in": "ACCEPT"}), ("F", true)),
@@ -720,15 +719,15 @@ fn same_effect_has_the_same_verdict() {
         (config, json!({"delete": "unused0"}), ("F", true)),
         (
             "POST /storage",
-            json!({"storage": "x", "type": "lvm", "vgname": "x", "base": "san:0.0.0.scsi-1"}),
+            json!({"storage": "x1", "type": "lvm", "vgname": "x", "base": "san:0.0.0.scsi-1"}),
             ("F", true),
         ),
-        ("POST /storage", json!({"storage": "x", "type": "lvm", "vgname": "x"}), ("F", false)),
+        ("POST /storage", json!({"storage": "x1", "type": "lvm", "vgname": "x"}), ("F", false)),
         // The network of a node may be cut off.
         ("PUT /nodes/pve1/network", json!({}), ("F", true)),
         ("PUT /cluster/options", json!({"webauthn": "rp=x"}), ("F", true)),
         // Notifications no longer arrive.
-        ("PUT /cluster/notifications/matchers/x", json!({"disable": 1}), ("F", true)),
+        ("PUT /cluster/notifications/matchers/x1", json!({"disable": 1}), ("F", true)),
         ("PUT /cluster/options", json!({"notify": "fencing=never"}), ("F", true)),
         // Guests no longer have copies, or are no longer backed up.
         ("DELETE /cluster/replication/100-0", json!({}), ("F", true)),
@@ -736,15 +735,15 @@ fn same_effect_has_the_same_verdict() {
         ("PUT /cluster/replication/100-0", json!({"disable": 1}), ("F", true)),
         ("PUT /cluster/replication/100-0", json!({"schedule": "2099-01-01 00:00"}), ("F", true)),
         ("PUT /cluster/replication/100-0", json!({"schedule": "*/30"}), ("F", false)),
-        ("PUT /cluster/backup/x", json!({"enabled": 0}), ("F", true)),
-        ("PUT /cluster/backup/x", json!({"schedule": "2099-01-01"}), ("F", true)),
-        ("PUT /cluster/backup/x", json!({"schedule": "mon..fri 22:00"}), ("F", false)),
+        ("PUT /cluster/backup/x1", json!({"enabled": 0}), ("F", true)),
+        ("PUT /cluster/backup/x1", json!({"schedule": "2099-01-01"}), ("F", true)),
+        ("PUT /cluster/backup/x1", json!({"schedule": "mon..fri 22:00"}), ("F", false)),
         (config, json!({"scsi0": "local-lvm:vm-100-disk-0,backup=0"}), ("F", true)),
         (config, json!({"scsi0": "local-lvm:vm-100-disk-0,replicate=no"}), ("F", true)),
         (lxc, json!({"mp0": "local:8,mp=/data,backup=0"}), ("F", true)),
-        ("DELETE /storage/x", json!({}), ("F", true)),
-        ("PUT /storage/x", json!({"disable": 1}), ("F", true)),
-        ("PUT /storage/x", json!({"delete": "content"}), ("F", true)),
+        ("DELETE /storage/x1", json!({}), ("F", true)),
+        ("PUT /storage/x1", json!({"disable": 1}), ("F", true)),
+        ("PUT /storage/x1", json!({"delete": "content"}), ("F", true)),
         // Undone easily.
         ("POST /cluster/backup", json!({"vmid": "100"}), ("F", false)),
         ("POST /cluster/backup", json!({"vmid": "100", "prune-backups": "keep-all=1"}), ("F", false)),
@@ -773,16 +772,16 @@ fn words_of_the_caller_leave_the_cluster_only_after_a_question() {
         ("GET /nodes/pve1/scan/nfs", json!({"server": "DATA.x.example"})),
         ("GET /nodes/pve1/scan/cifs", json!({"server": "DATA.x.example"})),
         ("GET /nodes/pve1/scan/iscsi", json!({"portal": "DATA.x.example"})),
-        ("POST /storage", json!({"storage": "x", "type": "nfs", "server": "x.example", "export": "/x"})),
-        ("PUT /storage/x", json!({"server": "x.example"})),
-        ("PUT /storage/x", json!({"port": 8007})),
+        ("POST /storage", json!({"storage": "x1", "type": "nfs", "server": "x.example", "export": "/x"})),
+        ("PUT /storage/x1", json!({"server": "x.example"})),
+        ("PUT /storage/x1", json!({"port": 8007})),
         ("PUT /cluster/options", json!({"http_proxy": "http://x.example"})),
         ("PUT /nodes/pve1/dns", json!({"search": "x.example", "dns1": "192.0.2.1"})),
         ("PUT /access/users/root@pam", json!({"email": "x@x.example"})),
         ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "mailto": "x@x.example"})),
-        ("PUT /cluster/backup/x", json!({"mailto": "x@x.example"})),
-        ("PUT /cluster/notifications/endpoints/webhook/x", json!({"url": "https://x.example"})),
-        ("PUT /cluster/metrics/server/x", json!({"server": "x.example", "port": 1})),
+        ("PUT /cluster/backup/x1", json!({"mailto": "x@x.example"})),
+        ("PUT /cluster/notifications/endpoints/webhook/x1", json!({"url": "https://x.example"})),
+        ("PUT /cluster/metrics/server/x1", json!({"server": "x.example", "port": 1})),
     ] {
         let (level, asks) = lowest_level(&server, "proxmox_api_call", &json!({"path": line, "data": data}));
         assert!(level != "R" && asks, "{line} {data}: {level}");

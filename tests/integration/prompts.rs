@@ -216,7 +216,7 @@ fn paths_need_the_same_rights_as_in_proxmox_api_get() {
     for (uri, reason) in [
         ("pve://test/cluster/backup", "\"deny\" list"),
         ("pve://test/cluster//%62ackup/", "\"deny\" list"),
-        ("pve://test/nodes/pve1/qemu/100/snapshot/a/config", "it needs access \"full\""),
+        ("pve://test/nodes/pve1/qemu/100/snapshot/s1/config", "it needs access \"full\""),
     ] {
         let answer = read(&server, &token, uri);
         assert_eq!(code(&answer), -32603);

@@ -80,7 +80,7 @@ fn operator_restarts_and_does_not_delete() {
 fn client_of_one_pool_changes_guests_alone() {
     let calls = [
         ("PUT /nodes/pve1/qemu/100/config", json!({"memory": "512"}), Sent),
-        ("POST /nodes/pve1/qemu/100/snapshot", json!({"snapname": "x"}), Sent),
+        ("POST /nodes/pve1/qemu/100/snapshot", json!({"snapname": "s1"}), Sent),
         ("DELETE /nodes/pve1/qemu/100", json!({}), Asked),
         ("PUT /nodes/pve1/qemu/100/firewall/options", json!({"enable": false}), Refused),
         ("PUT /nodes/pve1/qemu/100/config", json!({"args": "-S"}), Refused),

@@ -85,22 +85,25 @@ fn parameters_are_checked_by_their_type() {
             (result.failed, result.all_text())
         };
         for (data, problem) in [
-            (json!({"rule": "a", "type": "node-affinity", "resources": "vm:100", "nodes": "pve1", "strict": true}), ""),
-            (json!({"rule": "a", "type": "resource-affinity", "resources": "vm:100", "affinity": "negative"}), ""),
-            (json!({"rule": "a", "type": "node-affinity", "resources": "vm:100"}), "`nodes` is missing"),
-            (json!({"rule": "a", "type": "resource-affinity", "resources": "vm:100"}), "`affinity` is missing"),
             (
-                json!({"rule": "a", "type": "resource-affinity", "resources": "vm:100", "affinity": "negative", "nodes": "pve1"}),
+                json!({"rule": "r1", "type": "node-affinity", "resources": "vm:100", "nodes": "pve1", "strict": true}),
+                "",
+            ),
+            (json!({"rule": "r1", "type": "resource-affinity", "resources": "vm:100", "affinity": "negative"}), ""),
+            (json!({"rule": "r1", "type": "node-affinity", "resources": "vm:100"}), "`nodes` is missing"),
+            (json!({"rule": "r1", "type": "resource-affinity", "resources": "vm:100"}), "`affinity` is missing"),
+            (
+                json!({"rule": "r1", "type": "resource-affinity", "resources": "vm:100", "affinity": "negative", "nodes": "pve1"}),
                 "`nodes` belongs to type node-affinity alone",
             ),
             (
-                json!({"rule": "a", "type": "resource-affinity", "resources": "vm:100", "affinity": "apart"}),
+                json!({"rule": "r1", "type": "resource-affinity", "resources": "vm:100", "affinity": "apart"}),
                 "`affinity` must be one of positive, negative",
             ),
-            (json!({"rule": "a", "type": "both", "resources": "vm:100"}), "`type` must be one of node-affinity"),
-            (json!({"rule": "a", "resources": "vm:100"}), "`type` is missing"),
+            (json!({"rule": "r1", "type": "both", "resources": "vm:100"}), "`type` must be one of node-affinity"),
+            (json!({"rule": "r1", "resources": "vm:100"}), "`type` is missing"),
             (
-                json!({"rule": "a", "type": "node-affinity", "resources": "vm:100", "nodes": "pve1", "bogus": 1}),
+                json!({"rule": "r1", "type": "node-affinity", "resources": "vm:100", "nodes": "pve1", "bogus": 1}),
                 "`bogus` is no parameter",
             ),
         ] {
@@ -131,7 +134,7 @@ fn parameters_of_an_unknown_form_are_not_checked() {
         [json!({"$ref": "#/rules"}), json!({"if": {}, "then": {}}), json!([]), json!({"properties": {}, "not": {}})]
     {
         let (_node, server) = start(parameters.clone());
-        let data = json!({"rule": "a", "bogus": 1});
+        let data = json!({"rule": "r1", "bogus": 1});
         let result =
             call(&server, "proxmox_api_call", json!({"path": RULES, "method": "POST", "data": data, "dry_run": true}));
         assert!(!result.failed, "{parameters}: {}", result.all_text());

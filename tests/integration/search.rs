@@ -82,7 +82,9 @@ fn search_says_that_the_api_has_none_only_where_it_has_none() {
             "shrink disk",
             "upgrade the node",
             "install updates on node",
-            "run command in container"
+            "run command in container",
+            "who logged in yesterday",
+            "logins of alice last week, successful ones"
         ]
     );
 }

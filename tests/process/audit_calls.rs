@@ -242,8 +242,8 @@ fn what_was_sent_can_be_proved() {
         ),
         (
             "/cluster/notifications/endpoints/webhook".into(),
-            json!({"name": "w", "url": "https://x/", "method": "post", "header": [header]}),
-            json!({"name": "w", "url": "https://x/", "method": "post",
+            json!({"name": "w1", "url": "https://x/", "method": "post", "header": [header]}),
+            json!({"name": "w1", "url": "https://x/", "method": "post",
                 "header": format!("(hidden) (14 bytes, HMAC-SHA-256 {})", hmac(header))}),
         ),
         (format!("{agent}/exec"), json!({"command": many}), json!({"command": many_text})),

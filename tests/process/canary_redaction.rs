@@ -180,7 +180,7 @@ fn changes_with_passwords() -> Vec<Value> {
         json!({"path": config, "method": "PUT", "data": {"cipassword": [CANARY, {"x": CANARY}]}}),
         json!({"path": config, "method": "PUT", "data": {"cipasswort": CANARY}}),
         json!({"path": "/access/password", "method": "PUT", "data": {"userid": "a@pve", "password": CANARY}}),
-        json!({"path": "/storage", "method": "POST", "data": {"storage": "c", "type": "cifs", "password": CANARY}}),
+        json!({"path": "/storage", "method": "POST", "data": {"storage": "c1", "type": "cifs", "password": CANARY}}),
         json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST", "wait": true}),
         json!({"path": "/nodes/pve1/qemu/100/status/reboot", "method": "POST"}),
         json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"}),
@@ -194,7 +194,7 @@ fn changes_with_other_secrets() -> Vec<Value> {
         json!({"path": config, "method": "PUT", "data": {"description": forms().join("\n")}}),
         json!({"path": config, "method": "PUT", "data": {"cipassword": CANARY, "memory": format!("password={CANARY}")}}),
         json!({"path": "/cluster/notifications/endpoints/webhook", "method": "POST",
-            "data": {"name": "w", "url": format!("https://u:{CANARY}@x/"), "method": "post", "header": [format!("name=X,value={CANARY}")]}}),
+            "data": {"name": "w1", "url": format!("https://u:{CANARY}@x/"), "method": "post", "header": [format!("name=X,value={CANARY}")]}}),
         json!({"path": "/access/users", "method": "POST", "data": {"userid": format!("password={CANARY}"), "password": CANARY}}),
     ]
 }

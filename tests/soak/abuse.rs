@@ -247,7 +247,7 @@ fn worst_requests() -> Vec<(&'static str, String)> {
             call(
                 1,
                 "proxmox_api_call",
-                json!({"cluster": LARGE, "method": "PUT", "path": "/cluster/ha/rules/x",
+                json!({"cluster": LARGE, "method": "PUT", "path": "/cluster/ha/rules/x1",
                 "data": {"resources": names.join(",")}}),
             ),
         ),

@@ -56,8 +56,18 @@ fn set_properties(job: &mut Value, call: &Invocation<'_>) {
     }
 }
 
+/// Fails for a parameter that root@pam alone may give, without a token.
+fn require_own_parameters(call: &Invocation<'_>) -> ApiResult<()> {
+    let is_given = |name: &&str| call.params.contains_key(*name);
+    match ["tmpdir", "dumpdir", "script", "job-id"].into_iter().find(is_given) {
+        Some(name) if call.caller.id != "root@pam" => parameter_error(name, "Only root may set this parameter."),
+        _ => Ok(()),
+    }
+}
+
 /// POST /cluster/backup
 pub(crate) fn create_job(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    require_own_parameters(call)?;
     if !["vmid", "all", "pool"].iter().any(|name| call.params.contains_key(*name)) {
         return fail("unable to find guests to backup: one of vmid, all or pool is needed");
     }
@@ -76,6 +86,7 @@ pub(crate) fn create_job(state: &mut ClusterState, call: &Invocation<'_>) -> Api
 
 /// PUT /cluster/backup/{id}
 pub(crate) fn update_job(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    require_own_parameters(call)?;
     let Some(index) = job_index(state, call) else { return fail("no such vzdump job") };
     let job = &mut state.backup_jobs[index];
     job.as_object_mut().expect("a job is an object").retain(|key, _| call.list("delete").all(|deleted| deleted != key));
@@ -88,6 +99,24 @@ pub(crate) fn delete_job(state: &mut ClusterState, call: &Invocation<'_>) -> Api
     let index = find_job(state, call)?;
     state.backup_jobs.remove(index);
     Ok(Value::Null)
+}
+
+/// Removes a guest from the lists of the jobs. A job whose list gets empty is removed.
+pub(super) fn remove_guest_from_jobs(state: &mut ClusterState, vmid: u32) {
+    let vmid = vmid.to_string();
+    state.backup_jobs.retain_mut(|job| {
+        let Some(key) = ["vmid", "exclude"].into_iter().find(|key| job[*key].is_string()) else { return true };
+        let listed = job[key].as_str().unwrap_or("").split([',', ';', ' ']);
+        let rest: Vec<&str> = listed.filter(|listed| !listed.is_empty() && *listed != vmid).collect();
+        let rest = rest.join(",");
+        if rest.is_empty() && key == "exclude" {
+            job.as_object_mut().expect("a job is an object").remove(key);
+            return true;
+        }
+        let is_kept = !rest.is_empty();
+        job[key] = rest.into();
+        is_kept
+    });
 }
 
 /// Returns true if the job backs up the guest.
@@ -127,7 +156,7 @@ pub(crate) fn backup_size(state: &ClusterState, guest: &Guest) -> u64 {
     volumes.map(|volume| volume.used).sum::<u64>() / 2
 }
 
-/// Returns the volume of a backup of the guest.
+/// Returns the volume of a backup of the guest, without its firewall.
 pub(crate) fn backup_volume(guest: &Guest, storage: &str, node: Option<String>, size: u64, time: i64) -> Volume {
     let format = guest.kind.select("vma.zst", "tar.zst");
     let archive_time = format_archive_time(time);
@@ -135,7 +164,7 @@ pub(crate) fn backup_volume(guest: &Guest, storage: &str, node: Option<String>, 
     Volume {
         vmid: Some(guest.vmid),
         notes: Some(guest.name()),
-        config: Some(guest.config.clone()),
+        config: Some(guest.current_config().clone()),
         ..Volume::new(volid, node, "backup", format, size, time)
     }
 }
@@ -168,6 +197,7 @@ fn selected_guests<'a>(state: &'a ClusterState, call: &Invocation<'_>) -> ApiRes
 
 /// POST /nodes/{node}/vzdump
 pub(crate) fn create_backups(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    require_own_parameters(call)?;
     let node = call.node();
     let storage_name = call.optional_text("storage").unwrap_or("local");
     let guests = selected_guests(state, call)?;
@@ -240,6 +270,7 @@ pub(crate) fn create_backups(state: &mut ClusterState, call: &Invocation<'_>) ->
         let backup = Volume {
             notes: Some(notes.replace("{{guestname}}", &guest.name())),
             protected: call.flag("protected"),
+            firewall: state.firewall(guest.vmid),
             ..backup_volume(guest, storage_name, backup_node, size, time)
         };
         task = task

@@ -6,7 +6,7 @@ use crate::invocation::Invocation;
 use crate::model::guest::Guest;
 use crate::model::node::Node;
 use crate::options::Release;
-use crate::parameters::MISSING_PARAMETER;
+use crate::parameters::{MISSING_PARAMETER, value_text};
 use crate::state::{ClusterState, TaskBuilder};
 use crate::units::format_time;
 use serde_json::{Map, Value, json};
@@ -197,10 +197,67 @@ pub(crate) fn update_resource(state: &mut ClusterState, call: &Invocation<'_>) -
 
 /// DELETE /cluster/ha/resources/{sid}: also removes the resource from the rules.
 pub(crate) fn delete_resource(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    match resource_id(state, call).and_then(|id| state.ha_resources.remove(&id)) {
-        Some(_) => Ok(Value::Null),
+    match resource_id(state, call).filter(|id| state.ha_resources.contains_key(id)) {
+        Some(id) => {
+            remove_resource(state, &id);
+            Ok(Value::Null)
+        }
         None => fail(format!("cannot delete service '{}', not HA managed!", call.text("sid"))),
     }
+}
+
+/// Removes a resource, also from the rules. A rule without a resource is removed.
+pub(super) fn remove_resource(state: &mut ClusterState, id: &str) {
+    state.ha_resources.remove(id);
+    state.ha_rules.retain(|_, rule| {
+        let listed = rule.get("resources").and_then(Value::as_str).unwrap_or("");
+        let rest: Vec<&str> = listed.split(',').filter(|resource| *resource != id).collect();
+        let (rest, is_kept) = (rest.join(","), !rest.is_empty());
+        rule.insert("resources".into(), rest.into());
+        is_kept
+    });
+}
+
+/// Returns the nodes of the highest priority for a resource, by its rule or its group. Empty if all are equal.
+fn preferred_nodes(state: &ClusterState, id: &str) -> Vec<String> {
+    let applies = |rule: &&Map<String, Value>| {
+        let resources = rule.get("resources").and_then(Value::as_str).unwrap_or("");
+        rule["type"] == "node-affinity" && !is_on(rule, "disable") && resources.split(',').any(|other| other == id)
+    };
+    let group = state.ha_resources[id]["group"].as_str().and_then(|group| state.ha_groups.get(group));
+    let Some(nodes) = state.ha_rules.values().find(applies).or(group).and_then(|rule| rule.get("nodes")?.as_str())
+    else {
+        return Vec::new();
+    };
+    let parse = |node: &str| match node.split_once(':') {
+        Some((node, priority)) => (node.to_owned(), priority.parse().unwrap_or(0)),
+        None => (node.to_owned(), 0),
+    };
+    let nodes: Vec<(String, u32)> = nodes.split(',').map(parse).collect();
+    let highest = nodes.iter().map(|(_, priority)| *priority).max();
+    nodes.into_iter().filter(|(_, priority)| Some(*priority) == highest).map(|(node, _)| node).collect()
+}
+
+/// Returns true if a switch is on.
+fn is_on(properties: &Map<String, Value>, switch: &str) -> bool {
+    properties.get(switch).is_some_and(|value| value_text(value) == "1")
+}
+
+/// Schedules the way back of a guest to the nodes that its rule prefers, unless its resource has no failback.
+pub(super) fn fail_back(state: &mut ClusterState, vmid: u32) {
+    state.schedule(move |state| {
+        let Some(guest) = state.guests.get(&vmid).filter(|guest| is_managed(state, guest)) else { return };
+        let (id, node) = (guest.ha_id(), guest.node.clone());
+        let resource = &state.ha_resources[&id];
+        let group = resource["group"].as_str().and_then(|group| state.ha_groups.get(group));
+        let stays = resource.get("failback").is_some_and(|failback| value_text(failback) == "0")
+            || group.is_some_and(|group| is_on(group, "nofailback"))
+            || requested_state(resource) != "started";
+        let preferred = preferred_nodes(state, &id);
+        if let Some(target) = preferred.first().filter(|_| !stays && !preferred.contains(&node)) {
+            power::migrate_by_ha(state, vmid, target.clone());
+        }
+    });
 }
 
 /// POST /cluster/ha/resources/{sid}/migrate and …/relocate

@@ -1,7 +1,9 @@
 //! Creation, cloning, migration, resizing and removal of guests.
 
+use super::backup;
 use super::guest_config::{check_digest, check_lock, prepare_options, renew_mac_addresses};
 use super::ha;
+use super::replication;
 use super::restore::restore_guest;
 use crate::error::{ApiResult, fail, parameter_error};
 use crate::invocation::Invocation;
@@ -127,6 +129,9 @@ pub(crate) fn clone_guest(state: &mut ClusterState, call: &Invocation<'_>) -> Ap
             return fail(format!("can't clone VM to node '{target}' (VM uses local storage)"));
         }
         let volume = state.allocate_volume(target, storage, kind, new_id, disk.size(), disk.format())?;
+        if full && let Some(used) = state.volume_mut(disk.volume_id()).map(|source| source.used) {
+            state.volume_mut(&volume).expect("the volume that was just allocated").used = used;
+        }
         let method = if full { "full" } else { "linked" };
         task = task.line(format!("create {method} clone of drive {} ({})", disk.slot, disk.volume_id()));
         if full {
@@ -214,6 +219,9 @@ pub(crate) fn destroy_guest(state: &mut ClusterState, call: &Invocation<'_>) -> 
     if state.ha_resources.contains_key(&ha_id) && !purge {
         return fail(format!("unable to remove {label} - used in HA resources and purge parameter not set."));
     }
+    if let Some(job) = replication::first_job_of(state, vmid).filter(|_| !purge) {
+        return fail(format!("There is a replication job '{job}' for guest '{vmid}' - Please remove that first."));
+    }
     match guest.kind {
         GuestKind::Qemu if guest.is_running() => return fail(format!("{label} is running - destroy failed")),
         GuestKind::Lxc if guest.is_running() && !call.flag("force") => {
@@ -226,10 +234,13 @@ pub(crate) fn destroy_guest(state: &mut ClusterState, call: &Invocation<'_>) -> 
         .start(state, &call.caller.id, move |state| {
             state.guests.remove(&vmid);
             state.firewall_rules.remove(&vmid);
+            state.firewall_options.remove(&vmid);
             let is_disk = |content: &str| matches!(content, "images" | "rootdir");
             state.volumes.retain(|volume| volume.vmid != Some(vmid) || !is_disk(volume.content));
             if purge {
-                state.ha_resources.remove(&ha_id);
+                replication::remove_jobs_of(state, vmid);
+                backup::remove_guest_from_jobs(state, vmid);
+                ha::remove_resource(state, &ha_id);
             }
             Ok(())
         })

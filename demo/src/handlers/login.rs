@@ -45,6 +45,8 @@ pub(crate) fn create_ticket(state: &mut ClusterState, call: &Invocation<'_>) -> 
         answer["NeedTFA"] = 1.into();
     } else {
         answer["ticket"] = new_ticket(key, &user_id, "", now).into();
+        let node = state.local_node().to_owned();
+        state.log_event(state.now, &node, &user_id, format!("successful auth for user '{user_id}'"));
         answer["cap"] = capabilities(state, &user_id);
     }
     Ok(answer)

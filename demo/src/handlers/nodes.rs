@@ -261,12 +261,13 @@ pub(crate) fn read_time_series(state: &mut ClusterState, call: &Invocation<'_>) 
     Ok(sample_times(state.now, call.text("timeframe")).map(row).collect())
 }
 
-/// Returns the latest lines of the node's log, oldest first.
-fn log_lines(state: &ClusterState, node: &Node) -> Vec<String> {
+/// Returns the latest lines of the node's log with their times, oldest first.
+fn log_lines(state: &ClusterState, node: &Node) -> Vec<(i64, String)> {
     let hour = state.seconds() / 3600 * 3600;
     let line = |n: i64| {
-        let prefix = format!("{} {}", format_time(hour - n * 60), node.name);
-        match n % 5 {
+        let time = hour - n * 60;
+        let prefix = format!("{} {}", format_time(time), node.name);
+        let text = match n % 5 {
             0 => {
                 let seconds = 0.2 + load_curve(7, n as f64);
                 format!("{prefix} pvestatd[1189]: status update time ({seconds:.3} seconds)")
@@ -275,14 +276,20 @@ fn log_lines(state: &ClusterState, node: &Node) -> Vec<String> {
             2 => format!("{prefix} corosync[1102]:   [KNET  ] link: host: 2 link: 0 is up"),
             3 => format!("{prefix} CRON[20{n:02}]: (root) CMD (cd / && run-parts --report /etc/cron.hourly)"),
             _ => format!("{prefix} systemd[1]: Started session of user root."),
-        }
+        };
+        (time, text)
     };
     (0..60).rev().map(line).collect()
 }
 
 /// GET /nodes/{node}/syslog
 pub(crate) fn read_syslog(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    let mut lines = log_lines(state, state.node(call.node())?);
+    let lines = log_lines(state, state.node(call.node())?);
+    // A day without a time is its start.
+    let is_after = |time: i64| call.optional_text("since").is_none_or(|since| format_time(time).as_str() >= since);
+    let is_before = |time: i64| call.optional_text("until").is_none_or(|until| format_time(time).as_str() <= until);
+    let lines = lines.into_iter().filter(|(time, _)| is_after(*time) && is_before(*time));
+    let mut lines: Vec<String> = lines.map(|(_, line)| line).collect();
     if let Some(service) = call.optional_text("service") {
         lines.retain(|line| line.contains(service));
     }
@@ -293,7 +300,10 @@ pub(crate) fn read_syslog(state: &mut ClusterState, call: &Invocation<'_>) -> Ap
 
 /// GET /nodes/{node}/journal: the lines between a start cursor and an end cursor.
 pub(crate) fn read_journal(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    let lines = log_lines(state, state.node(call.node())?);
+    let (since, until) = (call.integer("since"), call.integer("until"));
+    let is_wanted = |time: i64| since.is_none_or(|since| time >= since) && until.is_none_or(|until| time <= until);
+    let lines = log_lines(state, state.node(call.node())?).into_iter().filter(|(time, _)| is_wanted(*time));
+    let lines: Vec<String> = lines.map(|(_, line)| line).collect();
     let cursor = |n: usize| format!("s=demo;i={n:x}");
     let (start, end) = (cursor(0), cursor(lines.len()));
     let skipped = lines.len().saturating_sub(call.count("lastentries").unwrap_or(usize::MAX));

@@ -148,7 +148,11 @@ pub(super) fn migrate_by_ha(state: &mut ClusterState, vmid: u32, target: String)
         .lock(vmid, "migrate")
         .line(format!("starting migration of {} to node '{target}'", guest.label()))
         .line("migration finished successfully");
-    let _ = task.start(state, HA_USER, move |state| super::lifecycle::move_guest(state, vmid, &target));
+    let _ = task.start(state, HA_USER, move |state| {
+        super::lifecycle::move_guest(state, vmid, &target)?;
+        ha::fail_back(state, vmid);
+        Ok(())
+    });
 }
 
 /// POST …/status/start

@@ -11,6 +11,16 @@ fn guest_of(job: &str) -> Option<u32> {
     job.split_once('-')?.0.parse().ok()
 }
 
+/// Returns the id of the first replication job of a guest.
+pub(super) fn first_job_of(state: &ClusterState, vmid: u32) -> Option<&String> {
+    state.replication_jobs.keys().find(|id| guest_of(id) == Some(vmid))
+}
+
+/// Removes the replication jobs of a guest.
+pub(super) fn remove_jobs_of(state: &mut ClusterState, vmid: u32) {
+    state.replication_jobs.retain(|id, _| guest_of(id) != Some(vmid));
+}
+
 fn require_on_guest(state: &ClusterState, call: &Invocation<'_>) -> ApiResult<()> {
     let vmid = guest_of(call.text("id")).expect("a validated id of a job");
     match call.release {

@@ -28,6 +28,7 @@ pub(crate) fn restore_guest(state: &mut ClusterState, call: &Invocation<'_>, bac
         ])
     };
     let mut guest = Guest::new(vmid, kind, node);
+    let firewall = backup.firewall.clone();
     guest.config = backup.config.clone().unwrap_or_else(removed_vm);
     guest.config.remove("template");
     guest.pool = call.optional_text("pool").map(String::from);
@@ -77,6 +78,7 @@ pub(crate) fn restore_guest(state: &mut ClusterState, call: &Invocation<'_>, bac
                 guest.start(state.now);
             }
             state.guests.insert(vmid, guest);
+            state.set_firewall(vmid, firewall);
             Ok(())
         },
     )

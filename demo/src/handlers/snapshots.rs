@@ -54,7 +54,8 @@ pub(crate) fn create_snapshot(state: &mut ClusterState, call: &Invocation<'_>) -
         .start(state, &call.caller.id, move |state| {
             let time = state.seconds();
             if let Some(guest) = state.guests.get_mut(&vmid) {
-                let (config, parent) = (guest.config.clone(), guest.parent.replace(name.clone()));
+                // Changes that wait for the next start are no part of it.
+                let (config, parent) = (guest.current_config().clone(), guest.parent.replace(name.clone()));
                 guest.snapshots.push(Snapshot { name, description, time, vmstate, parent, config });
             }
             Ok(())
@@ -101,6 +102,7 @@ pub(crate) fn roll_back(state: &mut ClusterState, call: &Invocation<'_>) -> ApiR
             };
             let (config, vmstate) = (snapshot.config.clone(), snapshot.vmstate);
             guest.stop();
+            // Changes that wait for the next start are lost.
             guest.config = config;
             guest.parent = Some(name);
             if vmstate || start {

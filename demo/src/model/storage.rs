@@ -1,7 +1,7 @@
 //! Storages and the volumes on them.
 
 use super::guest::GuestConfig;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A storage of the cluster.
 pub(crate) struct Storage {
@@ -45,6 +45,15 @@ pub(crate) struct Volume {
     pub(crate) protected: bool,
     /// Configuration of the guest in a backup.
     pub(crate) config: Option<GuestConfig>,
+    /// Firewall of the guest in a backup.
+    pub(crate) firewall: FirewallConfig,
+}
+
+/// The firewall configuration of a guest.
+#[derive(Clone, Default)]
+pub(crate) struct FirewallConfig {
+    pub(crate) rules: Option<Vec<Value>>,
+    pub(crate) options: Option<Map<String, Value>>,
 }
 
 impl Storage {
@@ -76,6 +85,7 @@ impl Volume {
             notes: None,
             protected: false,
             config: None,
+            firewall: FirewallConfig::default(),
         }
     }
 

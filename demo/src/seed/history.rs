@@ -24,6 +24,7 @@ pub(super) fn add_history(state: &mut ClusterState) {
         }
     }
     add_tasks(state, last_backup as f64);
+    add_logins(state, last_backup as f64);
     state.tasks.sort_by(|a, b| a.start.total_cmp(&b.start));
     state.log.make_contiguous().sort_by_key(|entry| std::cmp::Reverse(entry.time));
 }
@@ -86,7 +87,8 @@ fn add_nightly_backup(state: &mut ClusterState, node: &str, start: i64, age: i64
     let mut kept = Vec::new();
     for guest in guests {
         let fails = guest.vmid == FAILED_VMID && age == 0;
-        let backup = backup_volume(guest, "nas", None, backup_size(state, guest), time);
+        let firewall = state.firewall(guest.vmid);
+        let backup = Volume { firewall, ..backup_volume(guest, "nas", None, backup_size(state, guest), time) };
         let seconds = 12 + (backup.size / GIB) as i64 * if fails { 3 } else { 7 };
         lines.extend(backup_log(guest, &backup, seconds, fails));
         has_failed |= fails;
@@ -143,6 +145,18 @@ fn backup_log(guest: &Guest, backup: &Volume, seconds: i64, fails: bool) -> Vec<
         ]);
     }
     lines
+}
+
+/// Adds the logins of the users before their tasks. A failed one is in the log of its node alone.
+fn add_logins(state: &mut ClusterState, last_backup: f64) {
+    let now = state.now;
+    for (node, user, time) in [
+        ("pve1", "alice@pve", last_backup - 31_100.0),
+        ("pve1", "alice@pve", now - 5300.0),
+        ("pve1", "bob@pve", now - 2600.0),
+    ] {
+        state.log_event(time, node, user, format!("successful auth for user '{user}'"));
+    }
 }
 
 /// Adds the tasks of the users, and those of the nodes themselves.

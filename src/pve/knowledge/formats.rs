@@ -104,31 +104,65 @@ pub(in crate::pve) struct NameForm {
     sources: &'static [&'static str],
     /// The characters beside letters and digits.
     others: &'static str,
-    /// The first character is a letter.
+    /// The name has two characters or more, the first a letter.
     begins_with_letter: bool,
+    /// The last character is a letter or a digit.
+    ends_plainly: bool,
     /// The form in words.
     pub(in crate::pve) text: &'static str,
 }
 
-const fn name_form(sources: &'static [&'static str], others: &'static str, text: &'static str) -> NameForm {
-    NameForm { sources, others, begins_with_letter: false, text }
-}
-
-/// The formats whose violation Proxmox refuses for certain. It decides about lengths, and about any other format.
-const NAME_FORMS: [NameForm; 6] = [
+/// The formats whose violation Proxmox refuses for certain. It decides about any other format.
+const NAME_FORMS: [NameForm; 7] = [
     NameForm {
+        sources: &["pve-configid", r"[A-Za-z][A-Za-z0-9\-\_]+"],
+        others: "-_",
         begins_with_letter: true,
-        ..name_form(&["pve-configid"], "-_", "letters, digits, - and _, a letter first, without blanks")
+        ends_plainly: false,
+        text: "at least two letters, digits, - and _, a letter first, without blanks",
     },
-    name_form(&[r"[A-Za-z][A-Za-z0-9\-\_]+"], "-_", "letters, digits, - and _, without blanks"),
-    name_form(
-        &["pve-groupid", "pve-roleid", "pve-realm", "pve-storage-id", r"(?^:[A-Za-z][A-Za-z0-9\.\-_]+)"],
-        ".-_",
-        "letters, digits, dots, - and _, without blanks",
-    ),
-    name_form(&["pve-poolid"], ".-_/", "letters, digits, dots, -, _ and slashes, without blanks"),
-    name_form(&["dns-name"], "-.", "letters, digits, - and dots, without blanks or _"),
-    name_form(&["[a-zA-Z][a-zA-Z0-9]*[a-zA-Z0-9]"], "", "letters and digits, without blanks"),
+    NameForm {
+        sources: &["pve-realm", r"(?^:[A-Za-z][A-Za-z0-9\.\-_]+)"],
+        others: ".-_",
+        begins_with_letter: true,
+        ends_plainly: false,
+        text: "at least two letters, digits, dots, - and _, a letter first, without blanks",
+    },
+    NameForm {
+        sources: &["pve-storage-id"],
+        others: ".-_",
+        begins_with_letter: true,
+        ends_plainly: true,
+        text: "at least two letters, digits, dots, - and _, a letter first, a letter or digit last, without blanks",
+    },
+    NameForm {
+        sources: &["[a-zA-Z][a-zA-Z0-9]*[a-zA-Z0-9]"],
+        others: "",
+        begins_with_letter: true,
+        ends_plainly: true,
+        text: "at least two letters and digits, a letter first, without blanks",
+    },
+    NameForm {
+        sources: &["pve-groupid", "pve-roleid"],
+        others: ".-_",
+        begins_with_letter: false,
+        ends_plainly: false,
+        text: "letters, digits, dots, - and _, without blanks",
+    },
+    NameForm {
+        sources: &["pve-poolid"],
+        others: ".-_/",
+        begins_with_letter: false,
+        ends_plainly: false,
+        text: "letters, digits, dots, -, _ and slashes, without blanks",
+    },
+    NameForm {
+        sources: &["dns-name"],
+        others: "-.",
+        begins_with_letter: false,
+        ends_plainly: false,
+        text: "letters, digits, - and dots, without blanks or _",
+    },
 ];
 
 impl NameForm {
@@ -137,12 +171,14 @@ impl NameForm {
         NAME_FORMS.iter().find(|form| form.sources.contains(&format) || form.sources.contains(&pattern))
     }
 
-    /// Returns whether a name has these characters.
+    /// Returns whether Proxmox accepts a name in this form.
     pub(in crate::pve) fn fits(&self, name: &str) -> bool {
         // (PVE: the end of a Perl pattern matches before a line end too.)
         let name = name.strip_suffix('\n').unwrap_or(name);
-        let begins_well = !self.begins_with_letter || !name.starts_with(|c: char| !c.is_ascii_alphabetic());
-        begins_well && name.chars().all(|c| c.is_ascii_alphanumeric() || self.others.contains(c))
+        let begins_well =
+            !self.begins_with_letter || name.len() > 1 && name.starts_with(|c: char| c.is_ascii_alphabetic());
+        let ends_well = !self.ends_plainly || name.ends_with(|c: char| c.is_ascii_alphanumeric());
+        begins_well && ends_well && name.chars().all(|c| c.is_ascii_alphanumeric() || self.others.contains(c))
     }
 }
 
@@ -183,11 +219,12 @@ mod tests {
         for (format, fitting, others) in [
             (
                 "pve-configid",
-                &["pre", "a", "before-the_upgrade1", "pre\n", ""][..],
-                &["a b", "1a", "ä1", "a.b", " pre"][..],
+                &["pre", "ab", "a_", "before-the_upgrade1", "pre\n"][..],
+                &["a b", "1a", "ä1", "a.b", " pre", "a", "a\n", ""][..],
             ),
             ("dns-name", &["web01", "1", "web-01.example.org"], &["web_01", "my vm", "a\n\n"]),
-            ("pve-storage-id", &["nas", "local-lvm", "a.b"], &["na s", "a/b"]),
+            ("pve-storage-id", &["nas", "local-lvm", "a.b"], &["na s", "a/b", "n", "1nas", "nas-", ""]),
+            ("pve-realm", &["pam", "my.realm-"], &["p", "1p", "my realm"]),
             ("pve-roleid", &["VM.Operator", "-", "_x"], &["a b", "a/b"]),
             ("pve-poolid", &["prod", "prod/web"], &["my pool"]),
         ] {

@@ -10,4 +10,5 @@ pub mod other_servers;
 pub mod passwords;
 pub mod preconditions;
 pub(crate) mod restart;
+pub(crate) mod root_parameters;
 pub(crate) mod text;

@@ -9,6 +9,7 @@ use super::model::{Operation, ParameterSpec, PathMatch, fold_families};
 use crate::base::exact_json::{JsonTextError, parse_exact};
 use crate::base::suggest::suggest;
 use crate::pve::knowledge::formats::{NameForm, ValueFormat, find_form, is_extended_by_plugins};
+use crate::pve::knowledge::root_parameters::refuses_tokens;
 use crate::pve::parameter_error::{MAX_PROBLEMS, ParameterError, ParameterErrorKind, ParameterErrors};
 use crate::pve::params::{ApiParams, percent_encode_into, to_form_values};
 use serde_json::{Map, Value};
@@ -174,6 +175,9 @@ fn check_value(
     };
     // The forms of several types may fit where the type is not known.
     let fitting = applying.iter().find(|variant| convert_values(variant, value).is_ok());
+    if refuses_tokens(operation.template(), name) {
+        return Err(ParameterErrorKind::NeedsRoot);
+    }
     let parameter = fitting.unwrap_or(first);
     let values = convert_values(parameter, value);
     if name == "type" && is_open && !value.is_object() && !value.is_array() {
