@@ -3,13 +3,14 @@
 use crate::document::Document;
 use crate::support::own_process::in_own_process;
 use crate::support::policy::{ALL, client, token};
-use crate::support::raw::{Reply, eventually};
+use crate::support::raw::Reply;
 use crate::support::rpc::{ACCEPT, call, request};
 use crate::support::server::{TestServer, limits, patient_limits};
 use crate::support::test_tools::{TestTools, start};
 use crate::support::tls::{Files, Pair};
 use proxmox_mcp::config::Limits;
 use serde_json::json;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 /// Returns the status line, the headers that depend on the answer, and the body.
@@ -202,15 +203,17 @@ fn http_errors_of_quotas_and_limits() {
 
     let server = TestServer::start(Limits { max_buffered_bytes: 1 << 20, ..patient_limits() });
     let head = "POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 716800\r\n\r\n";
-    let mut first = server.connect();
-    first.send(format!("{head}{}", " ".repeat(716_799)));
-    let mut refusal = None;
-    eventually("the first one's bytes have arrived", || {
-        let mut client = server.connect();
-        client.send(format!("{head}{}", " ".repeat(716_800)));
-        refusal = client.reply().filter(|reply| reply.status == 503);
-        refusal.is_some()
-    });
+    // Either may be refused, so both wait for an answer that the other one's bytes cause.
+    let (sender, replies) = channel();
+    for _ in 0..2 {
+        let (mut client, sender) = (server.connect(), sender.clone());
+        std::thread::spawn(move || {
+            client.send(format!("{head}{}", " ".repeat(716_799)));
+            // The test has ended when the other one's connection does.
+            let _ = sender.send(client.reply());
+        });
+    }
+    let refusal = replies.recv().expect("a refusal");
     document.case("--max-buffered-bytes", answer(&refusal.expect("a refusal")));
 
     document.section("A server that stops");
