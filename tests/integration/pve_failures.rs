@@ -2,6 +2,7 @@
 //! errors that callers get.
 
 use crate::support::node::{Identity, Node, ScriptedReply, closed_endpoint};
+use crate::support::raw::LONG;
 use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::base::hint::render_error;
 use proxmox_mcp::config::{self, Endpoint, Limits};
@@ -16,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const WRITES: [Method; 3] = [Method::Post, Method::Put, Method::Delete];
-const SHORT: Duration = Duration::from_millis(150);
+const SHORT: Duration = Duration::from_secs(1);
 
 fn client(settings: config::ClusterConfig) -> Cluster {
     Cluster::new(settings, &Limits::default()).unwrap()
@@ -150,12 +151,9 @@ fn hanging_node_costs_no_more_than_the_time_limit() {
         let node = Node::start(move |_| reply.clone());
         let start = Instant::now();
         let error = ask(&cluster_with_short_timeout(&node), Method::Get).unwrap_err();
-        assert!(error.kind() == "timeout" && error.to_string().contains("within 0.15 s"), "{error}");
-        assert_unknown(
-            &ask(&cluster_with_short_timeout(&node), Method::Put).unwrap_err(),
-            "no answer came within 0.15 s",
-        );
-        assert!(start.elapsed() >= 2 * SHORT && start.elapsed() < Duration::from_secs(4));
+        assert!(error.kind() == "timeout" && error.to_string().contains("within 1 s"), "{error}");
+        assert_unknown(&ask(&cluster_with_short_timeout(&node), Method::Put).unwrap_err(), "no answer came within 1 s");
+        assert!(start.elapsed() >= 2 * SHORT && start.elapsed() < LONG);
         assert_eq!(node.requests().len(), 2);
     }
 }
