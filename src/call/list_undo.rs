@@ -41,6 +41,24 @@ fn find_removed(call: &PlannedCall<'_>) -> Option<Vec<String>> {
     template.ends_with('}').then(|| normalize(&call.path))
 }
 
+/// Returns the number of the guest at a normalized path.
+fn find_guest(path: &[String]) -> Option<&str> {
+    match path {
+        [nodes, _, kind, vmid] if nodes == "nodes" && matches!(kind.as_str(), "qemu" | "lxc") => Some(vmid),
+        _ => None,
+    }
+}
+
+/// Returns whether an undo is about the HA resource of a guest, which needs the guest.
+fn is_ha_of(undo: &UndoCall, vmid: &str) -> bool {
+    let path = normalize(&undo.path);
+    let [cluster, ha, resources, rest @ ..] = path.as_slice() else { return false };
+    let number_of = |sid: &str| sid.split_once(':').map_or(sid, |(_, number)| number).to_owned();
+    let is_resource = [cluster, ha, resources].map(String::as_str) == ["cluster", "ha", "resources"];
+    let is_named = || undo.data.iter().any(|(name, sid)| name == "sid" && number_of(sid) == vmid);
+    is_resource && (rest.first().is_some_and(|number| number == vmid) || is_named())
+}
+
 /// Discards the undos of what a later call of the list removes for good, and those of an object that the list makes and
 /// removes again. Returns for each call whether it is about such
 /// an object, so that nothing of it is left.
@@ -48,7 +66,9 @@ pub(super) fn discard_void_undos(lives: &[&ObjectLife], undos: &mut [Option<Undo
     let (mut is_removed, mut is_moot) = (vec![false; lives.len()], vec![false; lives.len()]);
     for (at, life) in lives.iter().enumerate() {
         let Some(removed) = &life.removed else { continue };
-        let is_below = |undo: &UndoCall| normalize(&undo.path).starts_with(removed);
+        let is_below = |undo: &UndoCall| {
+            normalize(&undo.path).starts_with(removed) || find_guest(removed).is_some_and(|vmid| is_ha_of(undo, vmid))
+        };
         let makes_it = |before: &usize| {
             let undo = undos[*before].as_ref().filter(|undo| undo.method == Method::Delete);
             let made = lives[*before].made.clone().or_else(|| undo.map(|undo| normalize(&undo.path)));
