@@ -246,6 +246,11 @@ pub fn find_ha_state(status: &Map<String, Value>) -> Option<&Map<String, Value>>
     status.get("ha").and_then(Value::as_object).filter(|ha| ha.get("managed").is_some_and(is_true))
 }
 
+/// Returns whether a requested state of the HA manager is that of a guest which runs. (PVE: `enabled` is its old name.)
+pub fn is_start_state(state: &str) -> bool {
+    matches!(state, "started" | "enabled")
+}
+
 impl GuestState<'_> {
     /// Returns kind, number and the name, if it was looked up.
     pub fn label(&self) -> String {
@@ -284,6 +289,12 @@ impl GuestState<'_> {
         matches!(self.status, Some(Ok(_)))
     }
 
+    /// Returns whether the HA manager wants the guest to run, as far as known.
+    pub fn is_wanted_by_ha(&self) -> bool {
+        let status = self.status.as_ref().and_then(|status| status.as_ref().ok());
+        status.and_then(find_ha_state).is_some_and(|ha| is_start_state(text_of(ha, "state")))
+    }
+
     /// Returns whether the HA manager manages the guest, as far as known.
     pub fn is_in_ha(&self) -> bool {
         let status = self.status.as_ref().and_then(|status| status.as_ref().ok());
@@ -291,7 +302,7 @@ impl GuestState<'_> {
     }
 
     /// Appends lines about a state that is not known, and about what else works on the guest.
-    pub fn push_details(&self, text: &mut String) {
+    pub fn push_details(&self, text: &mut String, fails_while_locked: bool) {
         match &self.status {
             Some(Err(reason)) => {
                 reason.push(text, "Its name and state are not known");
@@ -303,7 +314,8 @@ impl GuestState<'_> {
             Some(Ok(status)) => {
                 let lock = text_of(status, "lock");
                 if !lock.is_empty() {
-                    let _ = writeln!(text, "It is locked: {}.", quote_word(lock));
+                    let effect = if fails_while_locked { ". The call fails until the lock ends" } else { "" };
+                    let _ = writeln!(text, "It is locked: {}{effect}.", quote_word(lock));
                 }
                 if let Some(ha) = find_ha_state(status) {
                     let state = quote_word(text_of(ha, "state"));
@@ -528,12 +540,22 @@ pub fn push_snapshots(text: &mut String, snapshots: &Looked<Vec<Value>>) {
     }
 }
 
-/// Appends a line about one snapshot. `is_rollback` tells that the guest will be as it was then.
+/// The start of a guest after a rollback to a snapshot without its memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum RollbackStart {
+    None,
+    /// The call asks for it.
+    Requested,
+    /// The HA manager wants the guest to run.
+    ByHa,
+}
+
+/// Appends a line about one snapshot. `rollback` is given if the guest will be as it was then.
 pub fn push_snapshot(
     text: &mut String,
     name: &str,
     snapshots: &Looked<Vec<Value>>,
-    is_rollback: bool,
+    rollback: Option<RollbackStart>,
     utc_offset: i32,
 ) {
     let rows = match snapshots {
@@ -552,11 +574,15 @@ pub fn push_snapshot(
         let _ = write!(text, " of {}", format_local_time(seconds, utc_offset));
     }
     let has_memory = snapshot.get("vmstate").is_some_and(is_true);
-    text.push_str(match (has_memory, is_rollback) {
-        (true, true) => " has the memory, so the guest runs afterwards",
-        (false, true) => " has no memory, so the guest is off afterwards, unless start is set",
-        (true, false) => " has the memory too",
-        (false, false) => " has the disks only",
+    text.push_str(match (has_memory, rollback) {
+        (true, Some(_)) => " has the memory, so the guest runs afterwards",
+        (false, Some(RollbackStart::None)) => " has no memory, so the guest is off afterwards (start=1 starts it)",
+        (false, Some(RollbackStart::Requested)) => " has no memory, and start=1 starts the guest afterwards",
+        (false, Some(RollbackStart::ByHa)) => {
+            " has no memory, so the rollback leaves the guest off, and HA starts it again"
+        }
+        (true, None) => " has the memory too",
+        (false, None) => " has the disks only",
     });
     if let Some(description) = snapshot.get("description").and_then(Value::as_str).filter(|text| !text.is_empty()) {
         let _ = write!(text, ". Its description: {}", quote(&sanitize::redact_text(description), MAX_TEXT_CHARS));
