@@ -289,10 +289,14 @@ impl GuestState<'_> {
         matches!(self.status, Some(Ok(_)))
     }
 
-    /// Returns whether the HA manager wants the guest to run, as far as known.
-    pub fn is_wanted_by_ha(&self) -> bool {
+    /// Returns whether the HA manager wants the guest to run, if it manages the power of the guest.
+    pub fn wanted_by_ha(&self) -> Option<bool> {
         let status = self.status.as_ref().and_then(|status| status.as_ref().ok());
-        status.and_then(find_ha_state).is_some_and(|ha| is_start_state(text_of(ha, "state")))
+        match text_of(status.and_then(find_ha_state)?, "state") {
+            state if is_start_state(state) => Some(true),
+            "stopped" | "disabled" => Some(false),
+            _ => None,
+        }
     }
 
     /// Returns whether the HA manager manages the guest, as far as known.
@@ -318,8 +322,10 @@ impl GuestState<'_> {
                     let _ = writeln!(text, "It is locked: {}{effect}.", quote_word(lock));
                 }
                 if let Some(ha) = find_ha_state(status) {
-                    let state = quote_word(text_of(ha, "state"));
-                    let _ = writeln!(text, "HA manages it, and wants it {state}.");
+                    let _ = match text_of(ha, "state") {
+                        "ignored" => writeln!(text, "It is an HA resource that HA ignores."),
+                        state => writeln!(text, "HA manages it, and wants it {}.", quote_word(state)),
+                    };
                 }
             }
             None => {}
@@ -540,14 +546,29 @@ pub fn push_snapshots(text: &mut String, snapshots: &Looked<Vec<Value>>) {
     }
 }
 
-/// The start of a guest after a rollback to a snapshot without its memory.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum RollbackStart {
-    None,
-    /// The call asks for it.
-    Requested,
-    /// The HA manager wants the guest to run.
-    ByHa,
+/// The power of a guest after a rollback, beside what its snapshot has.
+#[derive(Clone, Copy)]
+pub struct RollbackPower {
+    /// The call asks for the start of the guest.
+    pub starts: bool,
+    /// The HA manager wants the guest to run, or to be off.
+    pub wanted_by_ha: Option<bool>,
+}
+
+impl RollbackPower {
+    fn describe(self, has_memory: bool) -> &'static str {
+        match (has_memory, self.starts, self.wanted_by_ha) {
+            (true, _, Some(false)) => " has the memory, so the guest runs afterwards, and HA shuts it down",
+            (true, ..) => " has the memory, so the guest runs afterwards",
+            (false, true, Some(false)) => " has no memory, start=1 starts the guest afterwards, and HA shuts it down",
+            (false, true, _) => " has no memory, and start=1 starts the guest afterwards",
+            (false, false, Some(true)) => {
+                " has no memory, so the rollback leaves the guest off, and HA starts it again"
+            }
+            (false, false, Some(false)) => " has no memory, so the guest is off afterwards",
+            (false, false, None) => " has no memory, so the guest is off afterwards (start=1 starts it)",
+        }
+    }
 }
 
 /// Appends a line about one snapshot. `rollback` is given if the guest will be as it was then.
@@ -555,7 +576,7 @@ pub fn push_snapshot(
     text: &mut String,
     name: &str,
     snapshots: &Looked<Vec<Value>>,
-    rollback: Option<RollbackStart>,
+    rollback: Option<RollbackPower>,
     utc_offset: i32,
 ) {
     let rows = match snapshots {
@@ -575,12 +596,7 @@ pub fn push_snapshot(
     }
     let has_memory = snapshot.get("vmstate").is_some_and(is_true);
     text.push_str(match (has_memory, rollback) {
-        (true, Some(_)) => " has the memory, so the guest runs afterwards",
-        (false, Some(RollbackStart::None)) => " has no memory, so the guest is off afterwards (start=1 starts it)",
-        (false, Some(RollbackStart::Requested)) => " has no memory, and start=1 starts the guest afterwards",
-        (false, Some(RollbackStart::ByHa)) => {
-            " has no memory, so the rollback leaves the guest off, and HA starts it again"
-        }
+        (_, Some(power)) => power.describe(has_memory),
         (true, None) => " has the memory too",
         (false, None) => " has the disks only",
     });

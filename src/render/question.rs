@@ -3,7 +3,7 @@
 use super::cell::push_single_line;
 use super::labels::format_local_time;
 use super::object_state::{
-    self, GuestState, MissingSpace, ObjectState, RollbackStart, has_disk_name, is_start_state, quote_word,
+    self, GuestState, MissingSpace, ObjectState, RollbackPower, has_disk_name, is_start_state, quote_word,
     show_cluster_value, show_option, text_of, to_text,
 };
 use super::quoted::{push_quoted, push_value, quote};
@@ -465,12 +465,8 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
             (Fact::Snapshots, _, Some(snapshots), ..) => object_state::push_snapshots(text, snapshots),
             (Fact::Snapshot, _, Some(snapshots), ..) => {
                 let starts = call.params.iter().any(|(name, value)| name == "start" && value == "1");
-                let start = match guest {
-                    _ if starts => RollbackStart::Requested,
-                    Some(guest) if guest.is_wanted_by_ha() => RollbackStart::ByHa,
-                    _ => RollbackStart::None,
-                };
-                let rollback = (call.method == Method::Post).then_some(start);
+                let wanted_by_ha = guest.as_ref().and_then(GuestState::wanted_by_ha);
+                let rollback = (call.method == Method::Post).then_some(RollbackPower { starts, wanted_by_ha });
                 let name = path_value(call, "snapname");
                 object_state::push_snapshot(text, name, snapshots, rollback, call.state.utc_offset);
             }
