@@ -49,14 +49,22 @@ fn find_guest(path: &[String]) -> Option<&str> {
     }
 }
 
-/// Returns whether an undo is about the HA resource of a guest, which needs the guest.
-fn is_ha_of(undo: &UndoCall, vmid: &str) -> bool {
+/// Returns whether an undo is about the HA resource, the replication or the pool of a guest, which needs the guest.
+fn needs_guest(undo: &UndoCall, vmid: &str) -> bool {
     let path = normalize(&undo.path);
-    let [cluster, ha, resources, rest @ ..] = path.as_slice() else { return false };
-    let number_of = |sid: &str| sid.split_once(':').map_or(sid, |(_, number)| number).to_owned();
-    let is_resource = [cluster, ha, resources].map(String::as_str) == ["cluster", "ha", "resources"];
-    let is_named = || undo.data.iter().any(|(name, sid)| name == "sid" && number_of(sid) == vmid);
-    is_resource && (rest.first().is_some_and(|number| number == vmid) || is_named())
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let is_named = |key: &str| {
+        let number_of = |id: &str| id.split_once(':').map_or(id, |(_, number)| number).to_owned();
+        undo.data.iter().any(|(name, id)| name == key && number_of(id) == vmid)
+    };
+    let is_own = match path.as_slice() {
+        ["cluster", "ha", "resources", number, ..] => *number == vmid,
+        ["cluster", "ha", "resources"] => is_named("sid"),
+        ["cluster", "replication", job] => job.split_once('-').is_some_and(|(number, _)| number == vmid),
+        ["pools", ..] => is_named("vms"),
+        _ => false,
+    };
+    is_own && undo.more.iter().all(|call| needs_guest(call, vmid))
 }
 
 /// Discards the undos of what a later call of the list removes for good, and those of an object that the list makes and
@@ -67,7 +75,8 @@ pub(super) fn discard_void_undos(lives: &[&ObjectLife], undos: &mut [Option<Undo
     for (at, life) in lives.iter().enumerate() {
         let Some(removed) = &life.removed else { continue };
         let is_below = |undo: &UndoCall| {
-            normalize(&undo.path).starts_with(removed) || find_guest(removed).is_some_and(|vmid| is_ha_of(undo, vmid))
+            normalize(&undo.path).starts_with(removed)
+                || find_guest(removed).is_some_and(|vmid| needs_guest(undo, vmid))
         };
         let makes_it = |before: &usize| {
             let undo = undos[*before].as_ref().filter(|undo| undo.method == Method::Delete);

@@ -569,6 +569,12 @@ fn demo_states() {
         listed("DELETE", "/nodes/pve2/qemu/104", json!({"purge": true})),
     ];
     document.call(&server, "proxmox_api_call", json!({"calls": calls, "wait": true}));
+    let calls = [
+        listed("PUT", "/pools/prod", json!({"vms": 105, "allow-move": true})),
+        listed("PUT", "/pools/prod", json!({"comment": "short"})),
+        listed("DELETE", "/nodes/pve3/qemu/105", json!({})),
+    ];
+    document.call(&server, "proxmox_api_call", json!({"calls": calls, "wait": true}));
     document.section("The firewall of a guest and its network card");
     for (path, data) in [
         ("/qemu/staging01/config", json!({"net0": "virtio=BC:24:11:00:00:6A,bridge=vmbr1"})),
