@@ -369,6 +369,16 @@ impl ChangedObject {
         Self { undo: None, is_unchanged: true, ..self }
     }
 
+    /// Returns the object for a change that did not do what explains its state.
+    fn without_explanation(&self) -> Self {
+        match &self.subject {
+            ChangedSubject::Rollback { guest, .. } => {
+                Self { subject: ChangedSubject::Guest { guest: guest.clone(), origin: None }, ..self.clone() }
+            }
+            _ => self.clone(),
+        }
+    }
+
     /// Returns the object for a call of a list: its own description has neither missing effects nor an undo.
     pub fn into_listed(self) -> Self {
         Self { is_in_list: true, ..self }
@@ -397,9 +407,10 @@ impl ClusterHandle<'_> {
         Some(self.wait_for_guest(&awaited, deadline, &mut |_, _| {}).map_or(GuestWaitEnd::NotYet, |wait| wait.end))
     }
 
-    /// Reads an object again, and describes it as it is.
+    /// Reads an object again, and describes it as it is after a change that failed.
     pub fn describe_state(&self, changed: &ChangedObject) -> Vec<String> {
         let handle = self.with_new_lookups();
+        let changed = &changed.without_explanation();
         let result = ResultReader { cluster: &handle, reader: ObjectReader::new(&handle), changed };
         result.read().line.into_iter().map(|line| self.redact(line)).collect()
     }
@@ -520,12 +531,15 @@ impl ResultReader<'_> {
                 let offset = self.cluster.find_utc_offset(&guest.path(&["snapshot"]));
                 rows.map(|rows| place(guest).describe_snapshots(&guest_name, &rows, name, offset))
             }
-            ChangedSubject::Rollback { guest, snapshot } => self.describe_guest(guest, None).map(|line| {
-                let rows = self.reader.read_value::<Vec<Value>>(guest.path(&["snapshot"])).unwrap_or_default();
-                let starts = self.changed.param("start") == Some("1");
-                let reason = changed_object::explain_rollback(&rows, snapshot).filter(|_| !starts);
-                line + reason.unwrap_or_default()
-            }),
+            ChangedSubject::Rollback { guest, snapshot } => {
+                let status = self.reader.read_value::<Map<String, Value>>(guest.path(&["status", "current"])).ok();
+                status.map(|status| {
+                    let rows = self.reader.read_value::<Vec<Value>>(guest.path(&["snapshot"])).unwrap_or_default();
+                    let starts = self.changed.param("start") == Some("1");
+                    let reason = changed_object::explain_rollback(&rows, snapshot, &status).filter(|_| !starts);
+                    place(guest).describe_state(&status) + reason.unwrap_or_default()
+                })
+            }
             ChangedSubject::FirewallRule(list) => {
                 rule = self.find_rule(list);
                 rule.as_ref().map(|rule| {
@@ -750,8 +764,19 @@ impl ResultReader<'_> {
     fn check_network_cards(&self, guest: &PathGuest, reasons: &mut Vec<String>) {
         let cards: Vec<(&str, &str)> = self.changed.params.iter().filter(|(name, _)| is_card(name)).collect();
         self.compare_cards(guest, reasons);
-        if cards.iter().any(|(_, card)| find_part(card, "firewall") == Some("1")) {
+        let under: Vec<&str> =
+            cards.iter().filter(|(_, card)| find_part(card, "firewall") == Some("1")).map(|(name, _)| *name).collect();
+        if !under.is_empty() {
+            let before = reasons.len();
             self.check_data_center_firewall(reasons);
+            let is_begun = |name: &&str| {
+                let old = self.changed.cards_before.iter().find(|(known, _)| known == name);
+                old.is_some_and(|(_, old)| find_part(old, "firewall") != Some("1"))
+            };
+            let begun: Vec<&str> = under.into_iter().filter(is_begun).collect();
+            if reasons.len() == before && !begun.is_empty() {
+                self.push_begun_firewall(guest, &begun, reasons);
+            }
         }
         for (name, card) in cards {
             let (Some(tag), Some(bridge)) = (find_part(card, "tag"), find_part(card, "bridge")) else { continue };
@@ -765,6 +790,31 @@ impl ResultReader<'_> {
                 ));
             }
         }
+    }
+
+    /// Adds that the firewall of the guest acts on cards that it did not act on before, or that it is off.
+    fn push_begun_firewall(&self, guest: &PathGuest, cards: &[&str], reasons: &mut Vec<String>) {
+        let path = guest.path(&["firewall", "options"]);
+        let Ok(options) = self.reader.read_value::<Map<String, Value>>(path.clone()) else { return };
+        if !options.get("enable").is_some_and(is_true) {
+            return reasons.push(format!("no effect yet: the firewall is off (PUT {path} with enable=1 turns it on)"));
+        }
+        // A card that waits for the next start of the guest is as it was.
+        let pending = self.reader.read_value::<Vec<Value>>(guest.path(&["pending"])).unwrap_or_default();
+        let waits = |name: &&str| {
+            let mut rows = pending.iter().filter(|row| row.get("key").is_some_and(|key| key == name));
+            rows.any(|row| row.get("pending").is_some())
+        };
+        let rules = self.reader.read_value::<Vec<Map<String, Value>>>(guest.path(&["firewall", "rules"]));
+        let (Ok(rules), false) = (rules, cards.iter().any(waits)) else { return };
+        let active = rules.iter().filter(|rule| rule.get("enable").is_some_and(is_true)).count();
+        let policy = options.get("policy_in").map_or("DROP".to_owned(), to_text);
+        reasons.push(format!(
+            "in force: the firewall of the guest acts on {} (policy_in {}, {} on)",
+            cards.join(", "),
+            quote_word(&policy),
+            count(active, "rule")
+        ));
     }
 
     /// Adds what a changed card has lost: its MAC address, or the firewall.

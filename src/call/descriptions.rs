@@ -137,6 +137,7 @@ fn describe<'c>(
         risk_reasons: &call.risk_reasons,
         limits_own_access: call.limits_own_access(),
         is_guest_described,
+        fails_while_locked: call.fails_while_locked(state),
         state,
     }
 }

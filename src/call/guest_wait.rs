@@ -211,6 +211,11 @@ impl AwaitedState {
         }
     }
 
+    /// Returns whether an operation that works on the guest may end its power state.
+    fn may_not_last(&self, status: &Map<String, Value>) -> bool {
+        matches!(self, Self::Power(_)) && !matches!(text_of(status, "lock"), "" | "suspended")
+    }
+
     /// Returns whether a guest on this node with this status has the state.
     fn is_reached(&self, node: &str, status: &Map<String, Value>) -> bool {
         match self {
@@ -318,7 +323,14 @@ impl ClusterHandle<'_> {
                     report(start.elapsed(), &line);
                     if let Some(end) = end {
                         let is_unlocked = awaited.state == AwaitedState::Unlocked && end == GuestWaitEnd::Reached;
-                        let line = if is_unlocked { line + ", unlocked" } else { line };
+                        let line = match is_unlocked {
+                            true => line + ", unlocked",
+                            false if end == GuestWaitEnd::Reached && awaited.state.may_not_last(&status) => {
+                                let hint = format!("wait_for_task with `{} unlocked` waits for its end", awaited.guest);
+                                format!("{line}; the operation that locks it may change this. hint: {hint}")
+                            }
+                            false => line,
+                        };
                         return Ok(GuestWait { line, end });
                     }
                     if self.cancel.wait(interval.min(left)) {

@@ -9,6 +9,7 @@ use super::present_state::{ObjectReader, PathGuest, PresentState};
 use super::space_needs::find_local_disk;
 use crate::base::list_text::list_items;
 use crate::pve::Method;
+use crate::pve::guests::GuestKind;
 use crate::pve::knowledge::preconditions::{find_target_parameters, refuses_used_name};
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
@@ -27,6 +28,7 @@ impl PlannedCall<'_> {
     ) -> Option<CertainFailure> {
         let reader = ObjectReader::until(self.cluster, deadline);
         self.check_new_guest(&reader, earlier)
+            .or_else(|| self.check_resource_kind(template, earlier))
             .or_else(|| self.check_new_snapshot(template, &reader, earlier))
             .or_else(|| self.check_new_object(template, &reader, earlier))
             .or_else(|| self.check_targets(template, &reader, deadline, earlier))
@@ -52,6 +54,26 @@ impl PlannedCall<'_> {
         config.contains_key("digest").then(|| CertainFailure::UsedNumber {
             operation: self.operation_line(),
             guest: format!("{} {vmid}{name} on {}", kind_name(listed.kind), quote_word(&listed.node)),
+        })
+    }
+
+    /// Checks that a new HA resource names its guest by the right kind.
+    fn check_resource_kind(&self, template: &str, earlier: EarlierCalls<'_, '_>) -> Option<CertainFailure> {
+        let sid = self.param("sid").filter(|_| self.method == Method::Post && template == "/cluster/ha/resources")?;
+        let (kind, vmid) = sid.split_once(':')?;
+        let vmid: u32 = vmid.parse().ok()?;
+        if earlier.forecast_guest(vmid).existence != Existence::AsNow {
+            return None;
+        }
+        let guest = self.cluster.look_up_guests().ok()?.iter().find(|guest| guest.vmid == vmid)?;
+        let right = match guest.kind {
+            GuestKind::Qemu => "vm",
+            GuestKind::Lxc => "ct",
+        };
+        (matches!(kind, "vm" | "ct") && kind != right).then(|| CertainFailure::OtherKind {
+            operation: self.operation_line(),
+            guest: label_listed(guest),
+            sid: format!("{right}:{vmid}"),
         })
     }
 

@@ -10,12 +10,13 @@ use crate::base::list_text::list_items;
 use crate::pve::Method;
 use crate::pve::knowledge::effects::Fact;
 use crate::pve::knowledge::messages::find_next_step;
-use crate::pve::knowledge::preconditions::{Excluded, Precondition, find_preconditions};
+use crate::pve::knowledge::preconditions::{Excluded, Precondition, find_lock_refusal, find_preconditions};
 use crate::pve::property_string::{find_part, parse_disk_size};
 use crate::pve::rows::is_true;
 use crate::render::labels::{group_reasons, join_reasons};
 use crate::render::object_state::{
-    AffectedText, GuestState, MAX_ITEMS, find_ha_state, is_own_disk, quote_word, snapshot_name, text_of, to_text,
+    AffectedText, GuestState, MAX_ITEMS, ObjectState, find_ha_state, is_own_disk, quote_word, snapshot_name, text_of,
+    to_text,
 };
 use crate::render::quoted::quote;
 use serde_json::{Map, Value};
@@ -60,6 +61,8 @@ pub enum CertainFailure {
     MadeBefore { operation: String, number: usize },
     #[error("{operation} would fail: the number is in use by {guest}")]
     UsedNumber { operation: String, guest: String },
+    #[error("{operation} would fail: sid names another kind of guest than {guest}")]
+    OtherKind { operation: String, guest: String, sid: String },
     #[error("{operation} would fail: {object} exists already")]
     UsedName { operation: String, object: String },
     #[error("{operation} would fail: {what}")]
@@ -132,6 +135,7 @@ impl Hint for CertainFailure {
             Self::SameNode { .. } => find_next_step("target is local node").map(Cow::from),
             Self::RemovedBefore { .. } => Some("change the order of the calls, or leave this one out".into()),
             Self::UsedNumber { .. } => find_next_step("config file already exists").map(Cow::from),
+            Self::OtherKind { sid, .. } => Some(format!("sid {sid} is the guest").into()),
             Self::UsedName { .. } => find_next_step("already exists").map(Cow::from),
             Self::MadeBefore { .. } => Some("choose another name or number, or leave one of the calls out".into()),
             Self::AbsentTarget { list, .. } => Some(format!("GET {list} lists what the cluster has").into()),
@@ -208,6 +212,20 @@ impl PlannedCall<'_> {
             .or_else(|| self.check_disk(template, present).filter(|_| !is_changed))
             .or_else(|| self.check_boot_order(template, present).filter(|_| !is_changed))
             .or_else(|| self.check_names(template, present, deadline, earlier))
+    }
+
+    /// Returns whether the node refuses the call while the guest of its path has the lock that it has now.
+    pub(super) fn fails_while_locked(&self, state: &ObjectState<'_>) -> bool {
+        let Some(template) = self.operation.template.as_deref().filter(|_| self.operation.is_known) else {
+            return false;
+        };
+        let Some(guest) = state.guest.as_ref().filter(|_| self.path_guest().is_some()) else { return false };
+        let status = guest.status.as_ref().and_then(|status| status.as_ref().ok());
+        let lock = status.map_or("", |status| text_of(status, "lock"));
+        // (PVE: a VM that is saved to a disk has this lock, and nothing works on it.)
+        !matches!(lock, "" | "suspended")
+            && find_lock_refusal(self.method, template, &self.params)
+                .is_some_and(|row| !(row.yields_to_ha && guest.is_in_ha()))
     }
 
     /// Returns the reason why the call would fail because of what the earlier calls of its list make or remove. Nothing is

@@ -9,6 +9,7 @@ use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::property_string::{find_part, find_volume, parse_new_volume};
+use crate::pve::rows::is_true;
 use crate::render::object_state::{NotKnown, text_of, to_text};
 use serde_json::{Map, Value};
 
@@ -19,6 +20,7 @@ const INHERITED_IS_LOST: &str =
 const INHERITED_IS_HIDDEN: &str = "a permission replaces those that are inherited from the paths above, and this \
     server's API token does not see which";
 const FIREWALL_ENDS: &str = "the firewall no longer protects: it is off without firewall=1";
+const FIREWALL_BEGINS: &str = "the firewall of the guest acts on the card then, and drops what no rule allows, perhaps all that reaches the guest";
 const NOMATCH_ENDS: &str = "an address that is taken out of the set is in it again: that ends without nomatch=1";
 /// The parts of a network that decide which others the guest reaches. (PVE: a container has its addresses here.)
 const NETWORK_KEYS: [&str; 7] = ["bridge", "tag", "trunks", "ip", "ip6", "gw", "gw6"];
@@ -228,6 +230,12 @@ impl<'c> GuestOption<'c> {
         }
     }
 
+    /// Returns whether the call brings a card of the guest under its firewall.
+    fn begins_firewall(&self, old: &str) -> bool {
+        let begins = self.new.is_some_and(|new| is_on(new, "firewall")) && !is_on(old, "firewall");
+        self.kind == GuestOptionKind::Network && begins
+    }
+
     /// Returns the reason if the guest loses something that it has now.
     fn find_loss(&self, old: &str) -> Option<&'static str> {
         let Some(new) = self.new else {
@@ -306,6 +314,44 @@ impl ClusterHandle<'_> {
         params.iter().filter(is_kept).map(|(name, _)| name.to_owned()).collect()
     }
 
+    /// Returns whether the firewall of a guest may drop what reaches its cards under the firewall. What can't be read
+    /// counts as yes.
+    fn may_firewall_drop(&self, config: &ApiPath, reader: &ObjectReader<'_>) -> bool {
+        let segments: Vec<_> = config.segments().map(|segment| segment.into_owned()).collect();
+        let read = |path: Option<ApiPath>| -> Option<Map<String, Value>> {
+            self.forecast_options(&path?, &|path| reader.read_value(path.clone())).ok()
+        };
+        let is_enabled = |options: &Map<String, Value>| options.get("enable").is_some_and(is_true);
+        let of_cluster = read(Some(ApiPath::from_static("/cluster/firewall/options")));
+        if of_cluster.is_some_and(|options| !is_enabled(&options)) {
+            return false;
+        }
+        let Some(own) = read(path_below_guest(&segments, &["firewall", "options"])) else { return true };
+        // (PVE: a guest drops incoming traffic by default, and accepts outgoing traffic.)
+        let is_open = |name: &str, default: &'static str| {
+            own.get(name).map_or(default.to_owned(), to_text).eq_ignore_ascii_case("ACCEPT")
+        };
+        is_enabled(&own) && !(is_open("policy_in", "DROP") && is_open("policy_out", "ACCEPT"))
+    }
+
+    /// Returns whether no network card of a guest is under its firewall, so that options of the firewall have no effect.
+    pub(super) fn lacks_firewall_cards(&self, options: &ApiPath) -> bool {
+        let segments: Vec<_> = options.segments().map(|segment| segment.into_owned()).collect();
+        if !matches!(segments.get(2).map(String::as_str), Some("qemu" | "lxc")) {
+            return false;
+        }
+        let Some(config) = path_below_guest(&segments, &["config"]) else { return false };
+        let reader = ObjectReader::new(self);
+        let is_under = |config: &Map<String, Value>| {
+            let mut cards = config.iter().filter(|(name, _)| name.starts_with("net"));
+            cards.any(|(_, card)| is_on(&to_text(card), "firewall"))
+        };
+        let Ok(now) = reader.read_value::<Map<String, Value>>(config.clone()) else { return false };
+        let then: Result<Map<String, Value>, NotKnown> = self.forecast_options(&config, &|_| Ok(now.clone()));
+        // An answer without a digest is no configuration.
+        now.contains_key("digest") && !is_under(&now) && then.is_ok_and(|then| !is_under(&then))
+    }
+
     /// Looks up the state on which a change depends. Returns the parameters that raise its risk, with the reasons.
     pub(super) fn find_state_risks(&self, change: &StateChange<'_>) -> Vec<(String, &'static str)> {
         let settings = self.cluster.settings();
@@ -321,7 +367,15 @@ impl ClusterHandle<'_> {
                     Err(_) if option.kind == GuestOptionKind::Network => Some(NETWORK_ENDS),
                     Err(_) => Some(DISK_ENDS),
                 };
-                options.iter().filter_map(|option| Some((option.parameter.to_owned(), find_loss(option)?))).collect()
+                let begins = |option: &GuestOption<'_>| {
+                    let old = now.as_ref().ok().and_then(|now| now.get(option.name));
+                    old.is_some_and(|old| option.begins_firewall(&to_text(old)))
+                };
+                let drops = options.iter().any(begins) && self.may_firewall_drop(config, &reader);
+                let find = |option: &GuestOption<'_>| {
+                    find_loss(option).or_else(|| (drops && begins(option)).then_some(FIREWALL_BEGINS))
+                };
+                options.iter().filter_map(|option| Some((option.parameter.to_owned(), find(option)?))).collect()
             }
             StateChange::List { path, list, items } => {
                 let now: Result<Map<String, Value>, NotKnown> =

@@ -2,8 +2,8 @@
 
 use super::labels::{count, format_local_time};
 use super::object_state::{
-    describe_power, has_disk_name, kind_name, push_name, quote_word, show_cluster_value, show_option, snapshot_name,
-    text_of, to_text,
+    describe_power, find_ha_state, has_disk_name, is_start_state, kind_name, push_name, quote_word, show_cluster_value,
+    show_option, snapshot_name, text_of, to_text,
 };
 use super::quoted::quote;
 use super::units::push_byte_size;
@@ -166,13 +166,19 @@ fn push_unused<'o>(text: &mut String, options: impl Iterator<Item = (&'o str, &'
     }
 }
 
-/// Returns the reason for the state of a guest after a rollback to this snapshot.
-pub fn explain_rollback(rows: &[Value], snapshot: &str) -> Option<&'static str> {
+/// Returns the reason for the state of a guest after a rollback to this snapshot, if the snapshot explains it.
+pub fn explain_rollback(rows: &[Value], snapshot: &str, status: &Map<String, Value>) -> Option<&'static str> {
     let row = rows.iter().find(|row| snapshot_name(row) == Some(snapshot))?;
-    Some(match row.get("vmstate").is_some_and(is_true) {
-        true => ", because the snapshot has the memory",
-        false => ", because the snapshot has no memory",
-    })
+    let ha = find_ha_state(status);
+    let is_wanted = ha.is_some_and(|ha| is_start_state(text_of(ha, "state")));
+    match (row.get("vmstate").is_some_and(is_true), text_of(status, "status"), ha) {
+        (true, "running", None) => Some(", because the snapshot has the memory"),
+        (true, "running", Some(_)) => Some("; the snapshot has the memory"),
+        (false, "stopped", None) => Some(", because the snapshot has no memory"),
+        (false, "stopped", Some(_)) if is_wanted => Some("; the snapshot has no memory, and HA starts the guest again"),
+        (false, "stopped", Some(_)) => Some("; the snapshot has no memory"),
+        _ => None,
+    }
 }
 
 /// Describes a firewall rule with its place: `rule 0 of …: in ACCEPT proto tcp dport 22, on`.
@@ -302,6 +308,25 @@ fn join(items: &[String]) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn the_state_after_a_rollback_is_explained_by_the_snapshot_only_if_it_is_the_reason() {
+        let rows = [json!({"name": "full", "vmstate": 1}), json!({"name": "disks"}), json!({"name": "current"})];
+        let of_ha = |status, state| json!({"status": status, "ha": {"managed": 1, "state": state}});
+        for (snapshot, status, expected) in [
+            ("full", json!({"status": "running"}), Some(", because the snapshot has the memory")),
+            ("full", json!({"status": "stopped"}), None),
+            ("disks", json!({"status": "stopped"}), Some(", because the snapshot has no memory")),
+            ("disks", json!({"status": "running"}), None),
+            ("disks", of_ha("running", "started"), None),
+            ("disks", of_ha("stopped", "stopped"), Some("; the snapshot has no memory")),
+            ("disks", of_ha("stopped", "started"), Some("; the snapshot has no memory, and HA starts the guest again")),
+            ("gone", json!({"status": "stopped"}), None),
+        ] {
+            let Value::Object(status) = status else { unreachable!() };
+            assert_eq!(explain_rollback(&rows, snapshot, &status), expected, "{snapshot} {status:?}");
+        }
+    }
 
     #[test]
     fn a_token_with_the_privileges_of_its_user_is_named_as_such() {

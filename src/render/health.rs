@@ -6,6 +6,7 @@ use super::labels::{
     count, format_bytes, format_cpu, format_duration, format_local_time, format_percent, format_time, guest_label,
     guest_name,
 };
+use super::object_state::is_start_state;
 use crate::pve::backups::{BackupFile, BackupJob};
 use crate::pve::guests::Guest;
 use crate::pve::inventory::{Inventory, NodeSummary, StorageSummary};
@@ -176,6 +177,15 @@ pub fn find_ha_problem(row: &ApiRow) -> Option<String> {
         _ => status.contains("old timestamp") || status.contains("dead"),
     };
     has_problem.then(|| format!("{}: {status}", row.text("id")))
+}
+
+/// Returns the problem of a guest that HA wants to run, by a row of GET /cluster/ha/status/current, if it is stopped.
+pub fn find_stopped_service<'g>(row: &ApiRow, mut guests: impl Iterator<Item = &'g Guest>) -> Option<String> {
+    let sid = row.text("sid");
+    let (_, vmid) = sid.split_once(':')?;
+    let guest = guests.find(|guest| guest.vmid.to_string() == vmid)?;
+    let is_wanted = row.text("type") == "service" && is_start_state(&row.text("request_state"));
+    (is_wanted && guest.status == "stopped").then(|| format!("{sid}: HA wants it started, and it is stopped"))
 }
 
 /// Returns the problem that a row of GET /nodes/{node}/replication reports.

@@ -246,6 +246,11 @@ pub fn find_ha_state(status: &Map<String, Value>) -> Option<&Map<String, Value>>
     status.get("ha").and_then(Value::as_object).filter(|ha| ha.get("managed").is_some_and(is_true))
 }
 
+/// Returns whether a requested state of the HA manager is that of a guest which runs. (PVE: `enabled` is its old name.)
+pub fn is_start_state(state: &str) -> bool {
+    matches!(state, "started" | "enabled")
+}
+
 impl GuestState<'_> {
     /// Returns kind, number and the name, if it was looked up.
     pub fn label(&self) -> String {
@@ -284,6 +289,16 @@ impl GuestState<'_> {
         matches!(self.status, Some(Ok(_)))
     }
 
+    /// Returns whether the HA manager wants the guest to run, if it manages the power of the guest.
+    pub fn wanted_by_ha(&self) -> Option<bool> {
+        let status = self.status.as_ref().and_then(|status| status.as_ref().ok());
+        match text_of(status.and_then(find_ha_state)?, "state") {
+            state if is_start_state(state) => Some(true),
+            "stopped" | "disabled" => Some(false),
+            _ => None,
+        }
+    }
+
     /// Returns whether the HA manager manages the guest, as far as known.
     pub fn is_in_ha(&self) -> bool {
         let status = self.status.as_ref().and_then(|status| status.as_ref().ok());
@@ -291,7 +306,7 @@ impl GuestState<'_> {
     }
 
     /// Appends lines about a state that is not known, and about what else works on the guest.
-    pub fn push_details(&self, text: &mut String) {
+    pub fn push_details(&self, text: &mut String, fails_while_locked: bool) {
         match &self.status {
             Some(Err(reason)) => {
                 reason.push(text, "Its name and state are not known");
@@ -303,11 +318,14 @@ impl GuestState<'_> {
             Some(Ok(status)) => {
                 let lock = text_of(status, "lock");
                 if !lock.is_empty() {
-                    let _ = writeln!(text, "It is locked: {}.", quote_word(lock));
+                    let effect = if fails_while_locked { ". The call fails until the lock ends" } else { "" };
+                    let _ = writeln!(text, "It is locked: {}{effect}.", quote_word(lock));
                 }
                 if let Some(ha) = find_ha_state(status) {
-                    let state = quote_word(text_of(ha, "state"));
-                    let _ = writeln!(text, "HA manages it, and wants it {state}.");
+                    let _ = match text_of(ha, "state") {
+                        "ignored" => writeln!(text, "It is an HA resource that HA ignores."),
+                        state => writeln!(text, "HA manages it, and wants it {}.", quote_word(state)),
+                    };
                 }
             }
             None => {}
@@ -528,12 +546,37 @@ pub fn push_snapshots(text: &mut String, snapshots: &Looked<Vec<Value>>) {
     }
 }
 
-/// Appends a line about one snapshot. `is_rollback` tells that the guest will be as it was then.
+/// The power of a guest after a rollback, beside what its snapshot has.
+#[derive(Clone, Copy)]
+pub struct RollbackPower {
+    /// The call asks for the start of the guest.
+    pub starts: bool,
+    /// The HA manager wants the guest to run, or to be off.
+    pub wanted_by_ha: Option<bool>,
+}
+
+impl RollbackPower {
+    fn describe(self, has_memory: bool) -> &'static str {
+        match (has_memory, self.starts, self.wanted_by_ha) {
+            (true, _, Some(false)) => " has the memory, so the guest runs afterwards, and HA shuts it down",
+            (true, ..) => " has the memory, so the guest runs afterwards",
+            (false, true, Some(false)) => " has no memory, start=1 starts the guest afterwards, and HA shuts it down",
+            (false, true, _) => " has no memory, and start=1 starts the guest afterwards",
+            (false, false, Some(true)) => {
+                " has no memory, so the rollback leaves the guest off, and HA starts it again"
+            }
+            (false, false, Some(false)) => " has no memory, so the guest is off afterwards",
+            (false, false, None) => " has no memory, so the guest is off afterwards (start=1 starts it)",
+        }
+    }
+}
+
+/// Appends a line about one snapshot. `rollback` is given if the guest will be as it was then.
 pub fn push_snapshot(
     text: &mut String,
     name: &str,
     snapshots: &Looked<Vec<Value>>,
-    is_rollback: bool,
+    rollback: Option<RollbackPower>,
     utc_offset: i32,
 ) {
     let rows = match snapshots {
@@ -552,11 +595,10 @@ pub fn push_snapshot(
         let _ = write!(text, " of {}", format_local_time(seconds, utc_offset));
     }
     let has_memory = snapshot.get("vmstate").is_some_and(is_true);
-    text.push_str(match (has_memory, is_rollback) {
-        (true, true) => " has the memory, so the guest runs afterwards",
-        (false, true) => " has no memory, so the guest is off afterwards, unless start is set",
-        (true, false) => " has the memory too",
-        (false, false) => " has the disks only",
+    text.push_str(match (has_memory, rollback) {
+        (_, Some(power)) => power.describe(has_memory),
+        (true, None) => " has the memory too",
+        (false, None) => " has the disks only",
     });
     if let Some(description) = snapshot.get("description").and_then(Value::as_str).filter(|text| !text.is_empty()) {
         let _ = write!(text, ". Its description: {}", quote(&sanitize::redact_text(description), MAX_TEXT_CHARS));

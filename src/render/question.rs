@@ -3,8 +3,8 @@
 use super::cell::push_single_line;
 use super::labels::format_local_time;
 use super::object_state::{
-    self, GuestState, MissingSpace, ObjectState, has_disk_name, quote_word, show_cluster_value, show_option, text_of,
-    to_text,
+    self, GuestState, MissingSpace, ObjectState, RollbackPower, has_disk_name, is_start_state, quote_word,
+    show_cluster_value, show_option, text_of, to_text,
 };
 use super::quoted::{push_quoted, push_value, quote};
 use super::undo::UndoCall;
@@ -60,6 +60,8 @@ pub struct CallDescription<'a> {
     pub limits_own_access: bool,
     /// An earlier call of the list has the same guest in the same state.
     pub is_guest_described: bool,
+    /// The node refuses the call while its guest has the lock that it has now.
+    pub fails_while_locked: bool,
     pub state: &'a ObjectState<'a>,
 }
 
@@ -438,7 +440,7 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
             let _ = writeln!(text, "It concerns {}.", describe_guest(call, guest));
         }
         if !call.is_guest_described {
-            guest.push_details(text);
+            guest.push_details(text, call.fails_while_locked);
         }
     }
     match (made_by, guest) {
@@ -462,9 +464,11 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
             (Fact::Object, Some(Err(reason)), ..) => reason.push(text, "The present values are not known"),
             (Fact::Snapshots, _, Some(snapshots), ..) => object_state::push_snapshots(text, snapshots),
             (Fact::Snapshot, _, Some(snapshots), ..) => {
-                let is_rollback = call.method == Method::Post;
+                let starts = call.params.iter().any(|(name, value)| name == "start" && value == "1");
+                let wanted_by_ha = guest.as_ref().and_then(GuestState::wanted_by_ha);
+                let rollback = (call.method == Method::Post).then_some(RollbackPower { starts, wanted_by_ha });
                 let name = path_value(call, "snapname");
-                object_state::push_snapshot(text, name, snapshots, is_rollback, call.state.utc_offset);
+                object_state::push_snapshot(text, name, snapshots, rollback, call.state.utc_offset);
             }
             (Fact::RestoredOptions, ..) => {
                 restored.iter().for_each(|configs| object_state::push_restored_options(text, configs));
@@ -507,6 +511,10 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
                 let is_in_ha = guest.as_ref().is_some_and(GuestState::is_in_ha);
                 let jobs = call.state.guest_jobs.iter();
                 jobs.for_each(|jobs| object_state::push_guest_jobs(text, jobs, purges, is_in_ha));
+                let pool = guest.as_ref().and_then(|guest| guest.listed).map_or("", |listed| &listed.pool);
+                if !pool.is_empty() {
+                    let _ = writeln!(text, "It leaves pool {}.", quote_word(pool));
+                }
             }
             (Fact::Backups, ..) => object_state::push_guest_backups(text, call.state.guest_backups),
             (Fact::PrunedBackups, _, _, Some(backups), _) => {
@@ -518,6 +526,9 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
             _ => {}
         }
     }
+    if let Some(guest) = guest {
+        push_ha_request(text, call, guest);
+    }
     let missing = call.state.missing_space.iter().map(MissingSpace::describe);
     let placement = call.state.placement.iter().chain(&call.state.job_storage).cloned();
     for sentence in placement.chain(missing) {
@@ -528,6 +539,24 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
         let _ = writeln!(text, "{remark}");
     }
     affected.push(text);
+}
+
+/// Appends what the HA manager does with a guest that it gets, if that changes the power of the guest.
+fn push_ha_request(text: &mut String, call: &CallDescription<'_>, guest: &GuestState<'_>) {
+    if call.method != Method::Post || call.path != "/cluster/ha/resources" || !guest.is_read() {
+        return;
+    }
+    let state = call.params.iter().find(|(name, _)| *name == "state").map(|(_, state)| state);
+    match state {
+        None if !guest.is_running() => text.push_str("HA starts it: the state is started by default.\n"),
+        Some(state) if is_start_state(state) && !guest.is_running() => {
+            let _ = writeln!(text, "HA starts it: the state is {state}.");
+        }
+        Some(state @ ("stopped" | "disabled")) if guest.is_running() => {
+            let _ = writeln!(text, "HA shuts it down: the state is {state}.");
+        }
+        _ => {}
+    }
 }
 
 /// Returns the kind of the object at a path, in words.

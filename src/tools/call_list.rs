@@ -466,7 +466,9 @@ impl ListRun<'_> {
 fn render_answer(cluster: &ClusterHandle<'_>, outcome: Outcome, max_bytes: usize) -> CallEnd {
     let Outcome { response, mut notes, later, is_change, changed, location, .. } = outcome;
     notes.extend(later.map(|later| later.to_string()));
-    let lines = changed.map(|changed| cluster.describe_changed(&changed)).unwrap_or_default();
+    let is_task = serde_json::from_str::<String>(response.data()).is_ok_and(|text| Upid::parse(&text).is_ok());
+    // A task that still runs has not made the object what it will be.
+    let lines = changed.filter(|_| !is_task).map(|changed| cluster.describe_changed(&changed)).unwrap_or_default();
     if lines.is_empty() {
         notes.splice(0..0, location);
     }
@@ -476,7 +478,6 @@ fn render_answer(cluster: &ClusterHandle<'_>, outcome: Outcome, max_bytes: usize
     }
     notes.splice(0..0, lines);
     let options = OutputOptions::parse(&OutputArguments::default()).expect("no arguments are valid arguments");
-    let is_task = serde_json::from_str::<String>(response.data()).is_ok_and(|text| Upid::parse(&text).is_ok());
     notes.extend(is_task.then(|| "a task, which continues: wait_for_task waits for its end".to_owned()));
     let is_envelope = response.has_extra_fields();
     CallEnd::Done(match options.render(response.into_payload(), is_envelope, max_bytes) {

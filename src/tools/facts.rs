@@ -13,7 +13,7 @@ use crate::pve::token_privileges::TokenPrivileges;
 use crate::render::cluster_errors::ErrorText;
 use crate::render::health::{
     BackupFacts, Certificate, ExplainedTask, HealthFacts, MAX_TASKS, Membership, NodeFacts, PartAnswer, StorageBackups,
-    Subscription, find_ceph_problems, find_ha_problem, find_replication_problem,
+    Subscription, find_ceph_problems, find_ha_problem, find_replication_problem, find_stopped_service,
 };
 use crate::render::labels::now_seconds;
 use std::borrow::Cow;
@@ -162,7 +162,10 @@ impl FactReader<'_> {
         ]);
         let ceph_problems = self.read_ceph();
         let membership = rows(&status, |row| Some(row.clone())).map(|rows| Membership::from_rows(&rows));
-        let ha_problems = rows(&ha, find_ha_problem);
+        let ha_problems = rows(&ha, |row| {
+            let stopped = || find_stopped_service(row, inventory.guests.iter());
+            find_ha_problem(row).or_else(stopped)
+        });
         let privileges = permissions.and_then(|answer| {
             TokenPrivileges::parse(answer.data()).ok_or_else(|| ErrorText("the answer is not an object".into()))
         });

@@ -509,3 +509,83 @@ fn demo_of_two_releases() {
     }
     document.assert("demo_two_releases");
 }
+
+/// Returns a call of a list.
+fn listed(method: &str, path: &str, data: Value) -> Value {
+    json!({"path": path, "method": method, "data": data})
+}
+
+#[test]
+fn demo_states() {
+    // The tasks of this cluster do not end while the test runs.
+    let slow = start_demo(Duration::from_secs(3600));
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..slow.cluster() }]);
+    let mut document = document();
+    document.section("Tasks that run");
+    let calls = [
+        listed("POST", "/qemu/staging01/snapshot", json!({"snapname": "s4"})),
+        listed("POST", "/nodes/pve1/vzdump", json!({"vmid": 200, "storage": "nas"})),
+        listed("POST", "/qemu/gitlab/snapshot", json!({"snapname": "s4"})),
+    ];
+    document.call(&server, "proxmox_api_call", json!({"calls": calls}));
+    document.call(&server, "wait_for_task", json!({"upid": "gitlab running"}));
+    for data in [json!({}), json!({"start": true})] {
+        let path = "/qemu/staging01/snapshot/before-upgrade/rollback";
+        let call = json!({"path": path, "method": "POST", "data": data, "dry_run": true});
+        document.call(&server, "proxmox_api_call", call);
+    }
+    let path = "/qemu/staging01/snapshot/before-upgrade/rollback";
+    document.call(&server, "proxmox_api_call", json!({"path": path, "method": "POST", "wait": true}));
+    // The HA manager of this cluster does not act while the test runs.
+    let mut options = Options::default();
+    (options.task_step, options.lag) = (Duration::ZERO, Duration::from_secs(3600));
+    options.apidoc = Some(APIDOC.into());
+    let late = Demo::start_with(options).expect("the demo cluster");
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..late.cluster() }]);
+    document.section("A snapshot without memory of a guest that HA wants to run");
+    let snapshot = json!({"path": "/qemu/gitlab/snapshot", "method": "POST", "data": {"snapname": "s5"}, "wait": true});
+    document.call(&server, "proxmox_api_call", snapshot);
+    let mut call =
+        json!({"path": "/qemu/gitlab/snapshot/s5/rollback", "method": "POST", "dry_run": true, "wait": true});
+    document.call(&server, "proxmox_api_call", call.clone());
+    call["dry_run"] = false.into();
+    document.call(&server, "proxmox_api_call", call);
+    document.section("Guests that HA gets or has");
+    let demo = demo();
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..demo.cluster() }]);
+    for data in [
+        json!({"sid": "vm:106"}),
+        json!({"sid": "vm:106", "state": "started"}),
+        json!({"sid": "vm:106", "state": "stopped"}),
+        json!({"sid": "vm:100", "state": "stopped"}),
+        json!({"sid": "vm:200"}),
+        json!({"sid": "ct:100"}),
+    ] {
+        let call = json!({"path": "/cluster/ha/resources", "method": "POST", "data": data, "dry_run": true});
+        document.call(&server, "proxmox_api_call", call);
+    }
+    let calls = [
+        listed("PUT", "/cluster/ha/resources/vm:104", json!({"state": "stopped"})),
+        listed("DELETE", "/nodes/pve2/qemu/104", json!({"purge": true})),
+    ];
+    document.call(&server, "proxmox_api_call", json!({"calls": calls, "wait": true}));
+    let calls = [
+        listed("PUT", "/pools/prod", json!({"vms": 105, "allow-move": true})),
+        listed("PUT", "/pools/prod", json!({"comment": "short"})),
+        listed("DELETE", "/nodes/pve3/qemu/105", json!({})),
+    ];
+    document.call(&server, "proxmox_api_call", json!({"calls": calls, "wait": true}));
+    document.section("The firewall of a guest and its network card");
+    for (path, data) in [
+        ("/qemu/staging01/config", json!({"net0": "virtio=BC:24:11:00:00:6A,bridge=vmbr1"})),
+        ("/qemu/staging01/firewall/options", json!({"enable": true, "policy_in": "REJECT"})),
+        ("/qemu/staging01/config", json!({"net0": "virtio=BC:24:11:00:00:6A,bridge=vmbr1,firewall=1"})),
+        ("/qemu/staging01/firewall/options", json!({"enable": true, "policy_in": "DROP"})),
+    ] {
+        let mut call = json!({"path": path, "method": "PUT", "data": data, "dry_run": true});
+        document.call(&server, "proxmox_api_call", call.clone());
+        call["dry_run"] = false.into();
+        document.call(&server, "proxmox_api_call", call);
+    }
+    document.assert("demo_states");
+}

@@ -65,6 +65,8 @@ fn start_sick_node() -> RecordingNode {
             "access/permissions" => data(privileges.clone()),
             "cluster/ha/status/current" => data(json!([
                 {"id": "service:vm:100", "type": "service", "state": "error", "status": "vm:100 (pve1, error)"},
+                {"id": "service:ct:101", "sid": "ct:101", "type": "service", "state": "started", "request_state": "started",
+                    "status": "ct:101 (pve1, started)"},
                 {"id": "quorum", "type": "quorum", "quorate": 1, "status": "OK"},
             ])),
             "cluster/replication" => data(json!([{"id": "100-0"}])),

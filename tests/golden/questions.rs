@@ -553,6 +553,14 @@ fn questions_about_odd_objects() {
     document.section("Snapshots");
     let snapshots = json!([{"name": "full", "snaptime": 1_700_000_000, "vmstate": 1, "description": "before\nthe upgrade"},
         {"name": "disks", "snaptime": 1_700_000_001}, {"name": "current"}]);
+    for state in ["started", "stopped", "ignored"] {
+        let status = json!({"name": "web01", "status": "running", "ha": {"managed": 1, "state": state}});
+        let server = start(with_guest(status, json!({}), snapshots.clone()));
+        for (name, data) in [("full", json!({})), ("disks", json!({})), ("disks", json!({"start": true}))] {
+            let path = format!("POST /nodes/pve1/qemu/100/snapshot/{name}/rollback");
+            ask(&mut document, &server.server, &server.callers[0], &path, data);
+        }
+    }
     let server = start(with_guest(json!({"name": "web01", "status": "running"}), json!({}), snapshots));
     for name in ["full", "disks"] {
         let path = format!("POST /nodes/pve1/qemu/100/snapshot/{name}/rollback");

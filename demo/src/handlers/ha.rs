@@ -55,7 +55,7 @@ pub(crate) fn request_migration(state: &mut ClusterState, user: &str, guest: &Gu
 }
 
 /// Schedules the action that brings a guest into the state that its resource requests.
-fn follow(state: &mut ClusterState, id: String) {
+pub(crate) fn follow(state: &mut ClusterState, id: String) {
     state.schedule(move |state| {
         let Some(resource) = state.ha_resources.get(&id) else { return };
         let wanted = requested_state(resource).to_string();

@@ -1,5 +1,6 @@
 //! Snapshots of guests.
 
+use super::ha;
 use crate::error::{ApiResult, fail};
 use crate::invocation::Invocation;
 use crate::model::guest::{Disk, Guest, Snapshot};
@@ -108,6 +109,7 @@ pub(crate) fn roll_back(state: &mut ClusterState, call: &Invocation<'_>) -> ApiR
             if vmstate || start {
                 guest.start(now);
             }
+            let ha_id = guest.ha_id();
             // The volumes are as large as then.
             let disks: Vec<(String, u64)> =
                 guest.disks().iter().map(|disk| (disk.volume_id().to_owned(), disk.size())).collect();
@@ -116,6 +118,7 @@ pub(crate) fn roll_back(state: &mut ClusterState, call: &Invocation<'_>) -> ApiR
                     volume.size = size;
                 }
             }
+            ha::follow(state, ha_id);
             Ok(())
         })
 }

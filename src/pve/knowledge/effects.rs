@@ -209,7 +209,9 @@ use Undo::{By, Partly};
 
 static TABLE: &[OperationEffect] = &[
     // Guests.
-    row(Delete, "{guest}", "Delete {guest} and its disks", NEVER).facts(&[Disks, Snapshots, Backups, Jobs]),
+    row(Delete, "{guest}", "Delete {guest} and its disks", NEVER)
+        .remark("Its entries in the access control list and its firewall rules go too.")
+        .facts(&[Disks, Snapshots, Backups, Jobs]),
     row(Post, "{guest}/status/start", "Start {guest}", By("Shutting it down undoes this.")),
     row(Post, "{guest}/status/stop", "Stop {guest} on {cluster} at once, as if its power was cut", LOSES_UNSAVED),
     row(

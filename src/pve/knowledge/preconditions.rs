@@ -147,6 +147,48 @@ static TABLE: &[Precondition] = &[
         .given("force"),
 ];
 
+/// An operation that a node refuses while its guest is locked.
+pub struct LockRefusal {
+    method: Method,
+    template: &'static str,
+    /// The parameter that lifts the refusal.
+    unless: &'static str,
+    /// The HA manager takes the request over for its own guests.
+    pub yields_to_ha: bool,
+}
+
+const fn locked(method: Method, template: &'static str, unless: &'static str) -> LockRefusal {
+    LockRefusal { method, template, unless, yields_to_ha: false }
+}
+
+const fn locked_beside_ha(template: &'static str) -> LockRefusal {
+    LockRefusal { method: Post, template, unless: "skiplock", yields_to_ha: true }
+}
+
+/// The operations that check the lock of the guest, whatever it is. Those that accept some locks are left out.
+static LOCK_REFUSALS: &[LockRefusal] = &[
+    locked(Delete, "{vm}", "skiplock"),
+    locked(Put, "{guest}/config", "skiplock"),
+    locked(Post, "{vm}/config", "skiplock"),
+    locked(Put, "{guest}/resize", "skiplock"),
+    locked(Post, "{vm}/move_disk", ""),
+    locked(Post, "{container}/move_volume", ""),
+    locked(Post, "{guest}/clone", ""),
+    locked(Post, "{guest}/template", ""),
+    locked(Post, "{guest}/snapshot", ""),
+    locked(Delete, "{guest}/snapshot/{snapname}", "force"),
+    locked(Post, "{guest}/snapshot/{snapname}/rollback", ""),
+    locked_beside_ha("{guest}/migrate"),
+    locked_beside_ha("{guest}/status/stop"),
+    locked_beside_ha("{guest}/status/shutdown"),
+];
+
+/// Returns the row about an operation that a node refuses while its guest is locked.
+pub fn find_lock_refusal(method: Method, template: &str, params: &ApiParams) -> Option<&'static LockRefusal> {
+    let is_lifted = |row: &&LockRefusal| params.iter().any(|(name, on)| name == row.unless && on != "0");
+    LOCK_REFUSALS.iter().find(|row| row.method == method && fits(row.template, template) && !is_lifted(row))
+}
+
 /// The operations that make an object, and refuse the name of one that exists. A read of the object fails unless it exists.
 static UNIQUE_NAMES: &[&str] = &[
     "/access/domains",
@@ -241,6 +283,15 @@ mod tests {
                 let has = operations.iter().any(|operation| operation.parameter(name).is_some());
                 assert!(has, "{} {} has no {name}", row.method, row.template);
             }
+        }
+    }
+
+    #[test]
+    fn operations_that_a_lock_excludes_exist() {
+        for row in LOCK_REFUSALS {
+            let is_meant = |method, template: &str| method == row.method && fits(row.template, template);
+            let mut all = embedded_schema().operations();
+            assert!(all.any(|one| is_meant(one.method(), one.template())), "{} {}", row.method, row.template);
         }
     }
 
