@@ -211,8 +211,9 @@ impl ClusterState {
         self.nodes.last().expect("a cluster with at least one node").name
     }
 
-    /// Returns the node of that name. Names are case-sensitive.
+    /// Returns the node of that name. Names are case-sensitive, and `localhost` is the node that answers.
     pub(crate) fn node(&self, name: &str) -> ApiResult<&Node> {
+        let name = if name == "localhost" { self.local_node() } else { name };
         match self.nodes.iter().find(|node| node.name == name) {
             Some(node) => Ok(node),
             None => fail(format!("no such cluster node '{name}'")),

@@ -6,7 +6,7 @@ use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::rows::{ApiRow, is_true, parse_list};
-use crate::render::labels::{count, format_bytes};
+use crate::render::labels::{count, format_bytes, format_zone};
 use crate::render::object_state::{quote_word, to_text};
 use crate::render::output::{AnswerFacts, AnswerTopic, OutputOptions, has_times};
 use serde_json::Value;
@@ -72,6 +72,11 @@ impl ClusterHandle<'_> {
             }
             "/cluster/resources" if options.is_readable() && !options.selects() && data.len() > MIN_LONG_BYTES => {
                 vec!["get_cluster_resources is shorter, and type=vm, node or storage still shorter".into()]
+            }
+            // The times of its lines have no zone.
+            log if find_topic(log) == AnswerTopic::SystemLog && options.is_readable() && data.len() > 2 => {
+                let zone = self.find_known_utc_offset(path).map(format_zone);
+                zone.map(|zone| format!("times in {zone}")).into_iter().collect()
             }
             path if path.starts_with("/nodes/") && path.contains("/storage/") && path.ends_with("/content") => {
                 self.describe_volumes(&options.select_list(data).map_or(Cow::Borrowed(data), Cow::Owned))
@@ -177,6 +182,11 @@ impl ClusterHandle<'_> {
 
     /// Returns the offset of the node's zone from UTC in seconds. A zone that can't be read is UTC.
     pub fn find_utc_offset(&self, path: &ApiPath) -> i32 {
+        self.find_known_utc_offset(path).unwrap_or(0)
+    }
+
+    /// Returns the offset of the node's zone from UTC in seconds, if it can be read.
+    pub(super) fn find_known_utc_offset(&self, path: &ApiPath) -> Option<i32> {
         if let Some(offset) = self.cluster.recent_utc_offset() {
             return offset;
         }
@@ -186,7 +196,7 @@ impl ClusterHandle<'_> {
             // (PVE: the node that answers.)
             _ => "localhost".to_owned(),
         };
-        let offset = self.read_utc_offset(&node).unwrap_or(0);
+        let offset = self.read_utc_offset(&node);
         self.cluster.keep_utc_offset(offset);
         offset
     }
@@ -194,7 +204,7 @@ impl ClusterHandle<'_> {
     /// Returns the offset of the node's zone from UTC in seconds, if it was read a short time ago. Otherwise it is that of
     /// UTC.
     pub fn recent_utc_offset(&self) -> i32 {
-        self.cluster.recent_utc_offset().unwrap_or(0)
+        self.cluster.recent_utc_offset().flatten().unwrap_or(0)
     }
 
     fn read_utc_offset(&self, node: &str) -> Option<i32> {

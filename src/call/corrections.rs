@@ -7,7 +7,7 @@ use crate::pve::path::ApiPath;
 use crate::pve::schema::Operation;
 use crate::render::labels::{format_local_time, now_seconds};
 use crate::render::object_state::has_disk_name;
-use crate::render::output::{ReadingTime, TimeSpan};
+use crate::render::output::{ReadingTime, TimeSpan, is_clock};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
@@ -16,6 +16,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// Parameters whose plain number is a count of MiB. (PVE: memory of a guest.)
 pub(super) const MEBIBYTE_PARAMETERS: [&str; 3] = ["memory", "balloon", "swap"];
+
+/// The seconds of a day.
+const DAY: u64 = 86_400;
 
 /// Corrects the values of an operation and returns the notes.
 pub(super) fn correct_values(
@@ -44,7 +47,8 @@ pub(super) fn correct_values(
 /// Replaces dates in the bounds of a read by those that Proxmox accepts. Most are seconds since 1970, and those of the
 /// system log are a day or a time of the node. Returns the notes.
 ///
-/// A day as the end is its start, as for `journalctl`. It is the end of the day if `since` lies in it.
+/// A day as the end is its start, as for `journalctl`. It is the end of the day if `since` lies in it. A time of day is
+/// one of today, and as a start of yesterday if it is still to come.
 pub(super) fn convert_dates(
     cluster: &ClusterHandle<'_>,
     operation: &Operation<'_>,
@@ -62,16 +66,26 @@ pub(super) fn convert_dates(
         let parse = |utc_offset| TimeSpan::parse(text, ReadingTime { utc_offset, now: now_seconds() });
         parse(0).and_then(|_| parse(*zone))
     };
+    let parse_start = |value: &Value| {
+        let span = parse(value)?;
+        let is_to_come = value.as_str().is_some_and(is_clock) && span.first > now_seconds();
+        let back = if is_to_come { DAY } else { 0 };
+        Some(TimeSpan { first: span.first.saturating_sub(back), last: span.last.saturating_sub(back) })
+    };
     let seconds = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
     let has_end = data.get("until").is_some_and(Value::is_string);
     let since = data.get("since").filter(|_| has_end);
-    let since = since.and_then(|since| seconds(since).or_else(|| parse(since).map(|span| span.first)));
+    let since = since.and_then(|since| seconds(since).or_else(|| parse_start(since).map(|span| span.first)));
     for name in ["since", "until"] {
         let Some(parameter) = operation.parameter(name) else { continue };
+        let parse = |value| if name == "since" { parse_start(value) } else { parse(value) };
         let Some((value, span)) = data.get(name).and_then(|value| Some((value, parse(value)?))) else { continue };
         let is_to_end = name == "until" && span.first < span.last && since.is_some_and(|since| since >= span.first);
         let is_number = parameter.kind() == "integer";
-        let is_plain = value.as_str().is_some_and(|text| !text.contains(|c: char| c.is_ascii_alphabetic()));
+        // A node takes neither a time without a day nor the hour 24.
+        let is_plain = value.as_str().is_some_and(|text| {
+            text.contains('-') && !text.contains(" 24:") && !text.contains(|c: char| c.is_ascii_alphabetic())
+        });
         if !is_number && is_plain && !is_to_end {
             continue;
         }
@@ -87,6 +101,16 @@ pub(super) fn convert_dates(
         let value = if is_number { Value::from(seconds) } else { format_log_time(seconds, *zone).into() };
         notes.push(format!("`{name}` was sent as {}, which is {time}{edge}", value.to_string().trim_matches('"')));
         data.insert(name.to_owned(), value);
+    }
+    let bound = |name: &str| {
+        operation.parameter(name)?;
+        let value = data.get(name)?;
+        seconds(value).or_else(|| parse(value).map(|span| span.last))
+    };
+    if let (Some(since), Some(until)) = (bound("since"), bound("until"))
+        && since > until
+    {
+        notes.push("`since` is after `until`, so that nothing is in the range".to_owned());
     }
     notes
 }

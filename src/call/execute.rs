@@ -12,13 +12,16 @@ use super::preconditions::CertainFailure;
 use super::send::SendError;
 use crate::audit::AuditWriteError;
 use crate::base::hint::Hint;
+use crate::base::json_scan::walk;
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::PveError;
 use crate::pve::knowledge::answers::KnownAnswer;
 use crate::pve::knowledge::filtered_lists;
 use crate::pve::path::ApiPath;
 use crate::pve::task::Upid;
+use crate::render::labels::now_seconds;
 use crate::render::outcome::ResponseNote;
+use crate::render::output::{ReadingTime, TimeSpan, find_late_start};
 use std::borrow::Cow;
 
 /// The result of a call.
@@ -173,10 +176,49 @@ fn complete(
     notes.extend(planned.is_sdn_list.then(|| {
         "Proxmox VE 9 lists networks as type network, without a filter only: all was read, and these rows kept".into()
     }));
+    notes.extend(describe_cut_log(planned, response.data()));
+    notes.extend(describe_late_log(planned, response.data()));
     let operation = planned.operation_line();
     let (path, location) = (planned.path.clone(), planned.location.clone());
     let is_change = planned.is_change();
     Ok(Outcome { response, notes, later, operation, path, is_change, follow_up, changed, location })
+}
+
+/// The most lines of the log of a cluster that a node sends by default.
+const DEFAULT_LOG_LINES: usize = 50;
+
+/// Describes a log of the cluster that has as many lines as its limit. (PVE: the answer has no total.)
+fn describe_cut_log(planned: &PlannedCall<'_>, data: &str) -> Option<String> {
+    if planned.is_change() || planned.operation.template.as_deref() != Some("/cluster/log") {
+        return None;
+    }
+    let given = planned.params.iter().find(|(name, _)| *name == "max").map(|(_, max)| max);
+    let max = given.map_or(Some(DEFAULT_LOG_LINES), |max| max.parse().ok())?;
+    let mut sent = 0;
+    walk(data, &mut |_, _| {
+        sent += 1;
+        true
+    });
+    let limit = if given.is_some() { "max" } else { "the default of max" };
+    (sent == max).then(|| format!("the node sent the newest {sent} lines, {limit}: params max=… gives more"))
+}
+
+/// Describes a system log whose first line is much later than the start of the range.
+fn describe_late_log(planned: &PlannedCall<'_>, data: &str) -> Option<String> {
+    let template = planned.operation.template.as_deref()?;
+    let is_log = template.ends_with("/journal") || template.ends_with("/syslog");
+    let param = |wanted: &str| planned.params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+    let is_from_start = param("start").is_none_or(|start| start == "0");
+    let since = param("since").filter(|_| is_log && is_from_start && !planned.is_change() && data.len() > 2)?;
+    let since = match since.parse::<u64>() {
+        Ok(seconds) => {
+            let offset = planned.cluster.find_known_utc_offset(&planned.path)?;
+            seconds.saturating_add_signed(offset.into())
+        }
+        Err(_) => TimeSpan::parse(since, ReadingTime { utc_offset: 0, now: now_seconds() })?.first,
+    };
+    let first = find_late_start(data, since)?;
+    Some(format!("the first line is of {first}, later than `since`: the node may keep none from before"))
 }
 
 /// Returns whether a call only asks the HA manager for a change.

@@ -113,6 +113,7 @@ mod answer_facts;
 mod approvals;
 mod audit;
 mod authorize;
+mod backup_pruning;
 mod call_objects;
 mod changed_object;
 mod confirm;

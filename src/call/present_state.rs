@@ -187,6 +187,11 @@ impl<'a> PlannedCall<'a> {
                 Fact::JobStorage => state.job_storage = self.describe_job_storage(&reader.objects),
                 Fact::Jobs => state.guest_jobs = Some(reader.find_guest_jobs()),
                 Fact::Backups => state.guest_backups = reader.count_backups(),
+                Fact::BackupsBeyondLimit => {
+                    let rows = reader.objects.forecast_pruned_backups(self);
+                    state.pruned_owners = rows.as_deref().map(|rows| reader.count_owners(rows)).unwrap_or_default();
+                    state.backups = rows.filter(|rows| rows.iter().any(is_pruned)).map(Ok);
+                }
                 Fact::PrunedBackups => {
                     let rows: Looked<Vec<Value>> = reader.objects.read(self.path.clone(), self.params.clone());
                     match &rows {

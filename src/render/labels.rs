@@ -47,6 +47,12 @@ pub(crate) fn format_local_time(seconds: u64, utc_offset: i32) -> String {
     }
 }
 
+/// Returns a zone: `UTC`, `+01:00`.
+pub(crate) fn format_zone(utc_offset: i32) -> String {
+    let time = format_local_time(2 * 86_400, utc_offset);
+    time.get("0000-00-00T00:00:00".len()..).filter(|zone| *zone != "Z").unwrap_or("UTC").to_owned()
+}
+
 /// Returns the calls of a list with these numbers: `call 2`, `calls 1, 3`.
 pub(crate) fn name_calls(numbers: &[usize]) -> String {
     let calls = if numbers.len() == 1 { "call" } else { "calls" };

@@ -663,14 +663,15 @@ pub fn is_pruned(row: &Value) -> bool {
     row.get("mark").and_then(Value::as_str) == Some("remove")
 }
 
-/// Appends the backups that Proxmox would remove with their owners, and the number of those that it would keep.
-pub fn push_pruned_backups(text: &mut String, backups: &Looked<Vec<Value>>, owners: &[(String, usize)]) {
+/// Appends the backups that Proxmox would remove with their owners, and the number of those that it would keep. `lead` is
+/// the beginning of the sentence.
+pub fn push_pruned_backups(text: &mut String, lead: &str, backups: &Looked<Vec<Value>>, owners: &[(String, usize)]) {
     let rows = match backups {
         Ok(rows) => rows,
         Err(reason) => return reason.push(text, "The backups are not known"),
     };
     let removed: Vec<&Value> = rows.iter().filter(|row| is_pruned(row)).collect();
-    let _ = write!(text, "Now it removes {}", count(removed.len(), "backup"));
+    let _ = write!(text, "{lead} {}", count(removed.len(), "backup"));
     for (at, (owner, number)) in owners.iter().take(MAX_ITEMS).enumerate() {
         let _ = write!(text, "{}{number} of {owner}", if at == 0 { " (" } else { ", " });
     }

@@ -518,7 +518,15 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
             }
             (Fact::Backups, ..) => object_state::push_guest_backups(text, call.state.guest_backups),
             (Fact::PrunedBackups, _, _, Some(backups), _) => {
-                object_state::push_pruned_backups(text, backups, &call.state.pruned_owners)
+                object_state::push_pruned_backups(text, "Now it removes", backups, &call.state.pruned_owners);
+            }
+            (Fact::BackupsBeyondLimit, _, _, Some(backups), _) => {
+                object_state::push_pruned_backups(
+                    text,
+                    "Of those there are now, it then removes",
+                    backups,
+                    &call.state.pruned_owners,
+                );
             }
             (Fact::PendingNetwork, .., Some(changes)) => {
                 object_state::push_network_changes(text, changes, changed_by);

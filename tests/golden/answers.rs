@@ -189,6 +189,12 @@ fn start_node_of_long_lists() -> Node {
             "nodes/pve1/tasks" => list_nightly_tasks("pve1", "OK"),
             "nodes/pve2/tasks" => list_nightly_tasks("pve2", "job errors"),
             "nodes/pve1/syslog" => list_log_lines("pve1"),
+            "nodes/pve1/journal" => {
+                let cursor = |at: u32| json!(format!("s=0b1c;i={at:x};b=77"));
+                let lines =
+                    list_log_lines("pve1").as_array().expect("lines").iter().map(|line| line["t"].clone()).collect();
+                [vec![cursor(1)], lines, vec![cursor(12)]].concat().into()
+            }
             "nodes/pve2/syslog" => list_log_lines("pve2"),
             "nodes/pve1/storage/nas/prunebackups" => marks.clone(),
             "nodes/pve1/storage/nas/content" => {
@@ -253,16 +259,30 @@ fn answers_with_a_short_form() {
     document.section("The log of the cluster");
     document.call(&server, "proxmox_api_get", json!({"path": "/cluster/log"}));
     document.call(&server, "proxmox_api_get", json!({"path": "/cluster/log", "fields": "msg"}));
+    document.call(
+        &server,
+        "proxmox_api_get",
+        json!({"path": "/cluster/log", "params": {"max": 5}, "filter": "duration>5m"}),
+    );
     document.section("Tasks and logs of nodes");
     for arguments in [
         json!({"path": "/nodes/pve2/tasks"}),
         json!({"path": "/nodes/pve2/tasks", "filter": "status=OK"}),
         json!({"path": "/nodes/pve2/tasks", "format": "table", "limit": 2}),
+        json!({"path": "/nodes/pve2/tasks", "filter": "duration>5m20s", "sort": "-duration", "fields": "starttime,duration"}),
         json!({"paths": ["/nodes/pve1/tasks", "/nodes/pve2/tasks"]}),
         json!({"path": "/nodes/pve1/syslog"}),
         json!({"path": "/nodes/pve1/syslog", "filter": "text~pvestatd"}),
         json!({"paths": ["/nodes/pve1/syslog", "/nodes/pve2/syslog"]}),
         json!({"paths": ["/nodes/pve1/syslog", "/nodes/pve2/syslog"], "filter": "text~CRON"}),
+        json!({"path": "/nodes/pve1/syslog", "sort": "-t", "limit": 2}),
+        json!({"path": "/nodes/pve1/journal", "limit": 2}),
+        json!({"path": "/nodes/pve1/journal", "limit": 2, "offset": 10}),
+        json!({"path": "/nodes/pve1/journal", "sort": "-text", "limit": 2, "format": "json"}),
+        json!({"path": "/nodes/pve1/journal", "filter": "unit~pveproxy"}),
+        json!({"path": "/nodes/pve1/journal", "params": {"since": "2026-11-28T06:00"}, "filter": "text~sda"}),
+        json!({"path": "/nodes/pve1/journal", "params": {"since": "2026-11-28T07:55", "until": "2026-11-27 24:00"}, "filter": "text~sda"}),
+        json!({"path": "/nodes/pve1/syslog", "params": {"since": "2026-11-27 24:00"}, "filter": "text~sda"}),
     ] {
         document.call(&server, "proxmox_api_get", arguments);
     }

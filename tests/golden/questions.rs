@@ -113,6 +113,8 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
         ("DELETE /nodes/pve1/storage/nas/prunebackups", json!({"prune-backups": "keep-last=1", "vmid": 100})),
         ("DELETE /nodes/pve1/storage/nas/prunebackups", json!({"prune-backups": "keep-last=1"})),
         ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "storage": "nas", "prune-backups": "keep-last=1"})),
+        ("POST /nodes/pve1/vzdump", json!({"vmid": "100,200", "storage": "nas", "prune-backups": "keep-last=3"})),
+        ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "storage": "nas", "prune-backups": "keep-daily=3"})),
         ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "storage": "nas", "prune-backups": "keep-all=1"})),
         (
             "POST /nodes/pve2/qemu",

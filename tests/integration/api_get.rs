@@ -13,7 +13,7 @@ use proxmox_mcp::pve::Method;
 use proxmox_mcp::tools;
 use serde_json::{Value, json};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The path of the long list.
 const LIST: &str = "/nodes/pve1/tasks";
@@ -88,6 +88,13 @@ fn dates_of_a_log_are_sent_as_proxmox_counts_them() {
         ("tasks", json!("2026-11-27"), json!("2026-11-28"), "since=1795734000&until=1795820400"),
         ("journal", json!(1_795_860_930), json!("2026-11"), "since=1795860930&until=1796079599"),
         ("syslog", json!("2026-11-27"), json!("2026-11-28"), "since=2026-11-27&until=2026-11-28"),
+        ("journal", json!("2026-11-27 24:00"), json!("2026-11-28 24:00"), "since=1795820400&until=1795906800"),
+        (
+            "syslog",
+            json!("2026-11-27 24:00"),
+            json!("2026-11-28 10:15"),
+            "since=2026-11-28%2000%3A00%3A00&until=2026-11-28%2010%3A15",
+        ),
         (
             "syslog",
             json!("2026-11-28T10:15:30Z"),
@@ -101,6 +108,25 @@ fn dates_of_a_log_are_sent_as_proxmox_counts_them() {
             call(&server, "proxmox_api_get", json!({"path": path, "params": {"since": since, "until": until}}));
         let targets: Vec<String> = node.requests().into_iter().map(|request| request.target).collect();
         assert!(targets.contains(&format!("/api2/json{path}?{sent}")), "{path}: {targets:?} {result:?}");
+    }
+}
+
+#[test]
+fn times_of_day_are_of_today_and_a_start_is_never_to_come() {
+    let node = proxmox_with(gzipped_facts(), |_| None);
+    let server = start_server(&node, 0);
+    for since in ["00:00", "23:59:59"] {
+        let params = json!({"since": since, "until": "24:00"});
+        node.forget();
+        let result = call(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/tasks", "params": params}));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs();
+        let targets: Vec<String> = node.requests().into_iter().map(|request| request.target).collect();
+        let query =
+            targets.iter().find_map(|target| target.split_once("/nodes/pve1/tasks?since=")).map(|(_, query)| query);
+        let (start, end) = query.and_then(|query| query.split_once("&until=")).expect("a range");
+        let (start, end): (u64, u64) = (start.parse().expect("a number"), end.parse().expect("a number"));
+        assert!(start <= now && now <= end, "{since}: {start} {now} {end} {result:?}");
+        assert!(now - start < 86_401, "{since}: {start} {now}");
     }
 }
 

@@ -95,7 +95,7 @@ pub struct ClusterCore {
     /// The numbers of guests whose config was changed, the newest last.
     changed_guests: RecentValue<Arc<[u32]>>,
     /// The offset of the nodes' zone from UTC in seconds.
-    utc_offset: RecentValue<i32>,
+    utc_offset: RecentValue<Option<i32>>,
     members: ClusterMembers,
 }
 
@@ -555,13 +555,14 @@ impl ClusterCore {
         self.changed_guests.keep(guests.into());
     }
 
-    /// Returns the offset of the nodes' zone from UTC, if it was read a short time ago.
-    pub fn recent_utc_offset(&self) -> Option<i32> {
+    /// Returns the offset of the nodes' zone from UTC, if it was asked for a short time ago. The inner value is `None` if
+    /// no node said it.
+    pub fn recent_utc_offset(&self) -> Option<Option<i32>> {
         self.utc_offset.get()
     }
 
-    /// Keeps the offset of the nodes' zone from UTC.
-    pub fn keep_utc_offset(&self, offset: i32) {
+    /// Keeps the offset of the nodes' zone from UTC, `None` for one that can't be read.
+    pub fn keep_utc_offset(&self, offset: Option<i32>) {
         self.utc_offset.keep(offset);
     }
 

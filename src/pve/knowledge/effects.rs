@@ -134,6 +134,8 @@ pub enum Fact {
     Jobs,
     /// The backups that would be removed.
     PrunedBackups,
+    /// The backups that the limit of a new one removes.
+    BackupsBeyondLimit,
     /// The changes of the network that are not applied yet.
     PendingNetwork,
     /// The object at the path of the call, with the values of its options.
@@ -201,8 +203,8 @@ impl OperationEffect {
 
 use Condition::{Item, Other, Value};
 use Fact::{
-    Backups, Disks, JobGuests, JobStorage, Jobs, LocalDisks, Object, OptionNamedBy, PendingNetwork, Placement, Pools,
-    PrunedBackups, RestoredOptions, Snapshot, Snapshots, StorageUse, VolumeUse,
+    Backups, BackupsBeyondLimit, Disks, JobGuests, JobStorage, Jobs, LocalDisks, Object, OptionNamedBy, PendingNetwork,
+    Placement, Pools, PrunedBackups, RestoredOptions, Snapshot, Snapshots, StorageUse, VolumeUse,
 };
 use Method::{Delete, Get, Post, Put};
 use Undo::{By, Partly};
@@ -467,7 +469,8 @@ static TABLE: &[OperationEffect] = &[
     row(Put, "/storage/{storage}", "Change the configuration of storage {storage}", SET_BACK)
         .facts(&[Object, StorageUse]),
     row(Post, "/nodes/{node}/vzdump", "Back {guests} up on node {node} and delete older backups", NEVER)
-        .when(Other("prune-backups", "keep-all=1")),
+        .when(Other("prune-backups", "keep-all=1"))
+        .facts(&[BackupsBeyondLimit]),
     row(Post, "/nodes/{node}/vzdump", "Back {guests} up on node {node} and delete older backups", NEVER)
         .when(Value("remove", "1")),
     row(Post, "/nodes/{node}/vzdump", "Stop the backup that runs on node {node}", NEVER).when(Value("stop", "1")),

@@ -1,16 +1,22 @@
 //! Rendering of an answer: the choice of the part that is shown, and of its form.
 
+use crate::base::json_scan::find_member;
 use crate::render::cell::strip_quotes;
+use crate::render::output::cluster_log::find_line_duration;
 use crate::render::output::error::OutputError;
-use crate::render::output::json_path::{describe_kind, find, parse_index, pick, unquote, walk};
+use crate::render::output::json_path::{
+    describe_kind, find, holds_objects, list_rows, parse_index, pick, unquote, walk,
+};
 use crate::render::output::merge::MergeablePart;
 use crate::render::output::names::{push_name, push_names};
 use crate::render::output::options::{AnswerTopic, OutputOptions};
 use crate::render::output::page_writer::{AnswerPath, PageWriter, RenderedResult};
 use crate::render::output::rows::describe_sent_part;
 use crate::render::output::series::SeriesSummary;
+use crate::render::output::tasks::find_task_duration;
 use crate::render::output::unknown_key::UnknownKey;
 use crate::render::output::{object_writer, table_writer, truncate};
+use std::borrow::Cow;
 use std::fmt::Write;
 
 impl OutputOptions {
@@ -49,6 +55,8 @@ impl OutputOptions {
         let split = self.split_envelope(&verbatim, enveloped);
         let envelope = split.is_some().then_some(verbatim.as_str());
         let (options, data) = split.unwrap_or_else(|| (self.clone(), &verbatim));
+        let with_durations = options.add_durations(data);
+        let data = with_durations.as_deref().unwrap_or(data);
         let short = options.summarize(data, envelope, if cap == 0 { usize::MAX } else { cap });
         let has_others = envelope.is_some_and(|envelope| !describe_envelope(envelope, true).is_empty());
         let is_mergeable = !has_others && (short.is_none() || self.topic.is_mergeable());
@@ -89,6 +97,8 @@ impl OutputOptions {
         // than the answer.
         let cap = if cap == 0 { data.len().saturating_mul(2).saturating_add(1 << 20) } else { cap };
         let mut page = PageWriter::new(cap);
+        let with_durations = self.add_durations(data);
+        let data = with_durations.as_deref().unwrap_or(data);
         if let Some(short) = self.summarize(data, envelope, cap) {
             return Ok(short);
         }
@@ -118,6 +128,25 @@ impl OutputOptions {
         }
         let (text, note) = page.finish();
         Ok(RenderedResult { text, note })
+    }
+
+    /// Returns a list with the durations of its tasks, which its short form shows, if the caller names that key.
+    fn add_durations(&self, data: &str) -> Option<String> {
+        let find_duration = match self.topic {
+            AnswerTopic::Tasks => find_task_duration,
+            AnswerTopic::ClusterLog => find_line_duration,
+            _ => return None,
+        };
+        if !self.names_key("duration") || !holds_objects(data) {
+            return None;
+        }
+        let rows = list_rows(data).into_iter().map(|row| match find_duration(row) {
+            Some(seconds) if find_member(row, "duration").is_none() => {
+                format!("{},\"duration\":{seconds}}}", row.strip_suffix('}').expect("a task is an object")).into()
+            }
+            _ => Cow::Borrowed(row),
+        });
+        Some(format!("[{}]", rows.collect::<Vec<_>>().join(",")))
     }
 
     /// Renders the short form of the topic, if the answer has one and the caller did not choose its rows or its form.

@@ -54,6 +54,13 @@ fn find_task<'a>(row: &'a str, beginning: &str) -> Option<&'a str> {
     message.split(' ').next().filter(|task| task.starts_with("UPID:"))
 }
 
+/// Returns the duration of a task whose end the line reports.
+pub(super) fn find_line_duration(row: &str) -> Option<u64> {
+    let time = find_member(row, "time").and_then(parse_number)? as u64;
+    let upid = Upid::parse(find_task(row, "end task ")?).ok()?;
+    Some(time.saturating_sub(upid.started_at))
+}
+
 /// Reads a line. A task has its type and its object instead of its UPID, which has a cell of its own.
 fn read_line(row: &str) -> Option<Event<'_>> {
     let text = |name: &str| find_member(row, name).map_or("", strip_quotes);
@@ -75,7 +82,7 @@ fn read_line(row: &str) -> Option<Event<'_>> {
         "OK" => EventKind::Timed,
         _ => EventKind::Alone,
     };
-    let duration = (word == "end task").then(|| time.saturating_sub(upid.started_at));
+    let duration = find_line_duration(row);
     let object = if upid.id.is_empty() { String::new() } else { format!(" {}", upid.id) };
     let end = if end.is_empty() { String::new() } else { format!(": {end}") };
     Some(line(kind, duration, format!("{word} {}{object}{end}", upid.kind).into(), task))

@@ -33,6 +33,8 @@ pub enum OutputError {
     },
     #[error("fields, filter and sort need a list of objects, but row {row} is {kind}")]
     NotAnObject { row: usize, kind: &'static str },
+    #[error("row {row} is a text, whose only key is text: there is no key {key}")]
+    UnknownLineKey { row: usize, key: String },
     #[error("filter: {key} has {kind}, which can't be compared with {value}")]
     Incomparable { key: String, kind: &'static str, value: String, example: &'static str },
     #[error("sort takes at most {MAX_ROWS} rows")]
@@ -77,6 +79,7 @@ impl Hint for OutputError {
                 Some(text.into())
             }
             Self::Incomparable { example, .. } => Some(format!("write {example}").into()),
+            Self::UnknownLineKey { .. } => Some("texts have filter: text~word, and sort: text".into()),
             Self::NotAnObject { kind: "a text", .. } => Some("lines of text have filter: text~word".into()),
             Self::TooManyRowsToSort => Some("leave fewer rows with filter".into()),
             _ => None,

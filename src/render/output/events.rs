@@ -1,7 +1,7 @@
 //! A table of events: tasks, or messages of a log. Each day has a line of its own, and equal events are one row.
 
 use crate::render::cell::push_row;
-use crate::render::labels::{format_duration, format_local_time};
+use crate::render::labels::{format_duration, format_local_time, format_zone};
 use crate::render::list::MAX_ROWS_WITH_UPIDS;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -254,12 +254,6 @@ fn format_seconds(seconds: u64) -> String {
 /// Returns the date of a day since 1970.
 fn format_day(day: u64) -> String {
     format_local_time(day.saturating_mul(DAY), 0).chars().take_while(|c| *c != 'T').collect()
-}
-
-/// Returns a zone: `UTC`, `+01:00`.
-fn format_zone(utc_offset: i32) -> String {
-    let time = format_local_time(DAY * 2, utc_offset);
-    time.get("0000-00-00T00:00:00".len()..).filter(|zone| *zone != "Z").unwrap_or("UTC").to_owned()
 }
 
 #[cfg(test)]

@@ -377,7 +377,7 @@ impl<'f> RowCondition<'f> {
         let Some(WantedValue::Range { low, high }) = self.wanted.filter(|_| self.condition.is_about_time()) else {
             return None;
         };
-        let is_local = self.condition.value.contains(['-', '+', ' ', 'y', 'w']);
+        let is_local = self.condition.value.contains(['-', '+', ' ', ':', 'y', 'w']);
         let show = |seconds: f64| format_local_time(seconds as u64, self.time.utc_offset);
         let (sign, _) = OPERATORS.iter().rfind(|(_, operator)| *operator == self.condition.operator)?;
         let bound = match self.condition.operator {

@@ -1,9 +1,11 @@
 //! The lines of system logs in short: lines that are equal but for times and numbers are one.
 
-use crate::render::labels::count;
+use crate::render::labels::{count, format_local_time};
+use crate::render::output::json_path::list_rows;
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::RenderedResult;
-use crate::render::output::table_writer::{is_cursor, log_line};
+use crate::render::output::table_writer::log_line;
+use crate::render::output::wanted_value::{ReadingTime, TimeSpan};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 
@@ -48,6 +50,9 @@ const FAILURE_WORDS: [&str; 32] = [
     "warn",
     "wrong",
 ];
+
+/// The least time after the start of a range at which a first line is late.
+const MIN_LATE_SECONDS: u64 = 600;
 
 /// The place of a number in a template. A text of an answer keeps the escapes of JSON, so it has none.
 const NUMBER_MARK: char = '\u{0}';
@@ -101,10 +106,8 @@ impl OutputOptions {
     pub(super) fn summarize_lines(&self, list: &str) -> Option<RenderedResult> {
         let page = self.select_rows(list)?;
         let lines = page.rows.iter().map(|row| log_line(row)).collect::<Option<Vec<_>>>()?;
-        let (cursors, lines): (Vec<&str>, Vec<&str>) = lines.into_iter().partition(|line| is_cursor(line));
         let (text, note) = join_lines(&lines, !self.filter.is_empty())?;
-        let cursors = (!cursors.is_empty()).then(|| format!("not shown: {}", count(cursors.len(), "cursor")));
-        Some(page.finish(text, std::iter::once(note).chain(cursors).collect(), true))
+        Some(page.finish(text, vec![note], true))
     }
 }
 
@@ -171,6 +174,24 @@ pub fn merge_lines(logs: &[LabeledLines<'_>]) -> Option<RenderedResult> {
     Some(RenderedResult { text, note: Some(note) })
 }
 
+/// Returns the time of the first line of a log, as the log has it, if it is later than `since` by more than lines are
+/// apart. `since` is in seconds since 1970, as a clock in the zone of the log shows them.
+pub fn find_late_start(list: &str, since: u64) -> Option<String> {
+    let rows = list_rows(list);
+    let lines = rows.iter().filter_map(|row| LogLine::parse(log_line(row)?));
+    let (mut first, mut last, mut gap) = (None, since, MIN_LATE_SECONDS);
+    for line in lines {
+        let time = line.read_time(since)?;
+        match first {
+            None => first = Some((line, time)),
+            Some(_) => gap = gap.max(time.saturating_sub(last)),
+        }
+        last = time;
+    }
+    let (line, time) = first?;
+    (time.saturating_sub(since) > gap).then(|| format!("{} {}", line.date, line.clock))
+}
+
 /// The different numbers at one place of equal lines.
 struct NumberSet<'a> {
     /// The first ones.
@@ -218,7 +239,7 @@ impl MergeableLines {
     pub fn read(options: &OutputOptions, list: &str) -> Option<Self> {
         let page = options.select_rows(list)?;
         let lines = page.rows.iter().map(|row| log_line(row)).collect::<Option<Vec<_>>>()?;
-        let lines: Vec<String> = lines.into_iter().filter(|line| !is_cursor(line)).map(str::to_owned).collect();
+        let lines: Vec<String> = lines.into_iter().map(str::to_owned).collect();
         let (are_chosen, total) = (!options.filter.is_empty(), page.total());
         (!lines.is_empty()).then_some(Self { lines, are_chosen, total })
     }
@@ -231,6 +252,20 @@ impl<'a> LogLine<'a> {
             Some(month) => format!("{month:02}-{:0>2} {}", self.date[3..].trim(), self.clock),
             None => format!("{} {}", self.date, self.clock),
         }
+    }
+
+    /// Returns the time in seconds since 1970, as a clock in the zone of the log shows them. A time without a year is the
+    /// first one that is at most a day before `since`.
+    fn read_time(&self, since: u64) -> Option<u64> {
+        let read = |date: &str| {
+            let text = format!("{date} {}", self.clock);
+            TimeSpan::parse(&text, ReadingTime { utc_offset: 0, now: since }).map(|span| span.first)
+        };
+        let Some(month) = MONTHS.iter().position(|month| self.date.starts_with(month)) else { return read(self.date) };
+        let year: u32 = format_local_time(since, 0).get(..4)?.parse().ok()?;
+        let day = self.date[3..].trim();
+        let mut years = (year - 1..=year + 1).filter_map(|year| read(&format!("{year}-{:02}-{day:0>2}", month + 1)));
+        years.find(|time| *time + 86_400 >= since)
     }
 
     fn parse(line: &'a str) -> Option<Self> {

@@ -176,6 +176,11 @@ impl OutputOptions {
         self.sort.iter().any(|field| field.key == key) || self.filter.iter().any(|condition| condition.key == key)
     }
 
+    /// Returns true if the caller names a key for fields, the order or a condition.
+    pub(super) fn names_key(&self, key: &str) -> bool {
+        self.orders_or_filters_by(key) || self.fields().iter().any(|field| field == key)
+    }
+
     /// Returns true if values are written in a form for readers.
     pub fn is_readable(&self) -> bool {
         self.table

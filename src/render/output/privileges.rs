@@ -2,11 +2,13 @@
 
 use crate::base::json_scan::find_member;
 use crate::render::cell::{MAX_CELL_CHARS, strip_quotes};
-use crate::render::output::json_path::{parse_number, walk};
+use crate::render::output::json_path::{parse_number, unquote, walk};
 use crate::render::output::key_order::compare_keys;
 use crate::render::output::options::{AnswerTopic, OutputOptions};
 use crate::render::output::page_writer::RenderedResult;
 use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::Write;
 
 /// The most members of an object, and the most names of a role. Proxmox has about 50 privileges.
@@ -14,6 +16,57 @@ const MAX_NAMES: usize = 500;
 
 /// The levels of groups. (PVE: `VM.Config.Disk` has two.)
 const MAX_LEVELS: usize = 2;
+
+/// The privileges of Proxmox VE 9.
+const PRIVILEGES: [&str; 47] = [
+    "Datastore.Allocate",
+    "Datastore.AllocateSpace",
+    "Datastore.AllocateTemplate",
+    "Datastore.Audit",
+    "Group.Allocate",
+    "Mapping.Audit",
+    "Mapping.Modify",
+    "Mapping.Use",
+    "Permissions.Modify",
+    "Pool.Allocate",
+    "Pool.Audit",
+    "Realm.Allocate",
+    "Realm.AllocateUser",
+    "SDN.Allocate",
+    "SDN.Audit",
+    "SDN.Use",
+    "Sys.AccessNetwork",
+    "Sys.Audit",
+    "Sys.Console",
+    "Sys.Incoming",
+    "Sys.Modify",
+    "Sys.PowerMgmt",
+    "Sys.Syslog",
+    "User.Modify",
+    "VM.Allocate",
+    "VM.Audit",
+    "VM.Backup",
+    "VM.Clone",
+    "VM.Config.CDROM",
+    "VM.Config.CPU",
+    "VM.Config.Cloudinit",
+    "VM.Config.Disk",
+    "VM.Config.HWType",
+    "VM.Config.Memory",
+    "VM.Config.Network",
+    "VM.Config.Options",
+    "VM.Console",
+    "VM.GuestAgent.Audit",
+    "VM.GuestAgent.FileRead",
+    "VM.GuestAgent.FileSystemMgmt",
+    "VM.GuestAgent.FileWrite",
+    "VM.GuestAgent.Unrestricted",
+    "VM.Migrate",
+    "VM.PowerMgmt",
+    "VM.Replicate",
+    "VM.Snapshot",
+    "VM.Snapshot.Rollback",
+];
 
 impl OutputOptions {
     /// Renders roles, a role or the rights on paths in short. Returns `None` for any other answer.
@@ -93,7 +146,23 @@ fn summarize_rights(object: &str) -> Option<RenderedResult> {
             let _ = writeln!(text, "the same as {}: {}", paths[0], paths[1..].join(", "));
         }
     }
-    Some(RenderedResult { text, note: None })
+    let held: HashSet<Cow<'_, str>> = members.iter().flat_map(|(_, raw)| list_keys(raw)).collect();
+    let missing: Vec<&str> = PRIVILEGES.iter().copied().filter(|name| !held.contains(*name)).collect();
+    // (PVE 8 has neither the privileges of the guest agent nor VM.Replicate, and has VM.Monitor.)
+    let is_older = held.contains("VM.Monitor");
+    let is_known = |name: &&str| !is_older || !name.starts_with("VM.GuestAgent.") && *name != "VM.Replicate";
+    let missing: Vec<&str> = missing.into_iter().filter(is_known).collect();
+    let note = (!missing.is_empty()).then(|| format!("held on none of these paths: {}", fold_names(&missing)));
+    Some(RenderedResult { text, note })
+}
+
+fn list_keys(object: &str) -> Vec<Cow<'_, str>> {
+    let mut keys = Vec::new();
+    walk(object, &mut |key, _| {
+        keys.push(unquote(key));
+        true
+    });
+    keys
 }
 
 /// Returns the privileges on a path: first those that hold below it too.

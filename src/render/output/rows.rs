@@ -3,12 +3,12 @@
 
 use crate::base::json_scan::find_member;
 use crate::render::cell::strip_quotes;
-use crate::render::labels::now_seconds;
+use crate::render::labels::{count, now_seconds};
 use crate::render::list::MAX_ROWS;
 use crate::render::output::error::OutputError;
 use crate::render::output::filter::RowCondition;
 use crate::render::output::json_path::{describe_kind, holds_objects, parse_number, pick, unquote, walk};
-use crate::render::output::names::push_names;
+use crate::render::output::names::{push_names, quote_short};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter, RenderedResult, ResultPart};
 use crate::render::output::unknown_key::UnknownKey;
@@ -25,6 +25,8 @@ pub struct RowCounts {
     pub missing_key: Option<String>,
     /// The fields that no row has, of one of several answers.
     pub missing_fields: Vec<String>,
+    /// The number of cursors among the lines of a journal, which are no rows.
+    pub cursors: usize,
     /// The values that there are for conditions that no row meets, and the times that dates were read as.
     pub filter_notes: Vec<String>,
 }
@@ -101,6 +103,8 @@ impl SelectedRows<'_, '_> {
         let is_part_sent = options.total_beside.is_some_and(|all| all > counts.total);
         if !is_joined || !options.filter.is_empty() || rows.len() < counts.total || is_part_sent {
             note_row_counts(options, &mut page, &AnswerPath::default(), counts, rows.len(), false);
+        } else {
+            note_cursors(&mut page, counts.cursors);
         }
         RenderedResult { text, note: page.finish().1 }
     }
@@ -120,6 +124,11 @@ fn find_line<'a>(row: &'a str, key: &str) -> Option<&'a str> {
         true => Some(row),
         false => find_member(row, "t").or_else(|| find_member(row, "msg")),
     }
+}
+
+/// Returns whether a row is a cursor of a journal. (PVE: `s=…;i=…`, the first and the last row.)
+pub fn is_cursor(row: &str) -> bool {
+    row.starts_with("\"s=") && row.contains(";i=")
 }
 
 /// Passes the rows of the page to `each`, with their places in the list.
@@ -161,12 +170,23 @@ pub fn select<'a>(
         if skips_null && row == "null" {
             return true;
         }
+        if is_cursor(row) {
+            counts.cursors += 1;
+            return true;
+        }
         counts.total += 1;
         if !paths.is_empty() {
             found.clear();
             let is_line = row.starts_with('"')
                 && options.fields.is_none()
                 && paths.iter().all(|key| find_line(row, key).is_some());
+            if row.starts_with('"')
+                && options.fields.is_none()
+                && let Some(key) = paths.iter().find(|key| find_line(row, key).is_none())
+            {
+                error = Some(OutputError::UnknownLineKey { row: place, key: quote_short(key) });
+                return false;
+            }
             if !row.starts_with('{') && !is_line {
                 error = Some(OutputError::NotAnObject { row: place, kind: describe_kind(row) });
                 return false;
@@ -176,7 +196,7 @@ pub fn select<'a>(
             } else {
                 pick(row, wanted, &mut found);
             }
-            for (found, key) in found.iter_mut().zip(&paths[..options.filter.len()]) {
+            for (found, key) in found.iter_mut().zip(&paths[..named]) {
                 *found = found.or_else(|| find_line(row, key));
             }
             // A table shows this status too.
@@ -357,6 +377,13 @@ pub fn describe_sent_part(sent: usize, all: usize) -> String {
     )
 }
 
+/// Notes the cursors, which are not shown.
+fn note_cursors(page: &mut PageWriter, cursors: usize) {
+    if cursors > 0 {
+        page.add_note(&format!("not shown: {}", count(cursors, "cursor")));
+    }
+}
+
 /// Notes which rows are shown.
 pub fn note_row_counts(
     options: &OutputOptions,
@@ -366,7 +393,8 @@ pub fn note_row_counts(
     shown: usize,
     truncated: bool,
 ) {
-    let RowCounts { total, matched, missing_key, filter_notes, .. } = counts;
+    let RowCounts { total, matched, missing_key, filter_notes, cursors, .. } = counts;
+    note_cursors(page, cursors);
     page.add_note(&missing_key.unwrap_or_default());
     if !options.filter.is_empty() {
         page.add_note(&format!("{matched} of {total} rows match"));

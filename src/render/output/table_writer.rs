@@ -12,7 +12,7 @@ use crate::render::output::names::{push_name, push_names};
 use crate::render::output::object_writer::{self, cell, is_empty, is_pem};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter};
-use crate::render::output::rows::{RowCounts, TaskKeys, is_running_task, note_row_counts, select};
+use crate::render::output::rows::{RowCounts, TaskKeys, is_cursor, is_running_task, note_row_counts, select};
 use crate::render::output::series::{PER_SECOND, is_rate};
 use crate::render::units::push_byte_size;
 use std::borrow::Cow;
@@ -292,19 +292,23 @@ fn read_page<'a>(
 ) -> Option<(Vec<&'a str>, RowCounts)> {
     let mut scan = JsonScanner::new(list);
     let page = options.offset..options.offset.saturating_add(options.limit);
-    let (mut rows, mut total) = (Vec::new(), 0);
+    let (mut rows, mut total, mut cursors) = (Vec::new(), 0, 0);
     if !scan.consume(b'[') {
         return None;
     }
-    while scan.advance(total == 0, b']')? {
-        if page.contains(&total) && rows.len() < MAX_ROWS {
-            rows.push(columns.read_row(&mut scan)?);
-        } else {
-            scan.next_value()?;
+    while scan.advance(total + cursors == 0, b']')? {
+        let is_shown = page.contains(&total) && rows.len() < MAX_ROWS;
+        let row = if is_shown { columns.read_row(&mut scan)? } else { scan.next_value()? };
+        if is_cursor(row) {
+            cursors += 1;
+            continue;
+        }
+        if is_shown {
+            rows.push(row);
         }
         total += 1;
     }
-    Some((rows, RowCounts { total, matched: total, ..RowCounts::default() }))
+    Some((rows, RowCounts { total, matched: total, cursors, ..RowCounts::default() }))
 }
 
 /// Reads the rows that were asked for, in the order that was asked for.
@@ -497,11 +501,6 @@ pub fn log_line(row: &str) -> Option<&str> {
     line.filter(|_| is_line)
 }
 
-/// Returns whether a line is the cursor of a journal. (PVE: `s=…;i=…`, the first and the last line.)
-pub fn is_cursor(line: &str) -> bool {
-    line.starts_with("s=") && line.contains(";i=")
-}
-
 /// Writes the lines of a log.
 fn write_lines(
     options: &OutputOptions,
@@ -511,20 +510,10 @@ fn write_lines(
     counts: RowCounts,
 ) {
     let mut table = TableWriter::new(page);
-    let mut cursors = 0;
     for line in rows.iter().filter_map(|row| log_line(row)) {
-        if is_cursor(line) {
-            cursors += 1;
-        } else {
-            table.write_row(std::iter::once(Cow::Borrowed(line)));
-        }
+        table.write_row(std::iter::once(Cow::Borrowed(line)));
     }
     let TableWriter { row_count, full, has_cut_cells, .. } = table;
-    if cursors > 0 {
-        page.add_note(&format!("not shown: {cursors} cursor{}", if cursors == 1 { "" } else { "s" }));
-    }
-    // The lines that are left out are rows too.
-    let counts = RowCounts { total: counts.total - cursors, matched: counts.matched - cursors, ..counts };
     note_row_counts(options, page, answer_path, counts, row_count, full);
     if has_cut_cells {
         note_cut_cells(page);

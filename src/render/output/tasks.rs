@@ -36,11 +36,18 @@ impl OutputOptions {
     }
 }
 
+/// Returns the duration of a task that ended.
+pub(super) fn find_task_duration(row: &str) -> Option<u64> {
+    let seconds = |name: &str| find_member(row, name).and_then(parse_number).map(|seconds| seconds as u64);
+    let ended = seconds("endtime").filter(|end| *end > 0)?;
+    Some(ended.saturating_sub(seconds("starttime")?))
+}
+
 /// Reads a row of a list of tasks.
 fn read_task(row: &str) -> Option<Event<'_>> {
     let text = |name: &str| find_member(row, name).map_or("", strip_quotes);
-    let seconds = |name: &str| find_member(row, name).and_then(parse_number).map(|seconds| seconds as u64);
-    let (started, ended) = (seconds("starttime")?, seconds("endtime").filter(|end| *end > 0));
+    let started = find_member(row, "starttime").and_then(parse_number)? as u64;
+    let duration = find_task_duration(row);
     let (id, upid) = (text("id"), text("upid"));
     if upid.is_empty() || text("type").is_empty() {
         return None;
@@ -50,7 +57,7 @@ fn read_task(row: &str) -> Option<Event<'_>> {
         token => Cow::Owned(format!("{}!{token}", text("user"))),
     };
     let status = match text("status") {
-        "" if ended.is_none() => "running",
+        "" if duration.is_none() => "running",
         status => status,
     };
     let kind = match (status, id) {
@@ -61,7 +68,7 @@ fn read_task(row: &str) -> Option<Event<'_>> {
     Some(Event {
         kind,
         time: started,
-        duration: ended.map(|end| end.saturating_sub(started)),
+        duration,
         node: text("node"),
         cells: vec![text("type").into(), id.into(), user, status.into()],
         upid,

@@ -2,7 +2,7 @@
 
 use crate::render::output::json_path::parse_decimal;
 use crate::render::output::key_format::KeyFormat;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// The numbers that a condition compares with.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,7 +46,7 @@ impl TimeSpan {
     /// Parses a date, a time or a distance from now, in the forms of a condition: `2026-11-28`, `24h ago`, `today`.
     pub fn parse(text: &str, time: ReadingTime) -> Option<Self> {
         let value = text.trim().to_lowercase();
-        match parse_time(&value, time)? {
+        match parse_moment(&value, time)? {
             WantedValue::Range { low, high } if low >= 0.0 => Some(Self { first: low as u64, last: high as u64 }),
             _ => None,
         }
@@ -62,7 +62,7 @@ impl WantedValue {
         };
         let plain = number.filter(|_| unit.is_empty());
         let number = match format {
-            KeyFormat::Time | KeyFormat::Expiry => return plain.map(Self::exact).or_else(|| parse_time(value, time)),
+            KeyFormat::Time | KeyFormat::Expiry => return plain.map(Self::exact).or_else(|| parse_moment(value, time)),
             KeyFormat::Bytes if unit == "%" => return number.map(|number| Self::Share(number / 100.0)),
             KeyFormat::Bytes => number.zip(size_factor(unit)).map(|(number, factor)| number * factor),
             KeyFormat::Fraction if unit == "%" => number.map(|number| number / 100.0),
@@ -119,6 +119,27 @@ fn parse_flag(value: &str) -> Option<f64> {
     }
 }
 
+/// Parses a time, or a time of day, which is one of the present day.
+fn parse_moment(value: &str, time: ReadingTime) -> Option<WantedValue> {
+    parse_time(value, time).or_else(|| parse_clock(value, time))
+}
+
+/// Returns whether a text is a time of day: `2:10`, `02:10:30`.
+pub fn is_clock(text: &str) -> bool {
+    text.contains(':') && text.trim().bytes().all(|byte| byte.is_ascii_digit() || byte == b':')
+}
+
+/// Parses a time of the present day: `2:10`, `02:10:30`, `24:00`.
+fn parse_clock(value: &str, time: ReadingTime) -> Option<WantedValue> {
+    if !is_clock(value) {
+        return None;
+    }
+    let day = (time.now as i64 + i64::from(time.utc_offset)).div_euclid(86_400);
+    let date = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(u64::try_from(day).ok()? * 86_400));
+    let zero = if value.find(':') == Some(1) { "0" } else { "" };
+    parse_date(&format!("{}t{zero}{value}", date.to_string().get(..10)?), time.utc_offset)
+}
+
 /// Parses a time as tables show it, a part of it such as a day, or its distance from now: `24h ago`, `-24h`, `+30d`.
 fn parse_time(value: &str, time: ReadingTime) -> Option<WantedValue> {
     let now = time.now as f64;
@@ -167,6 +188,11 @@ fn parse_date(value: &str, utc_offset: i32) -> Option<WantedValue> {
         (10, 0) => {
             let low = parse_utc(date, "00:00:00")?;
             (low, low + 86_400.0)
+        }
+        // The end of a day.
+        (10, 5 | 8) if matches!(clock, "24:00" | "24:00:00") => {
+            let low = parse_utc(date, "00:00:00")? + 86_400.0;
+            (low, low + 1.0)
         }
         (10, 5) => {
             let low = parse_utc(date, &format!("{clock}:00"))?;
@@ -227,6 +253,10 @@ mod tests {
             ("2026-11-28t10:15:30z", midnight + 40_530.0, midnight + 40_530.0),
             ("2026-11-28t10:15:30.250+01:00", midnight + 36_930.0, midnight + 36_930.0),
             ("2026-11-28 10:15:30 -0130", midnight + 45_930.0, midnight + 45_930.0),
+            ("2026-11-28 24:00", midnight + 86_400.0, midnight + 86_400.0),
+            ("10:15", midnight + 36_900.0, midnight + 36_959.0),
+            ("9:05:07", midnight + 32_707.0, midnight + 32_707.0),
+            ("24:00", midnight + 86_400.0, midnight + 86_400.0),
             ("24h ago", NOW as f64 - 86_400.0, NOW as f64 - 86_400.0),
             ("-2d", NOW as f64 - 172_800.0, NOW as f64 - 172_800.0),
             ("now - 2 days", NOW as f64 - 172_800.0, NOW as f64 - 172_800.0),
@@ -236,7 +266,8 @@ mod tests {
         ] {
             assert_eq!(parse(KeyFormat::Time, value), Some((low, high)), "{value}");
         }
-        for value in ["24h", "2026-13-01", "2026-02-30", "2026-11-28t25:00", "10:15", "5g", "abc", "", "2026-11-28+é"]
+        for value in
+            ["24h", "2026-13-01", "2026-02-30", "2026-11-28t25:00", "25:15", "1:2:3:4", "5g", "abc", "", ":", "24:01"]
         {
             assert_eq!(parse(KeyFormat::Time, value), None, "{value}");
         }
@@ -266,6 +297,7 @@ mod tests {
             (KeyFormat::Plain, "512", Some(512.0)),
             (KeyFormat::Plain, "false", Some(0.0)),
             (KeyFormat::Plain, "10%", None),
+            (KeyFormat::Plain, "10:15", None),
             (KeyFormat::Plain, "web", None),
         ] {
             assert_eq!(parse(format, value).map(|(low, _)| low), number, "{format:?} {value}");
