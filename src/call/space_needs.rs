@@ -213,7 +213,7 @@ impl PlannedCall<'_> {
             None if self.has_param("dumpdir") => return None,
             None => find_default_storage(reader, node)?,
         };
-        let is_there = |guest: &&Guest| guest.node == node;
+        let is_there = |guest: &&Guest| guest.node == node && !self.excludes_from_backup(guest.vmid);
         let guests = self.affected.select_from(self.cluster.look_up_guests().ok()?).filter(is_there);
         let vmids: Vec<String> = guests.map(|guest| guest.vmid.to_string()).collect();
         let rows = read_backups(reader, node, &storage, &vmids)?;

@@ -283,6 +283,7 @@ fn space_that_storages_lack() {
         ("POST /nodes/pve1/qemu", json!({"vmid": 100, "archive": backup, "force": true})),
         ("POST /nodes/pve1/storage/local/content", json!({"filename": "vm-100-disk-9", "size": "100G", "vmid": 100})),
         ("POST /nodes/pve1/vzdump", json!({"storage": "nas", "all": true})),
+        ("POST /nodes/pve1/vzdump", json!({"storage": "nas", "all": true, "exclude": "102"})),
     ] {
         let mut arguments = arguments(line, data);
         arguments["dry_run"] = true.into();
@@ -295,6 +296,25 @@ fn space_that_storages_lack() {
     document.section("Sent without a question");
     document.call(&server, CALL, arguments("PUT /qemu/web01/config", json!({"scsi5": "local-lvm:2000"})));
     document.assert("questions_space");
+}
+
+#[test]
+fn guests_of_backups() {
+    let demo = start_demo(Duration::ZERO);
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..demo.cluster() }]);
+    let mut document = Document::new();
+    for (line, data) in [
+        ("POST /nodes/pve2/vzdump", json!({"all": true, "exclude": "104", "storage": "nas"})),
+        ("POST /nodes/pve2/vzdump", json!({"pool": "stage", "storage": "nas"})),
+        ("POST /nodes/pve2/vzdump", json!({"vmid": "106,204", "storage": "nas"})),
+        ("POST /cluster/backup", json!({"all": true, "exclude": "104", "storage": "nas", "schedule": "daily"})),
+        ("POST /cluster/backup", json!({"all": true, "node": "pve2", "storage": "nas", "schedule": "daily"})),
+    ] {
+        let mut arguments = arguments(line, data);
+        arguments["dry_run"] = true.into();
+        document.call(&server, CALL, arguments);
+    }
+    document.assert("questions_backups");
 }
 
 #[test]
