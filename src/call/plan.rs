@@ -159,6 +159,7 @@ pub(super) fn plan_call<'a>(
         affected,
         guests,
         notes,
+        space_notes: Vec::new(),
         location,
         is_sdn_list,
     })
