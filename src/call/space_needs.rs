@@ -15,8 +15,8 @@ use crate::pve::path::ApiPath;
 use crate::pve::property_string::{find_part, find_volume, parse_disk_size, parse_new_volume};
 use crate::pve::rows::{is_true, read_count, read_number};
 use crate::render::object_state::{
-    GuestState, MissingSpace, ObjectState, SpaceCertainty, has_disk_name, is_own_disk, is_pruned, quote_word, text_of,
-    to_text,
+    GuestState, MissingSpace, ObjectState, SpaceCertainty, has_disk_name, is_own_disk, is_pruned, quote_word,
+    snapshot_name, text_of, to_text,
 };
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -151,7 +151,7 @@ impl PlannedCall<'_> {
                 needs
             }
             (Method::Put, "/unlink") => self.find_removed_disks(guest, self.param("idlist"), &disks),
-            (Method::Put, "/resize") => self.find_growth(guest, &disks()).into_iter().collect(),
+            (Method::Put, "/resize") => self.find_growth(guest, &disks(), earlier).into_iter().collect(),
             (Method::Post, "/move_disk" | "/move_volume") if !self.has_param("target-vmid") => {
                 let name = self.param("disk").or(self.param("volume")).unwrap_or_default();
                 let (Some(storage), Some(disk)) = (self.param("storage"), size_of(&disks(), name)) else {
@@ -169,11 +169,15 @@ impl PlannedCall<'_> {
             }
             (Method::Delete, "" | "/snapshot/{snapname}") => {
                 let config = disks();
+                // The space of snapshots is not known.
+                let snapshots = present.and_then(|state| state.snapshots.as_ref()?.as_ref().ok());
+                let is_known =
+                    rest.is_empty() && snapshots.is_some_and(|rows| rows.iter().filter_map(snapshot_name).count() == 0);
                 let volumes = config.iter().filter(|(name, value)| is_own_disk(name, &to_text(value)));
                 let volumes = volumes.filter_map(|(name, value)| {
                     let value = to_text(value);
                     let (storage, _) = find_volume(&value)?.split_once(':')?;
-                    let size = size_of(&config, name).map(|disk| disk.bytes).filter(|_| rest.is_empty());
+                    let size = size_of(&config, name).map(|disk| disk.bytes).filter(|_| is_known);
                     Some(SpaceNeed::freed(&guest.node, storage, size))
                 });
                 volumes.collect()
@@ -207,6 +211,11 @@ impl PlannedCall<'_> {
                 let bytes = self.param("size").and_then(parse_volume_size);
                 storage.zip(bytes).map(|(storage, bytes)| SpaceNeed::new(node, storage, bytes)).into_iter().collect()
             }
+            (Method::Post, "/nodes/{node}/storage/{storage}/download-url") => {
+                let content = ["iso", "vztmpl", "import"].into_iter().find(|kind| self.param("content") == Some(kind));
+                let need = |(storage, content)| SpaceNeed::new(node, storage, 0.0).with_content(content);
+                storage.zip(content).map(need).into_iter().collect()
+            }
             (Method::Delete, "/nodes/{node}/storage/{storage}/content/{volume}") => {
                 let options = present.and_then(|state| state.options.as_ref()?.as_ref().ok());
                 // (PVE: a thin storage tells the used part of a volume.)
@@ -228,6 +237,10 @@ impl PlannedCall<'_> {
 
     /// Describes the space that storages lack for the call.
     pub(super) fn describe_missing_space(&self, reader: &ObjectReader<'_>) -> Vec<String> {
+        // Space that is freed concerns only later calls of a list.
+        if self.method == Method::Delete {
+            return Vec::new();
+        }
         let needs = self.find_space_needs(reader, None, EarlierCalls::default());
         find_storage_notes(reader, &[needs]).into_iter().flatten().collect()
     }
@@ -319,14 +332,25 @@ impl PlannedCall<'_> {
         removed.collect()
     }
 
-    fn find_growth(&self, guest: &PathGuest, config: &Map<String, Value>) -> Option<SpaceNeed> {
-        let disk = size_of(config, self.param("disk")?)?;
-        let size = self.param("size")?;
-        let bytes = match size.strip_prefix('+') {
-            Some(added) => parse_disk_size(added)?,
-            None => parse_disk_size(size)? - disk.bytes,
+    /// Returns the growth of a disk, from the size that the earlier calls give it.
+    fn find_growth(
+        &self,
+        guest: &PathGuest,
+        config: &Map<String, Value>,
+        earlier: EarlierCalls<'_, '_>,
+    ) -> Option<SpaceNeed> {
+        let name = self.param("disk")?;
+        let disk = size_of(config, name)?;
+        let grow = |call: &PlannedCall<'_>, bytes: f64| {
+            let size = call.param("size")?;
+            match size.strip_prefix('+') {
+                Some(added) => Some(bytes + parse_disk_size(added)?),
+                None => parse_disk_size(size),
+            }
         };
-        Some(SpaceNeed::new(&guest.node, &disk.storage, bytes))
+        let resizes = earlier.changes_at(&self.path).filter(|call| call.param("disk") == Some(name));
+        let bytes = resizes.fold(Some(disk.bytes), |bytes, call| grow(call, bytes?))?;
+        Some(SpaceNeed::new(&guest.node, &disk.storage, grow(self, bytes)? - bytes))
     }
 
     /// Returns the volume for the memory of a snapshot. (PVE: it has the memory twice and 500 MiB. Its storage is that of

@@ -268,7 +268,7 @@ fn space_that_storages_lack() {
     let backup = "nas:backup/vzdump-qemu-100-2026_01_02-03_04_05.vma.zst";
     let listed = json!({"path": "/nodes/pve1/storage/nas/content", "params": {"content": "backup", "vmid": 110}});
     let listed = call(&server, "proxmox_api_get", listed).text;
-    let gone = listed.split(['"', ' ', '\t', '\n']).filter(|part| part.contains("vzdump-qemu-110")).next_back();
+    let gone = listed.split(['"', ' ', '\t', '\n']).rfind(|part| part.contains("vzdump-qemu-110"));
     let gone = gone.expect("a backup of a removed guest");
     for (line, data) in [
         ("PUT /qemu/db01/resize", json!({"disk": "scsi0", "size": "+2T"})),
@@ -291,6 +291,10 @@ fn space_that_storages_lack() {
         ("POST /nodes/pve1/vzdump", json!({"storage": "local", "vmid": "102"})),
         ("PUT /qemu/web01/config", json!({"scsi5": "nas:0,import-from=local-lvm:vm-102-disk-0"})),
         ("PUT /qemu/web01/config", json!({"scsi5": "local:10"})),
+        (
+            "POST /nodes/pve1/storage/local-lvm/download-url",
+            json!({"content": "iso", "filename": "a.iso", "url": "https://example.test/a.iso"}),
+        ),
         ("POST /nodes/pve3/lxc", json!({"vmid": 901, "ostemplate": "local:vztmpl/a.tar.zst", "rootfs": "nas:8"})),
         ("POST /qemu/9000/clone", json!({"newid": 900, "full": true, "storage": "local"})),
         ("POST /nodes/pve1/qemu", json!({"vmid": 901, "archive": gone, "storage": "nas"})),
@@ -319,8 +323,23 @@ fn space_that_storages_lack() {
             arguments("PUT /qemu/web01/config", json!({"scsi5": "local-lvm:3000"})),
         ],
         [
+            arguments("DELETE /qemu/105", json!({})),
+            arguments("POST /nodes/pve3/qemu", json!({"vmid": 901, "memory": 512, "scsi0": "local-lvm:2000"})),
+        ],
+        [
             arguments("DELETE /qemu/106", json!({})),
             arguments("POST /nodes/pve2/qemu", json!({"vmid": 901, "memory": 512, "scsi0": "local-lvm:2000"})),
+        ],
+        [
+            arguments(
+                "DELETE /nodes/pve1/storage/nas/prunebackups",
+                json!({"prune-backups": "keep-last=1", "vmid": 110}),
+            ),
+            arguments("POST /qemu/db01/clone", json!({"newid": 900, "full": true, "storage": "nas"})),
+        ],
+        [
+            arguments("PUT /qemu/db01/resize", json!({"disk": "scsi0", "size": "1800G"})),
+            arguments("PUT /qemu/db01/resize", json!({"disk": "scsi0", "size": "1900G"})),
         ],
     ] {
         document.call(&other, CALL, json!({"calls": calls, "dry_run": true}));
