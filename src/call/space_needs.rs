@@ -164,8 +164,12 @@ impl PlannedCall<'_> {
             }
             (Method::Post, "/clone") => self.find_copies(guest, &disks()),
             (Method::Post, "/migrate") => self.find_moved_volumes(guest, &disks()),
+            // (PVE: a running guest changes its memory while it is saved, so the volume has it twice.)
             (Method::Post, "/snapshot") if self.param("vmstate") == Some("1") && self.is_running(guest, present) => {
-                self.find_saved_memory(guest, &disks(), reader).into_iter().collect()
+                self.find_saved_memory(guest, 2.0, &disks(), reader).into_iter().collect()
+            }
+            (Method::Post, "/status/suspend") if self.param("todisk") == Some("1") => {
+                self.find_saved_memory(guest, 1.0, &disks(), reader).into_iter().collect()
             }
             (Method::Delete, "" | "/snapshot/{snapname}") => {
                 let config = disks();
@@ -353,17 +357,19 @@ impl PlannedCall<'_> {
         Some(SpaceNeed::new(&guest.node, &disk.storage, grow(self, bytes)? - bytes))
     }
 
-    /// Returns the volume for the memory of a snapshot. (PVE: it has the memory twice and 500 MiB. Its storage is that of
-    /// the option `vmstatestorage`, else one of a disk, a shared one first.)
+    /// Returns the volume for the memory of a guest, which has it `copies` times and 500 MiB. (PVE: its storage is that of
+    /// the call or of the option `vmstatestorage`, else one of a disk, a shared one first.)
     fn find_saved_memory(
         &self,
         guest: &PathGuest,
+        copies: f64,
         config: &Map<String, Value>,
         reader: &ObjectReader<'_>,
     ) -> Option<SpaceNeed> {
         let memory = config.get("memory").map(to_text).unwrap_or_else(|| "512".to_owned());
         let memory: f64 = find_part(&memory, "current").unwrap_or(&memory).parse().ok()?;
-        let storage = match config.get("vmstatestorage").map(to_text) {
+        let given = self.param("statestorage").map(str::to_owned);
+        let storage = match given.or_else(|| config.get("vmstatestorage").map(to_text)) {
             Some(storage) => storage,
             None => {
                 let own = config
@@ -382,7 +388,7 @@ impl PlannedCall<'_> {
                 shared.or(storages.first())?.clone()
             }
         };
-        Some(SpaceNeed::new(&guest.node, &storage, (2.0 * memory + 500.0) * MIB))
+        Some(SpaceNeed::new(&guest.node, &storage, (copies * memory + 500.0) * MIB))
     }
 
     /// Returns the disks that a full clone copies. (PVE: a clone of a template is a linked one by default.)
@@ -400,18 +406,21 @@ impl PlannedCall<'_> {
         copied.map(need).collect()
     }
 
-    /// Returns the volumes that a migration copies to its target, if they are on storages that nodes do not share.
+    /// Returns the volumes that a migration moves to its target, if they are on storages that nodes do not share.
     fn find_moved_volumes(&self, guest: &PathGuest, config: &Map<String, Value>) -> Vec<SpaceNeed> {
         let Some(target) = self.param("target") else { return Vec::new() };
         let mapping = self.param("targetstorage").or(self.param("target-storage")).unwrap_or_default();
         let moved = config.keys().filter_map(|name| size_of(config, name));
-        moved
-            .map(|disk| SpaceNeed {
-                origin: Some((guest.node.clone(), disk.storage.clone())),
-                content: Some(disk_content(guest.kind)),
-                ..SpaceNeed::new(target, map_storage(mapping, &disk.storage), disk.bytes)
-            })
-            .collect()
+        let needs = moved.flat_map(|disk| {
+            let need = SpaceNeed::new(target, map_storage(mapping, &disk.storage), disk.bytes);
+            let freed = SpaceNeed::freed(&guest.node, &disk.storage, Some(disk.bytes));
+            let origin = Some((guest.node.clone(), disk.storage));
+            [
+                SpaceNeed { origin: origin.clone(), ..need.with_content(disk_content(guest.kind)) },
+                SpaceNeed { origin, ..freed },
+            ]
+        });
+        needs.collect()
     }
 
     /// Returns the disks of a restored guest, as large as the guest of the backup has them now, and less those of the guest
@@ -484,7 +493,12 @@ impl PlannedCall<'_> {
         let is_there = |guest: &&Guest| guest.node == node && !self.excludes_from_backup(guest.vmid);
         let guests = self.affected.select_from(self.cluster.look_up_guests().ok()?).filter(is_there);
         let vmids: Vec<String> = guests.map(|guest| guest.vmid.to_string()).collect();
-        let mut sizes = find_newest_sizes(&read_backups(reader, node, &storage, &vmids)?, &vmids);
+        let backups = read_backups(reader, node, &storage, &vmids)?;
+        // A backup server keeps equal data once, so the size of the next backup is not known.
+        if backups.iter().any(|backup| text_of(backup, "format").starts_with("pbs-")) {
+            return None;
+        }
+        let mut sizes = find_newest_sizes(&backups, &vmids);
         let missing = |sizes: &HashMap<String, f64>| -> Vec<String> {
             vmids.iter().filter(|vmid| !sizes.contains_key(*vmid)).take(MAX_GUESTS).cloned().collect()
         };
@@ -667,7 +681,7 @@ fn compare_needs(needs: &[Vec<SpaceNeed>], rows: &[Map<String, Value>]) -> Vec<V
             }
         }
         notes.push(described);
-        for need in call.iter().filter(|need| need.is_after) {
+        for need in call.iter().filter(|need| need.is_after && !stays(need)) {
             if let Some(space) = find(&need.node, &need.storage) {
                 totals.entry(space.place(need)).or_default().add(need.bytes);
             }

@@ -338,6 +338,13 @@ fn space_that_storages_lack() {
             arguments("POST /qemu/db01/clone", json!({"newid": 900, "full": true, "storage": "nas"})),
         ],
         [
+            arguments(
+                "POST /qemu/db01/migrate",
+                json!({"target": "pve2", "online": true, "with-local-disks": true, "targetstorage": "local-lvm"}),
+            ),
+            arguments("PUT /qemu/web01/config", json!({"scsi5": "local-lvm:2000"})),
+        ],
+        [
             arguments("PUT /qemu/db01/resize", json!({"disk": "scsi0", "size": "1800G"})),
             arguments("PUT /qemu/db01/resize", json!({"disk": "scsi0", "size": "1900G"})),
         ],
@@ -352,6 +359,9 @@ fn space_that_storages_lack() {
     let mut snapshot = arguments("POST /qemu/staging01/snapshot", json!({"snapname": "now", "vmstate": true}));
     snapshot["dry_run"] = true.into();
     document.call(&server, CALL, snapshot);
+    let mut suspend = arguments("POST /qemu/staging01/status/suspend", json!({"todisk": true, "statestorage": "nas"}));
+    suspend["dry_run"] = true.into();
+    document.call(&server, CALL, suspend);
     document.section("Sent without a question");
     document.call(&server, CALL, arguments("PUT /qemu/web01/config", json!({"scsi5": "local-lvm:2000"})));
     for (newid, wait) in [(903, false), (904, true)] {
