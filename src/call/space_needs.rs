@@ -352,8 +352,8 @@ impl PlannedCall<'_> {
                 None => parse_disk_size(size),
             }
         };
-        let resizes = earlier.changes_at(&self.path).filter(|call| call.param("disk") == Some(name));
-        let bytes = resizes.fold(Some(disk.bytes), |bytes, call| grow(call, bytes?))?;
+        let mut resizes = earlier.changes_at(&self.path).filter(|call| call.param("disk") == Some(name));
+        let bytes = resizes.try_fold(disk.bytes, |bytes, call| grow(call, bytes))?;
         Some(SpaceNeed::new(&guest.node, &disk.storage, grow(self, bytes)? - bytes))
     }
 
