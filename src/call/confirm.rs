@@ -368,6 +368,10 @@ impl<'a> Confirmed<'a> {
         self.planned.notes.extend(notes);
     }
 
+    pub(super) fn add_space_notes(&mut self, notes: Vec<String>) {
+        self.planned.space_notes.extend(notes);
+    }
+
     pub(super) fn decision(&self) -> AuditDecision {
         self.decision
     }

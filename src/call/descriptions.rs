@@ -7,7 +7,7 @@ use super::list_undo::{ObjectLife, discard_void_undos};
 use super::planned_call::PlannedCall;
 use super::preconditions::{CertainFailure, CertainFailures};
 use super::present_state::{ObjectReader, STATE_TIME_LIMIT};
-use super::space_needs::find_missing_space;
+use super::space_needs::find_storage_notes;
 use crate::pve::Method;
 use crate::pve::knowledge::effects::Fact;
 use crate::pve::knowledge::preconditions::find_preconditions;
@@ -39,7 +39,12 @@ pub(super) fn describe_all(
         let failure = call.find_certain_failure(&present, deadline, earlier);
         let needs = match failure {
             Some(_) => Vec::new(),
-            None => call.find_space_needs(&ObjectReader::until(call.cluster, deadline), Some(&present.state)),
+            // Space that is freed concerns only later calls of a list.
+            None if call.method == Method::Delete && *at + 1 == calls.len() => Vec::new(),
+            None => {
+                let reader = ObjectReader::until(call.cluster, deadline);
+                call.find_space_needs(&reader, Some(&present.state), earlier)
+            }
         };
         (call.facts(), present.state, failure, needs)
     });
@@ -51,8 +56,11 @@ pub(super) fn describe_all(
     }
     CertainFailures::collect(failures, is_list)?;
     if let Some(first) = calls.first() {
-        let missing = find_missing_space(&ObjectReader::until(first.cluster, deadline), &needs);
-        described.iter_mut().zip(missing).for_each(|((_, state), missing)| state.missing_space = missing);
+        let notes = find_storage_notes(&ObjectReader::until(first.cluster, deadline), &needs);
+        described.iter_mut().zip(notes).for_each(|((_, state), notes)| state.storage_notes = notes);
+    }
+    for (call, (_, state)) in calls.iter().zip(&mut described) {
+        state.storage_notes.extend(call.describe_restored_storages());
     }
     let guests: Vec<Option<String>> =
         described.iter().map(|(_, state)| state.guest.as_ref().map(GuestState::describe)).collect();
@@ -89,15 +97,16 @@ pub fn describe_dry_runs(calls: &[Authorized<'_>], is_list: bool) -> Result<Stri
 
 impl PlannedCall<'_> {
     /// Describes what a question would tell beside the call, as notes on a call that is not asked.
-    pub(super) fn describe_circumstances(&self) -> Vec<String> {
+    /// Those on the space of storages are apart.
+    pub(super) fn describe_circumstances(&self) -> (Vec<String>, Vec<String>) {
         if !self.is_change() {
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         }
         let reader = ObjectReader::until(self.cluster, Instant::now() + NOTE_TIME_LIMIT);
-        let mut notes = self.describe_missing_space(&reader);
-        notes.extend(self.describe_job_storage(&reader));
-        notes.extend(self.describe_placement(&reader));
-        notes.into_iter().map(|note| self.cluster.redact(note)).collect()
+        let redact = |notes: Vec<String>| notes.into_iter().map(|note| self.cluster.redact(note)).collect();
+        let mut others: Vec<String> = self.describe_job_storage(&reader).into_iter().collect();
+        others.extend(self.describe_placement(&reader));
+        (redact(self.describe_missing_space(&reader)), redact(others))
     }
 
     /// Returns the reason why the present state of the guest excludes a power action, or makes it change nothing.

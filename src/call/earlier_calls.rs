@@ -88,6 +88,17 @@ impl<'c, 'a> EarlierCalls<'c, 'a> {
         guest
     }
 
+    /// Returns the calls that change the object at a path.
+    pub(super) fn changes_at(self, path: &ApiPath) -> impl Iterator<Item = &'c PlannedCall<'a>> {
+        let wanted = normalize(path);
+        self.numbered().map(|(_, call)| call).filter(move |call| normalize(&call.path) == wanted)
+    }
+
+    /// Returns the last call that makes the guest with this number.
+    pub(super) fn maker_of_guest(self, vmid: u32) -> Option<&'c PlannedCall<'a>> {
+        self.numbered().map(|(_, call)| call).filter(|call| call.affected.creates(vmid)).last()
+    }
+
     /// Returns the existence of the object of a call that is no guest.
     pub(super) fn forecast_object_of(self, call: &PlannedCall<'_>) -> Existence {
         match call.is_positional() {

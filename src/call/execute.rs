@@ -30,6 +30,8 @@ pub struct Outcome {
     pub response: ApiResponse,
     /// Facts that the response does not show.
     pub notes: Vec<String>,
+    /// Notes on the space that storages had before the call. They are old once its task has ended well.
+    pub space_notes: Vec<String>,
     /// The note for a caller that does not follow what happens after the answer.
     pub later: Option<ResponseNote>,
     /// Method and path.
@@ -103,8 +105,9 @@ impl Confirmed<'_> {
         }
         // A question has told it.
         if self.confirmed_by().is_none() {
-            let notes = self.planned().describe_circumstances();
-            self.add_notes(notes);
+            let (space, others) = self.planned().describe_circumstances();
+            self.add_space_notes(space);
+            self.add_notes(others);
         }
         let changed = self.planned().find_changed_object();
         let changed = if changes_nothing { changed.map(ChangedObject::without_undo) } else { changed };
@@ -181,7 +184,11 @@ fn complete(
     let operation = planned.operation_line();
     let (path, location) = (planned.path.clone(), planned.location.clone());
     let is_change = planned.is_change();
-    Ok(Outcome { response, notes, later, operation, path, is_change, follow_up, changed, location })
+    let mut space_notes = planned.space_notes.clone();
+    if Upid::parse(response.data().trim_matches('"')).is_err() {
+        notes.append(&mut space_notes);
+    }
+    Ok(Outcome { response, notes, space_notes, later, operation, path, is_change, follow_up, changed, location })
 }
 
 /// The most lines of the log of a cluster that a node sends by default.
@@ -265,7 +272,7 @@ fn build_failure(cluster: &ClusterHandle<'_>, planned: &PlannedCall<'_>, error: 
         SendError::Denied(denied) => ExecuteError::Denied(Box::new(denied)),
         SendError::Api(error) => ExecuteError::Api(Box::new(ApiFailure {
             explanation: explain_failure(cluster, planned, &error),
-            notes: planned.location.iter().chain(&planned.notes).cloned().collect(),
+            notes: planned.location.iter().chain(&planned.notes).chain(&planned.space_notes).cloned().collect(),
             error,
         })),
     }

@@ -63,3 +63,13 @@ pub(super) fn find_default_storage(reader: &ObjectReader<'_>, node: &str) -> Opt
     let defaults: Map<String, Value> = reader.read_value(path).ok()?;
     defaults.get("storage").and_then(Value::as_str).map(str::to_owned)
 }
+
+/// Returns the storages of a node that keep backups.
+pub(super) fn find_backup_storages(reader: &ObjectReader<'_>, node: &str) -> Vec<String> {
+    let Ok(path) = ApiPath::from_segments(&["nodes", node, "storage"]) else { return Vec::new() };
+    let mut params = ApiParams::new();
+    params.push("content", "backup");
+    params.push("enabled", "1");
+    let rows: Vec<Map<String, Value>> = reader.read(path, params).unwrap_or_default();
+    rows.iter().take(MAX_STORAGES).map(|row| text_of(row, "storage").to_owned()).collect()
+}

@@ -159,6 +159,7 @@ pub(super) fn plan_call<'a>(
         affected,
         guests,
         notes,
+        space_notes: Vec::new(),
         location,
         is_sdn_list,
     })
@@ -398,21 +399,26 @@ fn check_backups(
         },
         (Method::Post, "/nodes/{node}/vzdump") => {
             let segments: Vec<_> = path.segments().collect();
-            let (Some(node), Some(list)) = (segments.get(1), given("vmid")) else { return Ok(None) };
-            let numbers: Vec<&str> = list_items(list).collect();
+            let Some(node) = segments.get(1) else { return Ok(None) };
+            let numbers: Vec<&str> = list_items(given("vmid").unwrap_or_default()).collect();
+            let pool = given("pool").filter(|pool| !pool.is_empty() && numbers.is_empty());
+            if numbers.is_empty() && pool.is_none() {
+                return Ok(None);
+            }
             // The node says what it can't do if the list can't be read.
             let guests = cluster.look_up_guests().unwrap_or_default();
-            let find = |number: &&str| guests.iter().find(|guest| number.parse() == Ok(guest.vmid));
+            let is_chosen = |guest: &&Guest| match pool {
+                Some(pool) => guest.pool == pool,
+                None => numbers.iter().any(|number| number.parse() == Ok(guest.vmid)),
+            };
             let is_elsewhere = |guest: &&Guest| !guest.node.is_empty() && guest.node != node.as_ref();
-            let elsewhere: Vec<String> = numbers
-                .iter()
-                .filter_map(find)
-                .filter(is_elsewhere)
-                .map(|guest| format!("{} is on {}", guest.vmid, guest.node))
-                .collect();
+            let elsewhere = guests.iter().filter(is_chosen).filter(is_elsewhere);
+            let elsewhere: Vec<String> =
+                elsewhere.map(|guest| format!("{} is on {}", guest.vmid, guest.node)).collect();
             match elsewhere.len() {
                 0 => Ok(None),
-                left_out if left_out < numbers.len() => {
+                // (PVE: a backup of a pool without a guest on the node does nothing, and succeeds.)
+                left_out if left_out < numbers.len() || pool.is_some() => {
                     Ok(Some(format!("{}: a backup on {node} leaves out guests of other nodes", join_names(&elsewhere))))
                 }
                 _ => Err(PlanError::BackupElsewhere { guests: elsewhere, node: shorten(node).into_owned() }),

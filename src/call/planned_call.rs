@@ -39,6 +39,8 @@ pub struct PlannedCall<'a> {
     pub(super) guests: Option<GuestView<'a>>,
     /// Corrections of the path and the parameters, as the caller may read them.
     pub(super) notes: Vec<String>,
+    /// Notes on the space that storages may lack for the call.
+    pub(super) space_notes: Vec<String>,
     /// The guest that the path of a change means, where the caller left its node or its number out. An answer that
     /// names the guest does not need it.
     pub(super) location: Option<String>,
@@ -136,6 +138,7 @@ impl<'a> PlannedCall<'a> {
             as_if_given: Vec::new(),
             guests: None,
             notes: Vec::new(),
+            space_notes: Vec::new(),
             location: None,
             is_sdn_list: false,
         }

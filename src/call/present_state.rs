@@ -8,7 +8,7 @@ use super::handle::ClusterHandle;
 use super::operation::find_embedded_operation;
 use super::planned_call::{CallPurpose, PlannedCall};
 use crate::base::list_text::list_items;
-use crate::policy::is_in_pool;
+use crate::policy::{for_each_vmid_in_list, is_in_pool};
 use crate::pve::Method;
 use crate::pve::backups::BackupJob;
 use crate::pve::client::cluster::ApiResponse;
@@ -249,10 +249,25 @@ impl<'a> PlannedCall<'a> {
 
     /// Returns the node of an operation on many guests of one node. Guests of other nodes that it names stay as they are.
     fn bulk_node(&self) -> Option<&str> {
-        const OPERATIONS: [&str; 4] = ["startall", "stopall", "suspendall", "migrateall"];
+        const OPERATIONS: [&str; 5] = ["startall", "stopall", "suspendall", "migrateall", "vzdump"];
         let template = self.operation.template.as_deref().filter(|_| self.operation.is_known)?;
+        if template == "/cluster/backup" {
+            return self.param("node").filter(|node| !node.is_empty());
+        }
         OPERATIONS.contains(&template.strip_prefix("/nodes/{node}/")?).then_some(())?;
         self.operation.path_values.iter().find(|(name, _)| name == "node").map(|(_, node)| node.as_str())
+    }
+
+    /// Returns whether a backup or a new backup job leaves this guest out. (PVE: `exclude` selects all other guests.)
+    pub(super) fn excludes_from_backup(&self, vmid: u32) -> bool {
+        let template = self.operation.template.as_deref().filter(|_| self.operation.is_known);
+        let is_backup = matches!(template, Some("/nodes/{node}/vzdump" | "/cluster/backup"));
+        let mut is_excluded = false;
+        if is_backup && self.method == Method::Post {
+            let excluded = self.param("exclude").unwrap_or_default();
+            for_each_vmid_in_list(excluded, &mut |number| is_excluded |= number == vmid);
+        }
+        is_excluded
     }
 
     pub(super) fn path_guest(&self) -> Option<PathGuest> {
@@ -282,6 +297,7 @@ impl<'a> StateReader<'_, 'a> {
         }
         let is_made = |vmid: u32| self.earlier.forecast_guest(vmid).existence.maker().is_some();
         let is_other = |vmid: &u32| path_guest.is_none_or(|guest| guest.vmid != vmid.to_string()) && !is_made(*vmid);
+        let is_other = |vmid: &u32| is_other(vmid) && !self.planned.excludes_from_backup(*vmid);
         let has_others = affected.named_vmids().iter().any(|vmid| is_other(vmid) && !affected.creates(*vmid));
         // A new pool has no guests, and the other members of a pool stay as they are.
         let is_new_pool = self.planned.method == Method::Post && self.planned.path.as_str() == "/pools";
@@ -299,6 +315,7 @@ impl<'a> StateReader<'_, 'a> {
             AffectedScope::NamedOnly => "It concerns these guests",
             AffectedScope::Node(_) => "The guests of the node",
             AffectedScope::Pool(_) => "The guests of the pool",
+            AffectedScope::Cluster if self.planned.bulk_node().is_some() => "The guests of the node",
             AffectedScope::Cluster => "It may affect any of these guests",
         };
         let listed = match &self.planned.guests {

@@ -74,15 +74,33 @@ pub struct MissingSpace {
     pub certainty: SpaceCertainty,
     /// Earlier calls of the list need a part of it.
     pub with_earlier: bool,
+    /// A part of the free space is used until the calls free it.
+    pub is_freed: bool,
 }
 
-/// The certainty of a need of space, from the surest on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// The certainty of a need of space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpaceCertainty {
     Exact,
     /// The storage takes the space as it is written.
     AtMost,
+    AtLeast,
     Estimated,
+    /// A part of the need is estimated, and the others are the most.
+    EstimatedAtMost,
+}
+
+impl SpaceCertainty {
+    /// Returns the certainty of a sum of two needs.
+    pub fn combine(self, other: Self) -> Self {
+        use SpaceCertainty::*;
+        match (self, other) {
+            (one, other) if one == other => one,
+            (Exact, one) | (one, Exact) => one,
+            (AtLeast, _) | (_, AtLeast) => Estimated,
+            (AtMost | Estimated | EstimatedAtMost, _) => EstimatedAtMost,
+        }
+    }
 }
 
 impl MissingSpace {
@@ -91,12 +109,15 @@ impl MissingSpace {
         let verb = match self.certainty {
             SpaceCertainty::Exact => "needs",
             SpaceCertainty::AtMost => "may need up to",
+            SpaceCertainty::AtLeast => "needs at least",
             SpaceCertainty::Estimated => "may need about",
+            SpaceCertainty::EstimatedAtMost => "may need up to about",
         };
         let start = if self.with_earlier { "with the calls before it, it" } else { "it" };
         let node = self.node.as_ref().map(|node| format!(" of {}", quote_word(node))).unwrap_or_default();
         let (needed, free) = (show_bytes(self.needed), show_bytes(self.free));
-        format!("{start} {verb} {needed} on {}{node}, which has {free} free", quote_word(&self.storage))
+        let has = if self.is_freed { "then has up to" } else { "has" };
+        format!("{start} {verb} {needed} on {}{node}, which {has} {free} free", quote_word(&self.storage))
     }
 }
 
@@ -145,8 +166,8 @@ pub struct ObjectState<'a> {
     /// The changes of the network that are not applied yet, as the lines of a diff.
     pub network_changes: Option<Looked<String>>,
     pub affected: AffectedText<'a>,
-    /// The space that storages lack for the call.
-    pub missing_space: Vec<MissingSpace>,
+    /// Sentences about the storages that the call needs, without their ends.
+    pub storage_notes: Vec<String>,
     /// The guests that leave a pool, each with the pool.
     pub left_pools: Vec<(&'a Guest, String)>,
     /// The number of the call of the same list that makes the object.

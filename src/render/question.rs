@@ -3,8 +3,8 @@
 use super::cell::push_single_line;
 use super::labels::format_local_time;
 use super::object_state::{
-    self, GuestState, MissingSpace, ObjectState, RollbackPower, has_disk_name, is_start_state, quote_word,
-    show_cluster_value, show_option, text_of, to_text,
+    self, GuestState, ObjectState, RollbackPower, has_disk_name, is_start_state, quote_word, show_cluster_value,
+    show_option, text_of, to_text,
 };
 use super::quoted::{push_quoted, push_value, quote};
 use super::undo::UndoCall;
@@ -537,9 +537,8 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
     if let Some(guest) = guest {
         push_ha_request(text, call, guest);
     }
-    let missing = call.state.missing_space.iter().map(MissingSpace::describe);
-    let placement = call.state.placement.iter().chain(&call.state.job_storage).cloned();
-    for sentence in placement.chain(missing) {
+    let placement = call.state.placement.iter().chain(&call.state.job_storage);
+    for sentence in placement.chain(&call.state.storage_notes) {
         let (first, rest) = sentence.split_at(1);
         let _ = writeln!(text, "{}{rest}.", first.to_uppercase());
     }

@@ -179,7 +179,8 @@ fn make_calls(call: &ToolCall<'_>, start: Instant) -> Result<ToolOutput, CallSto
         Some(upid) => {
             let label = cluster.label().map(|name| format!(" and cluster {name}")).unwrap_or_default();
             let later = outcome.later.map(|later| later.to_string());
-            let mut notes: Vec<String> = outcome.location.into_iter().chain(outcome.notes).chain(later).collect();
+            let mut notes: Vec<String> =
+                outcome.location.into_iter().chain(outcome.notes).chain(outcome.space_notes).chain(later).collect();
             if outcome.follow_up == Some(FollowUpKind::GuestStart) {
                 notes.push(format!(
                     "the guest starts by a later task of its own, which may fail: wait_for_task with `{} running` waits for it",
@@ -316,13 +317,13 @@ fn follow_started_task(
     upid: &Upid,
     start: Instant,
 ) -> Result<ToolOutput, ToolError> {
-    let (mut notes, location) = (outcome.notes, outcome.location);
+    let (mut notes, space_notes, location) = (outcome.notes, outcome.space_notes, outcome.location);
     let watch = match cluster.watch_task(upid) {
         Ok(watch) => watch,
         // The task was started, even if it must not be watched.
         Err(denied) => {
             let reason = cluster.redact(render_error(&denied));
-            notes.extend(location);
+            notes.extend(location.into_iter().chain(space_notes));
             notes.push(format!("the task was begun and can't be waited for: {reason}"));
             let output = json_output(outcome.response.into_payload(), call.context.wants_structured);
             return Ok(with_notes(output, &notes));
@@ -331,7 +332,7 @@ fn follow_started_task(
     // The start of the task has used a part of the client's time limit.
     let deadline = (start + DEFAULT_WAIT).max(Instant::now() + MIN_WAIT);
     let starts_guest = outcome.follow_up == Some(FollowUpKind::GuestStart);
-    let mut task = FollowedTask::own(upid, notes);
+    let mut task = FollowedTask::own(upid, notes, space_notes);
     (task.starts_guest, task.location, task.changed) = (starts_guest, location, outcome.changed);
     follow_task(call.context, cluster, watch, &task, deadline)
 }

@@ -327,7 +327,7 @@ impl ListRun<'_> {
                 (self.follow_command(cluster, notes, &status, &pid), None)
             }
             (_, Some(upid)) => {
-                let mut task = FollowedTask::own(&upid, outcome.notes.clone());
+                let mut task = FollowedTask::own(&upid, outcome.notes.clone(), outcome.space_notes.clone());
                 (task.location, task.changed) = (outcome.location.clone(), outcome.changed.clone());
                 task.is_listed = true;
                 task.starts_guest = outcome.follow_up == Some(FollowUpKind::GuestStart);
@@ -464,8 +464,8 @@ impl ListRun<'_> {
 
 /// Returns the answer of a call that is not followed. After a change, the object is read again and described.
 fn render_answer(cluster: &ClusterHandle<'_>, outcome: Outcome, max_bytes: usize) -> CallEnd {
-    let Outcome { response, mut notes, later, is_change, changed, location, .. } = outcome;
-    notes.extend(later.map(|later| later.to_string()));
+    let Outcome { response, mut notes, space_notes, later, is_change, changed, location, .. } = outcome;
+    notes.extend(space_notes.into_iter().chain(later.map(|later| later.to_string())));
     let is_task = serde_json::from_str::<String>(response.data()).is_ok_and(|text| Upid::parse(&text).is_ok());
     // A task that still runs has not made the object what it will be.
     let lines = changed.filter(|_| !is_task).map(|changed| cluster.describe_changed(&changed)).unwrap_or_default();

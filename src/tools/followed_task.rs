@@ -79,6 +79,8 @@ pub(super) struct FollowedTask {
     pub(super) upid: Upid,
     /// The notes of the call that started the task.
     notes: Vec<String>,
+    /// Its notes on the space of storages, which are old once the task has ended well.
+    space_notes: Vec<String>,
     /// The guest that the path of the call means, for an answer that does not name it.
     pub(super) location: Option<String>,
     /// The object that the task changes, if the call knows it.
@@ -93,8 +95,8 @@ pub(super) struct FollowedTask {
 
 impl FollowedTask {
     /// A task that the client's own call started.
-    pub(super) fn own(upid: &Upid, notes: Vec<String>) -> Self {
-        Self { is_own: true, notes, ..Self::named(upid) }
+    pub(super) fn own(upid: &Upid, notes: Vec<String>, space_notes: Vec<String>) -> Self {
+        Self { is_own: true, notes, space_notes, ..Self::named(upid) }
     }
 
     /// A task that the client names.
@@ -102,6 +104,7 @@ impl FollowedTask {
         Self {
             upid: upid.clone(),
             notes: Vec::new(),
+            space_notes: Vec::new(),
             location: None,
             changed: None,
             is_own: false,
@@ -113,7 +116,8 @@ impl FollowedTask {
     /// Returns the state for the id of the task. Notes that do not fit into an id are left out: the text of the result
     /// has guest and node without them.
     pub(super) fn pack(&self, cluster: &ClusterHandle<'_>) -> Option<Vec<u8>> {
-        let state = pack_task(cluster.name(), &self.upid, &self.all_notes(), self.is_own);
+        let notes: Vec<String> = self.location.iter().chain(&self.notes).cloned().collect();
+        let state = pack_task(cluster.name(), &self.upid, &notes, self.is_own);
         state
             .filter(|state| state.len() <= MAX_TASK_STATE_BYTES)
             .or_else(|| pack_task(cluster.name(), &self.upid, &[], self.is_own))
@@ -133,7 +137,7 @@ impl FollowedTask {
     }
 
     fn all_notes(&self) -> Vec<String> {
-        self.location.iter().chain(&self.notes).cloned().collect()
+        self.location.iter().chain(&self.notes).chain(&self.space_notes).cloned().collect()
     }
 
     /// Describes the object of the task as it is now. Returns no lines if it can't be read.
@@ -233,7 +237,10 @@ impl FollowedTask {
         }
         let later_log = follow_up.map_or_else(String::new, |event| event.log);
         if is_failure {
-            let mut notes = if object.is_empty() { self.all_notes() } else { self.notes.clone() };
+            let mut notes = self.all_notes();
+            if !object.is_empty() {
+                notes.drain(..usize::from(self.location.is_some()));
+            }
             // The line of a task that went well does not have its UPID.
             notes.extend(has_ended.then(|| format!("task {}", self.upid)));
             return FollowedEnd::Failed(text.join(&format_notes(' ', &notes)) + &later_log);
@@ -243,7 +250,9 @@ impl FollowedTask {
             structured["later_log"] = later_log.trim_start().into();
         }
         let output = ToolOutput::with_structured(text.join("") + &later_log, Some(structured.to_string()));
-        let notes = if object.is_empty() { self.all_notes() } else { self.notes.clone() };
+        let location = self.location.iter().filter(|_| object.is_empty());
+        let space_notes = self.space_notes.iter().filter(|_| !has_ended);
+        let notes: Vec<String> = location.chain(&self.notes).chain(space_notes).cloned().collect();
         let output = with_notes(output, &notes);
         if is_pending { FollowedEnd::Pending(output) } else { FollowedEnd::Ended(output) }
     }

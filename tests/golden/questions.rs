@@ -7,7 +7,7 @@ use crate::support::policy::{
 };
 use crate::support::proxmox::{gzipped_facts, server_error};
 use crate::support::test_tools::{product, start_demo};
-use crate::support::tool::ToolServer;
+use crate::support::tool::{ToolServer, call};
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::context::Caller;
@@ -268,6 +268,10 @@ fn space_that_storages_lack() {
     document.redact(r"\d{4}[-_]\d\d[-_]\d\d([-_ T]\d\d[:_]\d\d[:_]\d\dZ?)?", "DATE");
     document.redact(r"UPID:[\w:@!.-]+", "UPID");
     let backup = "nas:backup/vzdump-qemu-100-2026_01_02-03_04_05.vma.zst";
+    let listed = json!({"path": "/nodes/pve1/storage/nas/content", "params": {"content": "backup", "vmid": 110}});
+    let listed = call(&server, "proxmox_api_get", listed).text;
+    let gone = listed.split(['"', ' ', '\t', '\n']).rfind(|part| part.contains("vzdump-qemu-110"));
+    let gone = gone.expect("a backup of a removed guest");
     for (line, data) in [
         ("PUT /qemu/db01/resize", json!({"disk": "scsi0", "size": "+2T"})),
         ("PUT /qemu/db01/resize", json!({"disk": "scsi0", "size": "500G"})),
@@ -285,6 +289,17 @@ fn space_that_storages_lack() {
         ("POST /nodes/pve1/qemu", json!({"vmid": 100, "archive": backup, "force": true})),
         ("POST /nodes/pve1/storage/local/content", json!({"filename": "vm-100-disk-9", "size": "100G", "vmid": 100})),
         ("POST /nodes/pve1/vzdump", json!({"storage": "nas", "all": true})),
+        ("POST /nodes/pve1/vzdump", json!({"storage": "nas", "all": true, "exclude": "102"})),
+        ("POST /nodes/pve1/vzdump", json!({"storage": "local", "vmid": "102"})),
+        ("PUT /qemu/web01/config", json!({"scsi5": "nas:0,import-from=local-lvm:vm-102-disk-0"})),
+        ("PUT /qemu/web01/config", json!({"scsi5": "local:10"})),
+        (
+            "POST /nodes/pve1/storage/local-lvm/download-url",
+            json!({"content": "iso", "filename": "a.iso", "url": "https://example.test/a.iso"}),
+        ),
+        ("POST /nodes/pve3/lxc", json!({"vmid": 901, "ostemplate": "local:vztmpl/a.tar.zst", "rootfs": "nas:8"})),
+        ("POST /qemu/9000/clone", json!({"newid": 900, "full": true, "storage": "local"})),
+        ("POST /nodes/pve1/qemu", json!({"vmid": 901, "archive": gone, "storage": "nas"})),
     ] {
         let mut arguments = arguments(line, data);
         arguments["dry_run"] = true.into();
@@ -294,9 +309,88 @@ fn space_that_storages_lack() {
     let create =
         |vmid: u32| arguments("POST /nodes/pve3/qemu", json!({"vmid": vmid, "scsi0": "local-lvm:900", "memory": 512}));
     document.call(&server, CALL, json!({"calls": [create(901), create(902)], "dry_run": true}));
+    document.section("Lists that need space and free it");
+    let volume = |name: &str| format!("DELETE /nodes/pve1/storage/local-lvm/content/local-lvm:{name}");
+    for calls in [
+        [
+            arguments("POST /qemu/9000/clone", json!({"newid": 900, "full": true})),
+            arguments("PUT /nodes/pve1/qemu/900/resize", json!({"disk": "scsi0", "size": "+2T"})),
+        ],
+        [
+            arguments("POST /qemu/db01/move_disk", json!({"disk": "scsi0", "storage": "nas", "delete": true})),
+            arguments("PUT /qemu/web01/config", json!({"scsi5": "local-lvm:1700"})),
+        ],
+        [
+            arguments(&volume("vm-102-disk-0"), json!({})),
+            arguments("PUT /qemu/web01/config", json!({"scsi5": "local-lvm:3000"})),
+        ],
+        [
+            arguments("DELETE /qemu/105", json!({})),
+            arguments("POST /nodes/pve3/qemu", json!({"vmid": 901, "memory": 512, "scsi0": "local-lvm:2000"})),
+        ],
+        [
+            arguments("DELETE /qemu/106", json!({})),
+            arguments("POST /nodes/pve2/qemu", json!({"vmid": 901, "memory": 512, "scsi0": "local-lvm:2000"})),
+        ],
+        [
+            arguments(
+                "DELETE /nodes/pve1/storage/nas/prunebackups",
+                json!({"prune-backups": "keep-last=1", "vmid": 110}),
+            ),
+            arguments("POST /qemu/db01/clone", json!({"newid": 900, "full": true, "storage": "nas"})),
+        ],
+        [
+            arguments(
+                "POST /qemu/db01/migrate",
+                json!({"target": "pve2", "online": true, "with-local-disks": true, "targetstorage": "local-lvm"}),
+            ),
+            arguments("PUT /qemu/web01/config", json!({"scsi5": "local-lvm:2000"})),
+        ],
+        [
+            arguments("PUT /qemu/db01/resize", json!({"disk": "scsi0", "size": "1800G"})),
+            arguments("PUT /qemu/db01/resize", json!({"disk": "scsi0", "size": "1900G"})),
+        ],
+    ] {
+        document.call(&other, CALL, json!({"calls": calls, "dry_run": true}));
+    }
+    document.section("The memory of a snapshot");
+    call(&server, CALL, arguments("PUT /qemu/staging01/config", json!({"memory": 900_000})));
+    let mut start = arguments("POST /qemu/staging01/status/start", json!({}));
+    start["wait"] = true.into();
+    document.call(&server, CALL, start);
+    let mut snapshot = arguments("POST /qemu/staging01/snapshot", json!({"snapname": "now", "vmstate": true}));
+    snapshot["dry_run"] = true.into();
+    document.call(&server, CALL, snapshot);
+    let mut suspend = arguments("POST /qemu/staging01/status/suspend", json!({"todisk": true, "statestorage": "nas"}));
+    suspend["dry_run"] = true.into();
+    document.call(&server, CALL, suspend);
     document.section("Sent without a question");
     document.call(&server, CALL, arguments("PUT /qemu/web01/config", json!({"scsi5": "local-lvm:2000"})));
+    for (newid, wait) in [(903, false), (904, true)] {
+        let mut clone = arguments("POST /qemu/db01/clone", json!({"newid": newid, "full": true, "storage": "nas"}));
+        clone["wait"] = wait.into();
+        document.call(&server, CALL, clone);
+    }
     document.assert("questions_space");
+}
+
+#[test]
+fn guests_of_backups() {
+    let demo = start_demo(Duration::ZERO);
+    let server = product(vec![ClusterConfig { policy: open_policy(), ..demo.cluster() }]);
+    let mut document = Document::new();
+    for (line, data) in [
+        ("POST /nodes/pve2/vzdump", json!({"all": true, "exclude": "104", "storage": "nas"})),
+        ("POST /nodes/pve2/vzdump", json!({"pool": "stage", "storage": "nas"})),
+        ("POST /nodes/pve2/vzdump", json!({"vmid": "106,204", "storage": "nas"})),
+        ("POST /cluster/backup", json!({"all": true, "exclude": "104", "storage": "nas", "schedule": "daily"})),
+        ("POST /cluster/backup", json!({"all": true, "node": "pve2", "storage": "nas", "schedule": "daily"})),
+    ] {
+        let mut arguments = arguments(line, data);
+        arguments["dry_run"] = true.into();
+        document.call(&server, CALL, arguments);
+    }
+    document.assert("questions_backups");
 }
 
 #[test]
