@@ -10,7 +10,8 @@ use serde_json::Value;
 use std::collections::HashMap;
 
 impl ObjectReader<'_> {
-    /// Returns the present backups of the guests that the call backs up, with the mark `remove` for those that go after the new ones are made.
+    /// Returns the present backups of the guests that the call backs up, with the mark `remove` for those that go after
+    /// the new ones are made.
     ///
     /// Only a limit of `keep-last` alone is known in advance: the new backup is one of those that are kept.
     pub(super) fn forecast_pruned_backups(&self, planned: &PlannedCall<'_>) -> Option<Vec<Value>> {

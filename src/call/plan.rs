@@ -440,10 +440,7 @@ fn assess_by_state(
     let is_firewall = call.method == Method::Put && template.ends_with("/firewall/options");
     if is_firewall && !assessment.reasons.is_empty() {
         check_operation(call, Some(template), assessment.risk)?;
-        let kept = match call.cluster.lacks_firewall_cards(call.path) {
-            true => call.params.names().map(str::to_owned).collect(),
-            false => call.cluster.find_kept_options(call.path, call.params),
-        };
+        let kept = call.cluster.find_kept_options(call.path, call.params);
         *assessment = assess_without(call, template, &kept);
     }
     let has_lists = call.cluster.policy().has_lists();

@@ -334,24 +334,6 @@ impl ClusterHandle<'_> {
         is_enabled(&own) && !(is_open("policy_in", "DROP") && is_open("policy_out", "ACCEPT"))
     }
 
-    /// Returns whether no network card of a guest is under its firewall, so that options of the firewall have no effect.
-    pub(super) fn lacks_firewall_cards(&self, options: &ApiPath) -> bool {
-        let segments: Vec<_> = options.segments().map(|segment| segment.into_owned()).collect();
-        if !matches!(segments.get(2).map(String::as_str), Some("qemu" | "lxc")) {
-            return false;
-        }
-        let Some(config) = path_below_guest(&segments, &["config"]) else { return false };
-        let reader = ObjectReader::new(self);
-        let is_under = |config: &Map<String, Value>| {
-            let mut cards = config.iter().filter(|(name, _)| name.starts_with("net"));
-            cards.any(|(_, card)| is_on(&to_text(card), "firewall"))
-        };
-        let Ok(now) = reader.read_value::<Map<String, Value>>(config.clone()) else { return false };
-        let then: Result<Map<String, Value>, NotKnown> = self.forecast_options(&config, &|_| Ok(now.clone()));
-        // An answer without a digest is no configuration.
-        now.contains_key("digest") && !is_under(&now) && then.is_ok_and(|then| !is_under(&then))
-    }
-
     /// Looks up the state on which a change depends. Returns the parameters that raise its risk, with the reasons.
     pub(super) fn find_state_risks(&self, change: &StateChange<'_>) -> Vec<(String, &'static str)> {
         let settings = self.cluster.settings();
