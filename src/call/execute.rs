@@ -202,9 +202,10 @@ fn describe_cut_log(planned: &PlannedCall<'_>, data: &str) -> Option<String> {
     let given = planned.params.iter().find(|(name, _)| *name == "max").map(|(_, max)| max);
     let max = given.map_or(Some(DEFAULT_LOG_LINES), |max| max.parse().ok())?;
     let mut sent = 0;
+    // One line more than the limit tells enough.
     walk(data, &mut |_, _| {
         sent += 1;
-        true
+        sent <= max
     });
     let limit = if given.is_some() { "max" } else { "the default of max" };
     (sent == max).then(|| format!("the node sent the newest {sent} lines, {limit}: params max=… gives more"))
