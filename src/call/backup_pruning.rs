@@ -15,7 +15,7 @@ impl ObjectReader<'_> {
     ///
     /// Only a limit of `keep-last` alone is known in advance: the new backup is one of those that are kept.
     pub(super) fn forecast_pruned_backups(&self, planned: &PlannedCall<'_>) -> Option<Vec<Value>> {
-        let param = |wanted: &str| planned.params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+        let param = |name| planned.param(name);
         let keep: usize = param("prune-backups")?.strip_prefix("keep-last=")?.parse().ok()?;
         if keep == 0 || param("remove") == Some("0") || param("protected").is_some_and(|flag| flag != "0") {
             return None;
@@ -24,10 +24,9 @@ impl ObjectReader<'_> {
         let guests = planned.cluster.look_up_guests().ok()?;
         // A call that chooses no guests backs none up.
         param("vmid").or(param("pool")).or(param("all").filter(|all| *all == "1"))?;
-        let excluded: Vec<&str> = param("exclude").unwrap_or_default().split(',').collect();
         let chosen = planned.affected.select_from(guests).filter(|guest| guest.node == node);
-        let chosen = chosen.map(|guest| guest.vmid.to_string()).filter(|vmid| !excluded.contains(&vmid.as_str()));
-        let chosen: Vec<String> = chosen.collect();
+        let chosen = chosen.filter(|guest| !planned.excludes_from_backup(guest.vmid));
+        let chosen: Vec<String> = chosen.map(|guest| guest.vmid.to_string()).collect();
         let storage = match param("storage") {
             Some(storage) => storage.to_owned(),
             None => find_default_storage(self, &node)?,

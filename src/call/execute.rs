@@ -199,7 +199,7 @@ fn describe_cut_log(planned: &PlannedCall<'_>, data: &str) -> Option<String> {
     if planned.is_change() || planned.operation.template.as_deref() != Some("/cluster/log") {
         return None;
     }
-    let given = planned.params.iter().find(|(name, _)| *name == "max").map(|(_, max)| max);
+    let given = planned.param("max");
     let max = given.map_or(Some(DEFAULT_LOG_LINES), |max| max.parse().ok())?;
     let mut sent = 0;
     // One line more than the limit tells enough.
@@ -215,9 +215,8 @@ fn describe_cut_log(planned: &PlannedCall<'_>, data: &str) -> Option<String> {
 fn describe_late_log(planned: &PlannedCall<'_>, data: &str) -> Option<String> {
     let template = planned.operation.template.as_deref()?;
     let is_log = template.ends_with("/journal") || template.ends_with("/syslog");
-    let param = |wanted: &str| planned.params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
-    let is_from_start = param("start").is_none_or(|start| start == "0");
-    let since = param("since").filter(|_| is_log && is_from_start && !planned.is_change() && data.len() > 2)?;
+    let is_from_start = planned.param("start").is_none_or(|start| start == "0");
+    let since = planned.param("since").filter(|_| is_log && is_from_start && !planned.is_change() && data.len() > 2)?;
     let since = match since.parse::<u64>() {
         Ok(seconds) => {
             let offset = planned.cluster.find_known_utc_offset(&planned.path)?;

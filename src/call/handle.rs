@@ -227,12 +227,6 @@ impl<'a> ClusterHandle<'a> {
 
     /// Returns the rules of the cluster and of the client.
     pub(super) fn policy(&self) -> EffectivePolicy<'a> {
-        let client = &self.scope.origin.client;
-        EffectivePolicy {
-            cluster: &self.cluster.settings().policy,
-            client: &client.rules,
-            client_name: &client.name,
-            client_permissions: client.permissions,
-        }
+        self.scope.origin.client.policy_on(&self.cluster.settings().policy)
     }
 }

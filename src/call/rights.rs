@@ -60,12 +60,7 @@ impl RightsSnapshot {
         let client = self.find_client(client).ok_or(Denial::RemovedClient)?;
         let clusters = &self.clusters_of(client).manager;
         let cluster = clusters.find(cluster).ok_or(Denial::RemovedCluster)?;
-        Ok(EffectivePolicy {
-            cluster: &cluster.settings().policy,
-            client: &client.rules,
-            client_name: &client.name,
-            client_permissions: client.permissions,
-        })
+        Ok(client.policy_on(&cluster.settings().policy))
     }
 }
 

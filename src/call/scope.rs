@@ -9,7 +9,6 @@ use crate::base::cancel::CancelToken;
 use crate::base::hint::Hint;
 use crate::base::trace::{CallId, TraceParent};
 use crate::config::Client;
-use crate::policy::EffectivePolicy;
 use crate::render::list::RenderedList;
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -101,14 +100,8 @@ impl<'a> CallScope<'a> {
         let client = &self.origin.client;
         let mut text = String::from("access by the rules of this server: ");
         for (at, RightsGroup { policy, names }) in self.clusters.rights.iter().enumerate() {
-            let policy = EffectivePolicy {
-                cluster: policy,
-                client: &client.rules,
-                client_name: &client.name,
-                client_permissions: client.permissions,
-            };
             text.push_str(if at == 0 { "" } else { "; " });
-            text.push_str(&policy.describe_rights());
+            text.push_str(&client.policy_on(policy).describe_rights());
             if self.clusters.rights.len() > 1 {
                 [" on ", names].iter().for_each(|part| text.push_str(part));
             }

@@ -228,12 +228,7 @@ fn check_clients(settings: &ClusterConfig, clients: &[Client]) -> Vec<CheckDetai
     let clients = if clients.is_empty() { &local } else { clients };
     let mut details = Vec::new();
     for client in clients.iter().filter(|client| client.may_use(&settings.name)) {
-        let policy = EffectivePolicy {
-            cluster: &settings.policy,
-            client: &client.rules,
-            client_name: &client.name,
-            client_permissions: client.permissions,
-        };
+        let policy = client.policy_on(&settings.policy);
         let rights = ClientRights::count(policy);
         let text = format!("client {}: {rights}", client.name);
         details.push(if rights.allowed == 0 { CheckDetail::warning(text) } else { CheckDetail::fine(text) });

@@ -4,7 +4,7 @@ use super::files::{self, FileError};
 use super::token::{TokenError, TokenHash, hash_token};
 use super::{field_parsers, misplaced_secret};
 use crate::base::hint::Hint;
-use crate::policy::{AccessLevel, ClientRules, Permissions};
+use crate::policy::{AccessLevel, ClientRules, ClusterPolicy, EffectivePolicy, Permissions};
 use std::borrow::Cow;
 use std::path::Path;
 use thiserror::Error;
@@ -31,6 +31,11 @@ impl Client {
     /// Returns the client that every caller is if no client is configured. No token has its hash.
     pub fn anonymous() -> Self {
         Self::with_full_access("anyone", TokenHash::UNKNOWN)
+    }
+
+    /// Returns the rules of the client and those of a cluster together.
+    pub fn policy_on<'a>(&'a self, cluster: &'a ClusterPolicy) -> EffectivePolicy<'a> {
+        EffectivePolicy { cluster, client: &self.rules, client_name: &self.name, client_permissions: self.permissions }
     }
 
     /// Returns whether the client may use the cluster with this name.
