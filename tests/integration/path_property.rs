@@ -280,7 +280,8 @@ fn every_path_reaches_the_operation_that_dry_run_shows() {
         }
         if dry.failed {
             refused.set(refused.get() + 1);
-            prop_assert!(real.failed && requests.iter().all(is_lookup), "{dry:?} but {requests:?}");
+            let is_silent = |r: &Request| is_lookup(r) || (r.method == "GET" && method != Method::Get);
+            prop_assert!(real.failed && requests.iter().all(is_silent), "{dry:?} but {requests:?}");
             prop_assert_eq!(dry.text, real.text);
             return Ok(());
         }
@@ -290,8 +291,8 @@ fn every_path_reaches_the_operation_that_dry_run_shows() {
         let is_meant = |r: &Request| r.method == method && r.path() == format!("/api2/json{path}");
         // The object of a change is read before and after it.
         let is_read_of_change = |r: &Request| method != "GET" && r.method == "GET";
-        let mut requests =
-            requests.into_iter().filter(|r| (!is_lookup(r) || is_meant(r)) && !is_read_of_change(r) && !is_zone(r));
+        let is_aside = |r: &Request| is_lookup(r) || is_read_of_change(r) || is_zone(r);
+        let mut requests = requests.into_iter().filter(|r| is_meant(r) || !is_aside(r));
         let first = requests.next();
         prop_assert!(first.is_some(), "{dry:?}, {real:?}");
         let first = first.unwrap();
@@ -340,5 +341,5 @@ fn get_only_reads_for_any_path() {
 
 /// Returns whether a request reads the zone of a node, for the times of an answer.
 fn is_zone(request: &Request) -> bool {
-    request.method == "GET" && request.target == "/api2/json/nodes/localhost/time"
+    request.method == "GET" && matches!(&*segments(request), [nodes, _, time] if nodes == "nodes" && time == "time")
 }
