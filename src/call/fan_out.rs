@@ -53,7 +53,14 @@ pub fn fan_out<I: Sync, T: Send>(items: &[I], max_concurrent: usize, run: impl F
             }
         }
     };
-    let share = THREADS.take(items.len().min(max_concurrent).saturating_sub(1));
+    run_in_threads(items.len().min(max_concurrent), &work);
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.into_iter().map(|result| result.expect("every item was taken by a thread that ended")).collect()
+}
+
+/// Runs `work` in this thread, and in others up to `max_threads` together. It is compiled once for all callers.
+fn run_in_threads(max_threads: usize, work: &(dyn Fn() + Sync)) {
+    let share = THREADS.take(max_threads.saturating_sub(1));
     thread::scope(|scope| {
         for _ in 0..share.count {
             if thread::Builder::new().name("fan-out".into()).spawn_scoped(scope, work).is_err() {
@@ -62,8 +69,6 @@ pub fn fan_out<I: Sync, T: Send>(items: &[I], max_concurrent: usize, run: impl F
         }
         work();
     });
-    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.into_iter().map(|result| result.expect("every item was taken by a thread that ended")).collect()
 }
 
 #[cfg(test)]
