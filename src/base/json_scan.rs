@@ -58,6 +58,7 @@ impl<'a> JsonScanner<'a> {
     }
 
     /// Returns the next value without the whitespace around it, or `None` if it is not JSON.
+    #[inline]
     pub fn next_value(&mut self) -> Option<&'a str> {
         let start = skip_whitespace(self.text.as_bytes(), self.position);
         self.position = skip_value(self.text.as_bytes(), start)?;
@@ -80,6 +81,7 @@ impl<'a> JsonScanner<'a> {
     }
 
     /// Returns the next key, decoded, and skips the colon after it.
+    #[inline]
     pub fn next_key(&mut self) -> Option<Cow<'a, str>> {
         let mut escaped = false;
         let raw = self.next_raw_key(&mut escaped)?;
@@ -89,6 +91,7 @@ impl<'a> JsonScanner<'a> {
         raw.get(1..raw.len() - 1).map(Cow::Borrowed)
     }
 
+    #[inline]
     fn next_raw_key(&mut self, escaped: &mut bool) -> Option<&'a str> {
         let bytes = self.text.as_bytes();
         let start = skip_whitespace(bytes, self.position);

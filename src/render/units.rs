@@ -56,6 +56,7 @@ pub(crate) fn append_percent(out: &mut Vec<u8>, fraction: f64) {
 }
 
 /// Appends a whole number.
+#[inline]
 pub(crate) fn append_number(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];
     let mut start = digits.len();
