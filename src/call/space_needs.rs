@@ -44,7 +44,7 @@ struct SizedVolume {
     bytes: f64,
 }
 
-/// A storage of a node, as the list of resources has it.
+/// A storage of a node, as the list of resources has it, with the available space if it was read.
 struct StorageSpace {
     free: f64,
     is_shared: bool,
@@ -604,7 +604,29 @@ pub(super) fn find_storage_notes(reader: &ObjectReader<'_>, needs: &[Vec<SpaceNe
     if needs.iter().flatten().all(|need| need.bytes <= 0.0 && need.content.is_none()) {
         return Vec::new();
     }
-    compare_needs(needs, &read_storages(reader))
+    let mut rows = read_storages(reader);
+    read_available_space(reader, needs, &mut rows);
+    compare_needs(needs, &rows)
+}
+
+/// Adds the available space to the rows of the storages that need some. The list of resources has only the used space,
+/// and a file system may hold back more.
+fn read_available_space(reader: &ObjectReader<'_>, needs: &[Vec<SpaceNeed>], rows: &mut [Map<String, Value>]) {
+    let needs_space = |row: &Map<String, Value>| {
+        let mut all = needs.iter().flatten().filter(|need| need.bytes > 0.0);
+        all.any(|need| text_of(row, "node") == need.node && text_of(row, "storage") == need.storage)
+    };
+    let used: Vec<&mut Map<String, Value>> = rows.iter_mut().filter(|row| needs_space(row)).collect();
+    let statuses = fan_out(&used, MAX_CONCURRENT_READS, |row| {
+        let path =
+            ApiPath::from_segments(&["nodes", text_of(row, "node"), "storage", text_of(row, "storage"), "status"]);
+        path.ok().and_then(|path| reader.read_value::<Map<String, Value>>(path).ok())
+    });
+    for (row, status) in used.into_iter().zip(statuses) {
+        if let Some(available) = status.as_ref().and_then(|status| status.get("avail")) {
+            row.insert("avail".into(), available.clone());
+        }
+    }
 }
 
 /// Reads the storages of all nodes.
@@ -724,7 +746,7 @@ impl StorageSpace {
         let plugin = text_of(row, "plugintype");
         // Backups on a backup server share their data.
         (text_of(row, "status") == "available" && plugin != "pbs").then(|| Self {
-            free: (total - used).max(0.0),
+            free: number("avail").unwrap_or(total - used).max(0.0),
             is_shared: row.get("shared").is_some_and(is_true),
             is_thick: plugin == "lvm",
         })

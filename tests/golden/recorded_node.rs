@@ -123,6 +123,11 @@ fn run_tools(token: RecordedToken) -> Document {
                     json!({"path": "/qemu/100/config", "method": "PUT", "data": {"memory": 512, "delete": "tags"}, "dry_run": true}),
                 ),
                 ("proxmox_api_call", json!({"path": "/lxc/200", "method": "DELETE", "dry_run": true})),
+                // The file system holds back more than half of its free space.
+                (
+                    "proxmox_api_call",
+                    json!({"path": "/nodes/pve1/qemu", "method": "POST", "data": {"vmid": 500, "scsi0": "nas:100"}, "dry_run": true}),
+                ),
                 (
                     "proxmox_api_call",
                     json!({"path": "/cluster/ha/rules", "method": "POST", "dry_run": true,
