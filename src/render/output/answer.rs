@@ -2,6 +2,7 @@
 
 use crate::base::json_scan::find_member;
 use crate::render::cell::strip_quotes;
+use crate::render::labels::count;
 use crate::render::output::cluster_log::find_line_duration;
 use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{
@@ -13,7 +14,8 @@ use crate::render::output::options::{AnswerTopic, OutputOptions};
 use crate::render::output::page_writer::{AnswerPath, PageWriter, RenderedResult};
 use crate::render::output::rows::describe_sent_part;
 use crate::render::output::series::SeriesSummary;
-use crate::render::output::tasks::find_task_duration;
+use crate::render::output::table_writer::has_data;
+use crate::render::output::tasks::{find_task_duration, join_user_and_token};
 use crate::render::output::unknown_key::UnknownKey;
 use crate::render::output::{object_writer, table_writer, truncate};
 use std::borrow::Cow;
@@ -55,8 +57,8 @@ impl OutputOptions {
         let split = self.split_envelope(&verbatim, enveloped);
         let envelope = split.is_some().then_some(verbatim.as_str());
         let (options, data) = split.unwrap_or_else(|| (self.clone(), &verbatim));
-        let with_durations = options.add_durations(data);
-        let data = with_durations.as_deref().unwrap_or(data);
+        let with_values = options.add_short_values(data);
+        let data = with_values.as_deref().unwrap_or(data);
         let short = options.summarize(data, envelope, if cap == 0 { usize::MAX } else { cap });
         let has_others = envelope.is_some_and(|envelope| !describe_envelope(envelope, true).is_empty());
         let is_mergeable = !has_others && (short.is_none() || self.topic.is_mergeable());
@@ -97,8 +99,8 @@ impl OutputOptions {
         // than the answer.
         let cap = if cap == 0 { data.len().saturating_mul(2).saturating_add(1 << 20) } else { cap };
         let mut page = PageWriter::new(cap);
-        let with_durations = self.add_durations(data);
-        let data = with_durations.as_deref().unwrap_or(data);
+        let with_values = self.add_short_values(data);
+        let data = with_values.as_deref().unwrap_or(data);
         if let Some(short) = self.summarize(data, envelope, cap) {
             return Ok(short);
         }
@@ -113,6 +115,11 @@ impl OutputOptions {
                 let fields = std::iter::once("time".to_owned()).chain(fields.iter().cloned()).collect();
                 return Self { fields: Some(fields), ..self.clone() }.render_data(data, envelope, cap);
             }
+        }
+        let (with_data, left_out) = self.drop_rows_without_data(data).unzip();
+        let data = with_data.as_deref().unwrap_or(data);
+        if let Some(left_out) = left_out {
+            page.add_note(&format!("{} without data left out", count(left_out, "row")));
         }
         if let Err(error) = self.write_answer(&mut page, data) {
             // The other members of the envelope can be requested by name.
@@ -130,23 +137,40 @@ impl OutputOptions {
         Ok(RenderedResult { text, note })
     }
 
-    /// Returns a list with the durations of its tasks, which its short form shows, if the caller names that key.
-    fn add_durations(&self, data: &str) -> Option<String> {
+    /// Returns a list with the values that its short form makes of several, if the caller names their keys: durations
+    /// of tasks, and tokens of their users. JSON has the users as they come.
+    fn add_short_values(&self, data: &str) -> Option<String> {
         let find_duration = match self.topic {
             AnswerTopic::Tasks => find_task_duration,
             AnswerTopic::ClusterLog => find_line_duration,
             _ => return None,
         };
-        if !self.names_key("duration") || !holds_objects(data) {
+        let names_duration = self.names_key("duration");
+        let names_user = self.topic == AnswerTopic::Tasks && self.is_readable() && self.names_key("user");
+        if !(names_duration || names_user) || !holds_objects(data) {
             return None;
         }
-        let rows = list_rows(data).into_iter().map(|row| match find_duration(row) {
-            Some(seconds) if find_member(row, "duration").is_none() => {
-                format!("{},\"duration\":{seconds}}}", row.strip_suffix('}').expect("a task is an object")).into()
+        let rows = list_rows(data).into_iter().map(|row| {
+            let row = if names_user { join_user_and_token(row) } else { Cow::Borrowed(row) };
+            match find_duration(&row).filter(|_| names_duration) {
+                Some(seconds) if find_member(&row, "duration").is_none() => {
+                    format!("{},\"duration\":{seconds}}}", row.strip_suffix('}').expect("a task is an object")).into()
+                }
+                _ => row,
             }
-            _ => Cow::Borrowed(row),
         });
         Some(format!("[{}]", rows.collect::<Vec<_>>().join(",")))
+    }
+
+    /// Returns a time series without its rows without data, and their number, for a table of its rows.
+    fn drop_rows_without_data(&self, data: &str) -> Option<(String, usize)> {
+        if !self.is_series || !self.is_readable() || !holds_objects(data) {
+            return None;
+        }
+        let all = list_rows(data);
+        let with_data: Vec<&str> = all.iter().copied().filter(|row| has_data(row)).collect();
+        let left_out = all.len() - with_data.len();
+        (left_out > 0).then(|| (format!("[{}]", with_data.join(",")), left_out))
     }
 
     /// Renders the short form of the topic, if the answer has one and the caller did not choose its rows or its form.

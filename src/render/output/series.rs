@@ -138,14 +138,16 @@ impl SeriesSummary {
             (false, true) => "",
             (false, false) => "\n",
         });
-        let mut note = count(self.rows as usize, "row");
-        if !self.series.is_empty() {
+        let (rows, with_data) = (count(self.rows as usize, "row"), self.rows - self.without_data);
+        let mut note = match (self.without_data, with_data) {
+            (0, _) => rows,
+            (_, 0) => format!("no data in {rows}"),
+            _ => format!("data in {with_data} of {rows},"),
+        };
+        if with_data > 0 {
             let (first, last) =
                 (format_local_time(self.first, self.utc_offset), format_local_time(self.last, self.utc_offset));
             let _ = write!(note, " from {first} to {last}");
-        }
-        if self.without_data > 0 {
-            let _ = write!(note, ", {} without data", self.without_data);
         }
         if !self.missing.is_empty() {
             note.push_str("; no values: ");
@@ -275,8 +277,7 @@ mod tests {
         let misnamed = summarize(data, Some(&["nosuch".into()])).expect("a series");
         assert_eq!(misnamed.text, "no values in this time\n");
         assert!(misnamed.note.expect("a note").contains("; no values: nosuch; there are cpu, mem, netin, maxcpu; "));
-        let note =
-            "3 rows from 2026-11-28T08:21:00Z to 2026-11-28T08:22:00Z, 1 without data; format=table has the rows";
+        let note = "data in 2 of 3 rows, from 2026-11-28T08:21:00Z to 2026-11-28T08:22:00Z; format=table has the rows";
         assert_eq!(summary.note.as_deref(), Some(note));
     }
 

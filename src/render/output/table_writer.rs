@@ -319,17 +319,11 @@ fn select_page<'a>(
     columns: &mut KeyColumns<'a>,
 ) -> Result<(Vec<&'a str>, RowCounts), OutputError> {
     let mut rows = Vec::new();
-    let mut without_data = 0;
     let counts = select(options, list, &mut |_, row| {
-        if options.is_series && !has_data(row) {
-            without_data += 1;
-        } else if rows.len() < MAX_ROWS {
+        if rows.len() < MAX_ROWS {
             rows.push(row);
         }
     })?;
-    if without_data > 0 {
-        page.add_note(&format!("{without_data} rows without data left out"));
-    }
     if options.is_option_list {
         sort_options(options, page, &mut rows);
     }
@@ -338,7 +332,7 @@ fn select_page<'a>(
             columns.read_row(&mut JsonScanner::new(row));
         }
     }
-    Ok((rows, RowCounts { matched: counts.matched - without_data, ..counts }))
+    Ok((rows, counts))
 }
 
 /// Writes the rows of the page.
@@ -475,7 +469,7 @@ fn is_zero(raw: &str) -> bool {
 }
 
 /// Returns whether a row of a time series has a value beside its time.
-fn has_data(row: &str) -> bool {
+pub fn has_data(row: &str) -> bool {
     let mut has_data = false;
     walk(row, &mut |key, raw| {
         has_data |= unquote(key) != "time" && !is_empty(raw);

@@ -1,5 +1,6 @@
 //! Lists of tasks in short: a line for each day, and one row for equal tasks that went well.
 
+use crate::base::json_edit::set_member;
 use crate::base::json_scan::find_member;
 use crate::render::cell::strip_quotes;
 use crate::render::labels::count;
@@ -43,6 +44,23 @@ pub(super) fn find_task_duration(row: &str) -> Option<u64> {
     Some(ended.saturating_sub(seconds("starttime")?))
 }
 
+/// Returns the user of a task, with the token that started it.
+fn find_acting_user(row: &str) -> Cow<'_, str> {
+    let text = |name: &str| find_member(row, name).map_or("", strip_quotes);
+    match text("tokenid") {
+        "" => Cow::Borrowed(text("user")),
+        token => Cow::Owned(format!("{}!{token}", text("user"))),
+    }
+}
+
+/// Returns a row of a list of tasks with the token in its user.
+pub(super) fn join_user_and_token(row: &str) -> Cow<'_, str> {
+    match find_acting_user(row) {
+        Cow::Owned(joined) => set_member(row, &["user"], &joined.into()).map_or(Cow::Borrowed(row), Cow::Owned),
+        Cow::Borrowed(_) => Cow::Borrowed(row),
+    }
+}
+
 /// Reads a row of a list of tasks.
 fn read_task(row: &str) -> Option<Event<'_>> {
     let text = |name: &str| find_member(row, name).map_or("", strip_quotes);
@@ -52,10 +70,7 @@ fn read_task(row: &str) -> Option<Event<'_>> {
     if upid.is_empty() || text("type").is_empty() {
         return None;
     }
-    let user = match text("tokenid") {
-        "" => Cow::Borrowed(text("user")),
-        token => Cow::Owned(format!("{}!{token}", text("user"))),
-    };
+    let user = find_acting_user(row);
     let status = match text("status") {
         "" if duration.is_none() => "running",
         status => status,

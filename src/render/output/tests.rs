@@ -3,7 +3,7 @@
 use super::json_path;
 use super::json_path::find;
 use super::names::push_name;
-use super::options::{OutputArguments, OutputFormat, OutputOptions};
+use super::options::{AnswerTopic, OutputArguments, OutputFormat, OutputOptions};
 use crate::base::hint::render_error;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -51,6 +51,41 @@ fn an_answer_that_fits_keeps_its_memory_and_its_envelope() {
     assert!(parse_options(json!({"fields": "*", "format": "json", "filter": ""})).unwrap().is_plain());
     for arguments in [json!({"limit": 1}), json!({"offset": 1}), json!({"fields": "a"}), json!({"format": "table"})] {
         assert!(!parse_options(arguments).unwrap().is_plain());
+    }
+}
+
+#[test]
+fn user_of_a_task_is_its_token_wherever_it_is_shown() {
+    let tasks = r#"[{"upid":"UPID:a:1:1:1:qmstop:1:root@pam!ci:","type":"qmstop","id":"1","user":"root@pam","tokenid": "ci",
+        "starttime":1795829000,"endtime":1795829001,"status":"OK"},
+        {"upid":"UPID:a:2:2:2:qmstart:1:root@pam:","type":"qmstart","id":"1","user":"root@pam","starttime":1795829002}]"#;
+    for (arguments, expected) in [
+        (json!({"format": "table", "fields": "type,user"}), "type\tuser\nqmstop\troot@pam!ci\nqmstart\troot@pam\n"),
+        (json!({"format": "table", "fields": "type", "filter": "user=root@pam!ci"}), "type\nqmstop\n"),
+        (json!({"format": "table", "fields": "type", "filter": "user!=root@pam!ci"}), "type\nqmstart\n"),
+        (json!({"format": "table", "fields": "type", "sort": "-user"}), "type\nqmstop\nqmstart\n"),
+        (json!({"format": "json", "fields": "user"}), r#"[{"user":"root@pam"},{"user":"root@pam"}]"#),
+    ] {
+        let options = OutputOptions { topic: AnswerTopic::Tasks, ..parse_options(arguments).unwrap() };
+        assert_eq!(options.render_data(tasks, None, 0).map(|rendered| rendered.text).ok().as_deref(), Some(expected));
+    }
+}
+
+#[test]
+fn pages_of_a_time_series_are_of_its_rows_with_data() {
+    let rows: Vec<String> = (0..60)
+        .map(|at| if at < 57 { format!(r#"{{"time":{at}}}"#) } else { format!(r#"{{"time":{at},"cpu":0.5}}"#) })
+        .collect();
+    let rows = format!("[{}]", rows.join(","));
+    for (page, times) in [(json!({"limit": 2}), "57 58"), (json!({"limit": 2, "offset": 2}), "59")] {
+        let mut arguments = json!({"format": "table", "fields": "time,cpu"});
+        arguments.as_object_mut().unwrap().extend(page.as_object().unwrap().clone());
+        let options = OutputOptions { is_series: true, ..parse_options(arguments).unwrap() };
+        let rendered = options.render_data(&rows, None, 0).unwrap_or_else(|error| panic!("{}", render_error(&error)));
+        let times: Vec<_> = times.split(' ').map(|second| format!("{second}\t50.0%")).collect();
+        assert_eq!(rendered.text, format!("time\tcpu\n{}\n", times.join("\n")));
+        let note = rendered.note.expect("a note");
+        assert!(note.contains("57 rows without data left out"), "{note}");
     }
 }
 
