@@ -184,6 +184,8 @@ impl<'a> PlannedCall<'a> {
                     let is_other = state.guest.as_ref().is_some_and(|guest| guest.is_read() && !guest.is_in_ha());
                     state.placement = if is_other { Vec::new() } else { self.describe_placement(&reader.objects) };
                 }
+                // They are among the options of the object.
+                Fact::AddressFamilies => {}
                 Fact::JobStorage => state.job_storage = self.describe_job_storage(&reader.objects),
                 Fact::Jobs => state.guest_jobs = Some(reader.find_guest_jobs()),
                 Fact::Backups => state.guest_backups = reader.count_backups(),

@@ -1,6 +1,7 @@
 //! Dry runs, and questions for the user who confirms a call.
 
 use super::cell::push_single_line;
+use super::interface::push_family_changes;
 use super::labels::format_local_time;
 use super::object_state::{
     self, GuestState, ObjectState, RollbackPower, has_disk_name, is_start_state, quote_word, show_cluster_value,
@@ -58,6 +59,8 @@ pub struct CallDescription<'a> {
     pub risk_reasons: &'a [RiskReason],
     /// This server may no longer reach the cluster afterwards, or do less there.
     pub limits_own_access: bool,
+    /// What the sentence about the way back promises is possible, as far as known.
+    pub can_be_undone: bool,
     /// An earlier call of the list has the same guest in the same state.
     pub is_guest_described: bool,
     /// The node refuses the call while its guest has the lock that it has now.
@@ -234,7 +237,8 @@ fn describe_undo(call: &CallDescription<'_>) -> &'static str {
 fn find_way_back(call: &CallDescription<'_>) -> Undo {
     let options = call.state.options.as_ref().and_then(|options| options.as_ref().ok());
     let object_type = options.map_or("", |options| text_of(options, "type"));
-    call.effect.map_or(Undo::Unsaid, |effect| effect.undo_of_type(object_type))
+    let undo = call.effect.map_or(Undo::Unsaid, |effect| effect.undo_of_type(object_type));
+    if matches!(undo, Undo::By(_)) && !call.can_be_undone { Undo::Unsaid } else { undo }
 }
 
 fn is_irreversible(call: &CallDescription<'_>) -> bool {
@@ -626,6 +630,9 @@ fn push_changes(text: &mut String, call: &CallDescription<'_>) {
         }
     }
     push_removed_options(text, call, now);
+    if call.facts.contains(&Fact::AddressFamilies) {
+        push_family_changes(text, now, call.params);
+    }
 }
 
 /// Appends the line of the request: `DELETE /nodes/pve2/qemu/106 purge=1`. It has the parameters that neither the

@@ -713,6 +713,55 @@ fn questions_about_odd_objects() {
     document.assert("questions_odd");
 }
 
+/// A change of an interface writes its addresses again.
+#[test]
+fn addresses_that_a_change_of_an_interface_loses() {
+    let server = start(|request| {
+        let interface = match request.target.strip_prefix("/api2/json/nodes/pve1/network/")? {
+            "vmbr0" => json!({"type": "bridge", "method": "static", "method6": "manual", "families": ["inet"],
+                "cidr": "10.99.0.1/24", "address": "10.99.0.1", "netmask": "24", "bridge_vlan_aware": 1, "autostart": 1}),
+            "vmbr1" => json!({"type": "bridge", "method": "static", "method6": "static", "families": ["inet", "inet6"],
+                "cidr": "10.1.0.1/24", "gateway": "10.1.0.254", "options": ["post-up true"],
+                "cidr6": "fd00::1/64", "gateway6": "fd00::fe"}),
+            "eno1" => json!({"type": "eth", "method": "dhcp", "method6": "auto", "families": ["inet", "inet6"]}),
+            "eno2" => json!({"type": "eth", "method": "manual", "method6": "manual", "families": ["inet"]}),
+            // An address by which the server reaches the cluster.
+            "own" => json!({"type": "eth", "method": "static", "families": ["inet"], "cidr": "127.0.0.1/8"}),
+            _ => return Some(ScriptedReply::refusal(403, "Permission check failed (/nodes/pve1, Sys.Audit)", "")),
+        };
+        (request.method == "GET").then(|| ScriptedReply::data(&interface.to_string()))
+    });
+    let mut document = Document::new();
+    let calls = [
+        ("PUT vmbr0", json!({"type": "bridge", "bridge_vlan_aware": true})),
+        ("PUT vmbr0", json!({"type": "bridge", "bridge_vlan_aware": false, "cidr": "10.99.0.1/24"})),
+        ("PUT vmbr0", json!({"type": "bridge", "delete": "address,netmask"})),
+        ("PUT vmbr0", json!({"type": "bridge", "cidr": "10.99.0.1/24", "autostart": true})),
+        ("PUT vmbr1", json!({"type": "bridge", "mtu": 9000})),
+        ("PUT vmbr1", json!({"type": "bridge", "address": "10.1.0.2", "netmask": "255.255.255.0"})),
+        ("PUT vmbr1", json!({"type": "bridge", "cidr6": "fd00::1/64"})),
+        ("PUT eno1", json!({"type": "eth", "comments": "uplink"})),
+        ("PUT eno2", json!({"type": "eth", "comments": "uplink"})),
+        ("PUT eno2", json!({"type": "eth", "cidr": "10.2.0.1/24", "gateway": "10.2.0.254"})),
+        ("PUT own", json!({"type": "eth", "mtu": 9000})),
+        ("PUT hidden", json!({"type": "eth", "mtu": 9000})),
+        ("DELETE vmbr0", json!({})),
+        ("DELETE eno1", json!({})),
+    ];
+    for (line, data) in &calls {
+        let line = line.replace(' ', " /nodes/pve1/network/");
+        let mut arguments = arguments(&line, data.clone());
+        arguments["dry_run"] = true.into();
+        document.call_as(&server.server, &server.callers[0], CALL, arguments);
+    }
+    document.section("As questions");
+    for (line, data) in [&calls[0], &calls[6], &calls[7]] {
+        let line = line.replace(' ', " /nodes/pve1/network/");
+        ask(&mut document, &server.server, &server.callers[0], &line, data.clone());
+    }
+    document.assert("questions_interfaces");
+}
+
 /// Questions, plans and answers have the times of the node.
 #[test]
 fn times_are_in_the_zone_of_the_node() {

@@ -156,6 +156,36 @@ fn member_of_an_ip_set_that_loses_nomatch_is_asked() {
 }
 
 #[test]
+fn interface_that_loses_its_address_is_asked() {
+    let server = start(confirming_policy(), |request| {
+        let data = match request.target.strip_prefix("/api2/json/nodes/pve1/network/")? {
+            "vmbr0" => json!({"type": "bridge", "method": "static", "method6": "static", "families": ["inet", "inet6"],
+                "cidr": "10.0.0.1/24", "address": "10.0.0.1", "netmask": "24", "cidr6": "fd00::1/64"}),
+            "vmbr1" => json!({"type": "bridge", "method": "manual", "method6": "manual", "families": ["inet"]}),
+            "eno1" => json!({"type": "eth", "method": "dhcp", "method6": "manual", "families": ["inet"]}),
+            _ => return Some(ScriptedReply::refusal(403, "Permission check failed", r#"{"data":null}"#)),
+        };
+        (request.method == "GET").then(|| ScriptedReply::data(&data.to_string()))
+    });
+    let both = json!({"type": "bridge", "cidr": "10.0.0.1/24", "cidr6": "FD00::1/64"});
+    for (interface, data, sent) in [
+        ("vmbr0", json!({"type": "bridge", "mtu": 9000}), false),
+        ("vmbr0", json!({"type": "bridge", "cidr": "10.0.0.1/24"}), false),
+        ("vmbr0", json!({"type": "bridge", "cidr6": "fd00::1/64"}), false),
+        ("vmbr0", json!({"type": "bridge", "cidr": "10.0.0.2/24", "cidr6": "fd00::1/64"}), false),
+        ("vmbr0", json!({"type": "bridge", "cidr6": "fd00::1/64", "delete": "cidr"}), false),
+        ("vmbr0", both, true),
+        ("vmbr1", json!({"type": "bridge", "mtu": 9000}), true),
+        ("vmbr1", json!({"type": "bridge", "cidr": "10.1.0.1/24"}), true),
+        ("eno1", json!({"type": "eth", "autostart": true}), false),
+        ("eno9", json!({"type": "eth", "autostart": true}), false),
+    ] {
+        let path = format!("/nodes/pve1/network/{interface}");
+        assert_eq!(is_sent(&server, &path, data.clone()), sent, "{path} {data}");
+    }
+}
+
+#[test]
 fn firewall_of_a_guest_is_asked_where_it_begins_to_act() {
     let card = json!({"net0": "virtio,bridge=vmbr0,firewall=1"});
     for (about, of_cluster, of_guest, is_under, is_unasked) in [
