@@ -35,8 +35,12 @@ pub(super) fn describe_all(
     let numbers: Vec<usize> = (0..calls.len()).collect();
     let found: Vec<_> = fan_out(&numbers, MAX_CONCURRENT_CALLS, |at| {
         let (call, earlier) = (calls[*at], EarlierCalls::new(&calls[..*at]));
-        let present = call.look_up_state(deadline, earlier);
+        let mut present = call.look_up_state(deadline, earlier);
         let failure = call.find_certain_failure(&present, deadline, earlier);
+        if failure.is_none() {
+            let reader = ObjectReader::until(call.cluster, deadline);
+            present.state.missing_effect = call.find_missing_effect(&reader, earlier);
+        }
         let needs = match failure {
             Some(_) => Vec::new(),
             // Space that is freed concerns only later calls of a list.

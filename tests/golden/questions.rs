@@ -713,6 +713,67 @@ fn questions_about_odd_objects() {
     document.assert("questions_odd");
 }
 
+/// What can't be read is said once, and nothing is promised of it. A change without an effect yet says so.
+#[test]
+fn objects_that_can_t_be_read_and_changes_without_an_effect() {
+    let server = start(|request| {
+        let data = match request.target.strip_prefix("/api2/json")? {
+            _ if request.method != "GET" => return None,
+            "/cluster/resources?type=vm" => {
+                let row = |vmid: u32, status: &str| {
+                    json!({"id": format!("qemu/{vmid}"), "vmid": vmid, "node": "pve1",
+                    "name": format!("vm{vmid}"), "status": status})
+                };
+                let mut managed = row(102, "stopped");
+                managed["hastate"] = "stopped".into();
+                json!([row(100, "running"), row(101, "running"), managed, row(103, "running"), row(104, "stopped")])
+            }
+            "/nodes/pve1/qemu/100/status/current" => json!({"name": "vm100", "status": "running"}),
+            "/nodes/pve1/qemu/104/status/current" => json!({"name": "vm104", "status": "stopped"}),
+            "/nodes/pve1/qemu/100/config" => json!({"name": "vm100", "net0": "virtio=AA,bridge=vmbr0", "memory": 512}),
+            "/nodes/pve1/qemu/104/config" => json!({"name": "vm104", "memory": 512}),
+            "/nodes/pve1/qemu/100/snapshot" => json!([{"name": "s1", "snaptime": 1_700_000_000}, {"name": "current"}]),
+            "/nodes/pve1/qemu/100/snapshot/s1/config" => {
+                json!({"name": "vm100", "net0": "virtio=AA,bridge=vmbr0", "memory": 512, "snaptime": 1_700_000_000})
+            }
+            "/nodes/pve1/qemu/100/pending" => json!([]),
+            "/cluster/firewall/options" => json!({"enable": 0}),
+            "/nodes/pve1/qemu/100/firewall/options" => json!({"enable": 1}),
+            "/nodes/pve1/qemu/100/firewall/rules/0" => json!({"pos": 0, "type": "in", "action": "ACCEPT", "enable": 1}),
+            target if target.contains("/qemu/103/") => {
+                return Some(ScriptedReply::refusal(403, "Permission check failed (/vms/103, VM.Audit)", ""));
+            }
+            _ => return Some(ScriptedReply::refusal(501, "Method not implemented", "")),
+        };
+        Some(ScriptedReply::data(&data.to_string()))
+    });
+    let mut document = Document::new();
+    let memory = |vmid: u32| arguments(&format!("PUT /nodes/pve1/qemu/{vmid}/config"), json!({"memory": 1024}));
+    let rule = json!({"type": "in", "action": "ACCEPT", "enable": 1});
+    let mut plan = |arguments: Value| {
+        let mut arguments = arguments;
+        arguments["dry_run"] = true.into();
+        document.call_as(&server.server, &server.callers[0], CALL, arguments);
+    };
+    plan(json!({"calls": [memory(100), memory(101), memory(102), memory(103), memory(104)]}));
+    for (line, data) in [
+        ("POST /nodes/pve1/qemu/102/status/stop", json!({})),
+        ("PUT /nodes/pve1/qemu/101/config", json!({"memory": 1024})),
+        ("PUT /nodes/pve1/qemu/104/config", json!({"memory": 1024})),
+        ("POST /nodes/pve1/qemu", json!({"vmid": 106, "name": "new", "memory": 512})),
+        ("POST /nodes/pve1/qemu/100/snapshot/s1/rollback", json!({})),
+        ("POST /nodes/pve1/qemu/100/firewall/rules", rule),
+        ("DELETE /nodes/pve1/qemu/100/firewall/rules/0", json!({})),
+        ("PUT /nodes/pve1/qemu/100/firewall/options", json!({"enable": true})),
+        ("PUT /nodes/pve1/qemu/100/config", json!({"net0": "virtio=AA,bridge=vmbr0,firewall=1"})),
+        ("POST /cluster/firewall/groups/web", json!({"type": "in", "action": "ACCEPT", "enable": 1})),
+        ("PUT /cluster/firewall/options", json!({"enable": 1})),
+    ] {
+        plan(arguments(line, data));
+    }
+    document.assert("questions_unreadable");
+}
+
 /// A change of an interface writes its addresses again.
 #[test]
 fn addresses_that_a_change_of_an_interface_loses() {
