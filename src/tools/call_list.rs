@@ -52,6 +52,7 @@ pub(super) fn read_list<'a>(
         path: text(item, "path").expect("a required member"),
         data: item.get("data").and_then(Value::as_object),
         fetch_all: false,
+        is_dry_run: call.args.flag("dry_run"),
     };
     Ok(list.iter().map(read).collect())
 }
