@@ -11,6 +11,7 @@ use super::space_needs::find_storage_notes;
 use crate::pve::Method;
 use crate::pve::knowledge::effects::Fact;
 use crate::pve::knowledge::preconditions::find_preconditions;
+use crate::render::interface::push_family_changes;
 use crate::render::object_state::{GuestState, ObjectState};
 use crate::render::question::{CallDescription, describe_dry_run};
 use std::time::{Duration, Instant};
@@ -110,6 +111,13 @@ impl PlannedCall<'_> {
         let redact = |notes: Vec<String>| notes.into_iter().map(|note| self.cluster.redact(note)).collect();
         let mut others: Vec<String> = self.describe_job_storage(&reader).into_iter().collect();
         others.extend(self.describe_placement(&reader));
+        if self.facts().contains(&Fact::AddressFamilies)
+            && let Ok(now) = reader.read_object(&self.path)
+        {
+            let mut lines = String::new();
+            push_family_changes(&mut lines, &now, &self.params);
+            others.extend(lines.lines().map(|line| line.trim().to_owned()));
+        }
         (redact(self.describe_missing_space(&reader)), redact(others))
     }
 

@@ -186,6 +186,26 @@ fn interface_that_loses_its_address_is_asked() {
 }
 
 #[test]
+fn change_of_an_interface_that_is_not_asked_says_what_it_loses() {
+    let server = start(open_policy(), |request| {
+        let is_read = request.method == "GET" && request.path().ends_with("/network/vmbr0");
+        let interface = json!({"type": "bridge", "method": "static", "families": ["inet"], "cidr": "10.0.0.1/24"});
+        is_read.then(|| ScriptedReply::data(&interface.to_string()))
+    });
+    let call = |data: Value| {
+        let arguments = json!({"path": "/nodes/pve1/network/vmbr0", "method": "PUT", "data": data});
+        server.call("proxmox_api_call", arguments).all_text()
+    };
+    let text = call(json!({"type": "bridge", "mtu": 9000}));
+    assert!(
+        text.contains("method: static → manual") && text.contains(r#"undo: PUT /nodes/pve1/network/vmbr0 {"cidr""#),
+        "{text}"
+    );
+    let text = call(json!({"type": "bridge", "mtu": 9000, "cidr": "10.0.0.1/24"}));
+    assert!(!text.contains("manual"), "{text}");
+}
+
+#[test]
 fn firewall_of_a_guest_is_asked_where_it_begins_to_act() {
     let card = json!({"net0": "virtio,bridge=vmbr0,firewall=1"});
     for (about, of_cluster, of_guest, is_under, is_unasked) in [
