@@ -1,6 +1,7 @@
 //! The object of a change, read again after it. What can't be read is left out of the answer.
 
 use super::fan_out::fan_out;
+use super::firewall_effect::FirewallLevels;
 use super::guest_backups::{find_default_storage, read_backups};
 use super::guest_wait::{AwaitedGuest, AwaitedState, GuestWaitEnd};
 use super::handle::ClusterHandle;
@@ -745,7 +746,7 @@ impl ResultReader<'_> {
             ChangedSubject::Guest { guest, .. } => self.check_network_cards(guest, &mut reasons),
             ChangedSubject::Options(path) | ChangedSubject::Creation(path) => {
                 self.check_job(path, &mut reasons);
-                self.check_firewall(path, &mut reasons);
+                reasons.extend(self.check_firewall(path));
                 self.check_token(path, &mut reasons);
             }
             ChangedSubject::FirewallRule(list) => {
@@ -753,11 +754,17 @@ impl ResultReader<'_> {
                 if is_off && self.changed.param("enable").is_none() {
                     reasons.push("no effect yet: a new rule is off by default (enable=1 turns it on)".into());
                 }
-                self.check_firewall(list, &mut reasons);
+                reasons.extend(self.check_firewall(list));
             }
             _ => {}
         }
         reasons
+    }
+
+    /// Returns the reasons for which a change of firewall rules or options has no effect.
+    fn check_firewall(&self, path: &ApiPath) -> Vec<String> {
+        let read = |path: &ApiPath| self.reader.read_value(path.clone()).ok();
+        FirewallLevels::new(&read).find_missing_effect(path, &self.changed.params)
     }
 
     /// Checks the network cards that a call changed: the firewall that they ask for, and their VLAN.
@@ -768,7 +775,8 @@ impl ResultReader<'_> {
             cards.iter().filter(|(_, card)| find_part(card, "firewall") == Some("1")).map(|(name, _)| *name).collect();
         if !under.is_empty() {
             let before = reasons.len();
-            self.check_data_center_firewall(reasons);
+            let read = |path: &ApiPath| self.reader.read_value(path.clone()).ok();
+            reasons.extend(FirewallLevels::new(&read).check_data_center());
             let is_begun = |name: &&str| {
                 let old = self.changed.cards_before.iter().find(|(known, _)| known == name);
                 old.is_some_and(|(_, old)| find_part(old, "firewall") != Some("1"))
@@ -899,55 +907,6 @@ impl ResultReader<'_> {
         let is_known = self.changed.set.iter().any(|name| matches!(name.as_str(), "enabled" | "disable"));
         if is_off && !is_known {
             reasons.push("no effect yet: the job is disabled, so it never runs".into());
-        }
-    }
-
-    /// Checks that a change of firewall rules or options takes effect.
-    fn check_firewall(&self, path: &ApiPath, reasons: &mut Vec<String>) {
-        let text = path.as_str();
-        let Some((owner, part)) = text.split_once("/firewall") else { return };
-        let is_rule = part.starts_with("/rules");
-        let is_off = self.changed.param("enable").is_some_and(|on| on == "0");
-        let turns_on = part == "/options" && self.changed.param("enable").is_some() && !is_off;
-        if is_off || !(is_rule || turns_on) {
-            return;
-        }
-        if text != "/cluster/firewall/options" {
-            self.check_data_center_firewall(reasons);
-        }
-        if owner.starts_with("/nodes/") {
-            if is_rule {
-                self.check_option(&format!("{owner}/firewall/options"), reasons);
-            }
-            if owner.contains("/qemu/") || owner.contains("/lxc/") {
-                self.check_cards_have_firewall(owner, reasons);
-            }
-        }
-    }
-
-    fn check_data_center_firewall(&self, reasons: &mut Vec<String>) {
-        self.check_option("/cluster/firewall/options", reasons);
-    }
-
-    /// Adds a reason if the firewall is off by these options.
-    fn check_option(&self, path: &str, reasons: &mut Vec<String>) {
-        let Ok((path, _)) = ApiPath::parse(path) else { return };
-        let Ok(options) = self.reader.read_value::<Map<String, Value>>(path.clone()) else { return };
-        // (PVE: the firewall of a node is on by default, the others are off.)
-        let is_node = path.segments().count() == 4;
-        if !options.get("enable").map_or(is_node, is_true) {
-            let of = if path.as_str().starts_with("/cluster") { " of the data center" } else { "" };
-            reasons.push(format!("no effect yet: the firewall{of} is off (PUT {path} with enable=1 turns it on)"));
-        }
-    }
-
-    fn check_cards_have_firewall(&self, guest: &str, reasons: &mut Vec<String>) {
-        let Ok((path, _)) = ApiPath::parse(&format!("{guest}/config")) else { return };
-        let Ok(config) = self.reader.read_value::<Map<String, Value>>(path) else { return };
-        let mut cards = config.iter().filter(|(name, _)| name.starts_with("net")).peekable();
-        let has_cards = cards.peek().is_some();
-        if has_cards && !cards.any(|(_, card)| to_text(card).split(',').any(|part| part == "firewall=1")) {
-            reasons.push("no effect yet: no network card of the guest has firewall=1".into());
         }
     }
 }

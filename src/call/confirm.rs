@@ -4,7 +4,7 @@ use super::approvals::{ApprovalRequest, ApprovalStep, CannotWait, PendingApprova
 use super::authorize::Authorized;
 use super::confirmation_codes::{BoundCall, CallBinding, CodeError, ConfirmationChannel, ConfirmationCodes};
 use super::descriptions::describe_all;
-use super::planned_call::PlannedCall;
+use super::planned_call::{CallPurpose, PlannedCall};
 use super::preconditions::{CertainFailures, check_conflicts};
 use crate::audit::AuditDecision;
 use crate::base::hint::Hint;
@@ -238,6 +238,9 @@ pub fn confirm_all<'a>(
     calls: Vec<Authorized<'a>>,
     input: ConfirmationInput<'_>,
 ) -> Result<Vec<Confirmed<'a>>, ConfirmationError> {
+    let is_dry_run =
+        |call: &Authorized<'_>| matches!(call.planned().purpose, CallPurpose::Requested(spec) if spec.is_dry_run);
+    assert!(!calls.iter().any(is_dry_run), "a dry run is described, and never confirmed");
     if !calls.iter().any(Authorized::needs_confirmation) {
         let planned: Vec<_> = calls.iter().map(Authorized::planned).collect();
         check_conflicts(&planned).map_err(|failures| refuse_certain_failures(&planned, failures))?;

@@ -2,6 +2,7 @@
 
 use super::handle::ClusterHandle;
 use super::plan_error::PlanError;
+use crate::base::list_text::list_items;
 use crate::pve::Method;
 use crate::pve::path::ApiPath;
 use crate::pve::schema::Operation;
@@ -39,6 +40,7 @@ pub(super) fn correct_values(
             *value = corrected.value;
         }
     }
+    notes.extend(correct_interface(operation, data));
     notes.extend(encode_file_content(operation, data)?);
     notes.extend(split_agent_bytes(operation, data));
     Ok(notes)
@@ -202,6 +204,48 @@ fn correct_disk(text: &str) -> Option<String> {
     (!storage.is_empty() && gibibytes > 0.0).then(|| format!("{storage}:{gibibytes}{options}"))
 }
 
+/// Corrects options of a network interface that Proxmox takes otherwise than they read. Returns the notes.
+fn correct_interface(operation: &Operation<'_>, data: &mut Map<String, Value>) -> Vec<String> {
+    let is_creation = match (operation.method(), operation.template()) {
+        (Method::Post, "/nodes/{node}/network") => true,
+        (Method::Put, "/nodes/{node}/network/{iface}") => false,
+        _ => return Vec::new(),
+    };
+    let mut notes = Vec::new();
+    let mut unset: Vec<String> = match data.get("delete") {
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(Value::String(names)) => list_items(names).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    };
+    // (PVE: any value of it is written as yes.)
+    let is_off = data.get("bridge_vlan_aware").is_some_and(|on| {
+        *on == false || *on == 0 || on.as_str().is_some_and(|on| matches!(on, "0" | "no" | "off" | "false"))
+    });
+    if is_off {
+        data.remove("bridge_vlan_aware");
+        notes.push(match is_creation {
+            true => "`bridge_vlan_aware` was left out: Proxmox writes it as yes, whatever its value".to_owned(),
+            false => {
+                "`bridge_vlan_aware` was sent in `delete`: Proxmox writes it as yes, whatever its value".to_owned()
+            }
+        });
+        if !is_creation && !unset.iter().any(|name| name == "bridge_vlan_aware") {
+            unset.push("bridge_vlan_aware".to_owned());
+        }
+    }
+    // (PVE: the address is written again from the cidr, unless that is removed.)
+    for (address, cidr) in [("address", "cidr"), ("address6", "cidr6")] {
+        if unset.iter().any(|name| name == address) && !unset.iter().any(|name| name == cidr) {
+            unset.iter_mut().filter(|name| *name == address).for_each(|name| *name = cidr.to_owned());
+            notes.push(format!("`{address}` in `delete` was sent as {cidr}: Proxmox keeps the address otherwise"));
+        }
+    }
+    if !notes.is_empty() && !unset.is_empty() {
+        data.insert("delete".into(), unset.join(",").into());
+    }
+    notes
+}
+
 /// Encodes the content of a file for the guest agent, if it has characters beyond ASCII.
 ///
 /// (PVE: without that, the node stores such a character wrongly or fails.)
@@ -283,6 +327,29 @@ mod tests {
             json!({"cores": true}),
         ] {
             assert_eq!(correct(Method::Put, vm, given.clone()), (given, Vec::new()));
+        }
+    }
+
+    #[test]
+    fn options_of_an_interface_are_corrected_to_what_they_read_as() {
+        let (all, one) = ("/nodes/{node}/network", "/nodes/{node}/network/{iface}");
+        for (method, template, given, sent, notes) in [
+            (Method::Post, all, json!({"bridge_vlan_aware": 0}), json!({}), 1),
+            (Method::Put, one, json!({"bridge_vlan_aware": false}), json!({"delete": "bridge_vlan_aware"}), 1),
+            (
+                Method::Put,
+                one,
+                json!({"bridge_vlan_aware": "off", "delete": ["mtu"]}),
+                json!({"delete": "mtu,bridge_vlan_aware"}),
+                1,
+            ),
+            (Method::Put, one, json!({"delete": "address,gateway"}), json!({"delete": "cidr,gateway"}), 1),
+            (Method::Put, one, json!({"delete": "address6"}), json!({"delete": "cidr6"}), 1),
+            (Method::Put, one, json!({"bridge_vlan_aware": 1}), json!({"bridge_vlan_aware": 1}), 0),
+            (Method::Put, one, json!({"delete": "cidr;mtu"}), json!({"delete": "cidr;mtu"}), 0),
+        ] {
+            let (data, made) = correct(method, template, given.clone());
+            assert_eq!((data, made.len()), (sent, notes), "{given} {made:?}");
         }
     }
 

@@ -11,6 +11,7 @@ use super::space_needs::find_storage_notes;
 use crate::pve::Method;
 use crate::pve::knowledge::effects::Fact;
 use crate::pve::knowledge::preconditions::find_preconditions;
+use crate::render::interface::push_family_changes;
 use crate::render::object_state::{GuestState, ObjectState};
 use crate::render::question::{CallDescription, describe_dry_run};
 use std::time::{Duration, Instant};
@@ -35,8 +36,12 @@ pub(super) fn describe_all(
     let numbers: Vec<usize> = (0..calls.len()).collect();
     let found: Vec<_> = fan_out(&numbers, MAX_CONCURRENT_CALLS, |at| {
         let (call, earlier) = (calls[*at], EarlierCalls::new(&calls[..*at]));
-        let present = call.look_up_state(deadline, earlier);
+        let mut present = call.look_up_state(deadline, earlier);
         let failure = call.find_certain_failure(&present, deadline, earlier);
+        if failure.is_none() {
+            let reader = ObjectReader::until(call.cluster, deadline);
+            present.state.missing_effect = call.find_missing_effect(&reader, earlier);
+        }
         let needs = match failure {
             Some(_) => Vec::new(),
             // Space that is freed concerns only later calls of a list.
@@ -106,6 +111,13 @@ impl PlannedCall<'_> {
         let redact = |notes: Vec<String>| notes.into_iter().map(|note| self.cluster.redact(note)).collect();
         let mut others: Vec<String> = self.describe_job_storage(&reader).into_iter().collect();
         others.extend(self.describe_placement(&reader));
+        if self.facts().contains(&Fact::AddressFamilies)
+            && let Ok(now) = reader.read_object(&self.path)
+        {
+            let mut lines = String::new();
+            push_family_changes(&mut lines, &now, &self.params);
+            others.extend(lines.lines().map(|line| line.trim().to_owned()));
+        }
         (redact(self.describe_missing_space(&reader)), redact(others))
     }
 
@@ -144,7 +156,8 @@ fn describe<'c>(
         operation_risk: call.operation.risk,
         risk_reason: call.operation.risk_reason,
         risk_reasons: &call.risk_reasons,
-        limits_own_access: call.limits_own_access(),
+        limits_own_access: call.limits_own_access() || call.removes_own_address(state),
+        can_be_undone: call.may_be_undone(state),
         is_guest_described,
         fails_while_locked: call.fails_while_locked(state),
         state,

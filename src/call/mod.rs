@@ -126,6 +126,7 @@ mod error;
 mod execute;
 mod failure;
 mod fan_out;
+mod firewall_effect;
 mod follow;
 mod follow_up;
 mod guest_backups;

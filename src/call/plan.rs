@@ -83,6 +83,7 @@ pub(super) fn plan_call<'a>(
             GuestVerification::List
         }
         (GuestCheck::IfNeeded, Method::Get) => GuestVerification::None,
+        (GuestCheck::IfNeeded, _) if spec.is_dry_run => GuestVerification::DryRun,
         (GuestCheck::IfNeeded, _) => GuestVerification::OwnConfig,
     };
     let resolved = resolve_path(cluster, &typed_path, verification)?;
@@ -126,12 +127,12 @@ pub(super) fn plan_call<'a>(
     let risk = assessment.risk;
     let (mut correction, mut location) = (None, None);
     if let Some(change) = resolved.change {
-        let is_correction = change.is_correction;
+        let is_told = change.is_correction || change.is_unconfirmed;
         if change.kind_corrected {
             check_operation(call, operation.template.as_deref(), risk)?;
         }
         let note = note_change(cluster, change, method, &path, risk)?;
-        if is_correction { correction = note } else { location = note }
+        if is_told { correction = note } else { location = note }
     }
     let pool_note = pool.map(|pool| {
         let pool = cluster.redact(pool);

@@ -37,6 +37,8 @@ pub(super) struct PathChange {
     pub(super) is_correction: bool,
     /// The path named a container where there is a VM, or the reverse.
     pub(super) kind_corrected: bool,
+    /// Only the list of guests has the name that was typed.
+    pub(super) is_unconfirmed: bool,
 }
 
 /// New segments for a part of a path.
@@ -50,6 +52,8 @@ struct Replacement {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum GuestVerification {
     None,
+    /// As `OwnConfig`, but the list is believed where the config can't be read. Nothing is sent to the guest.
+    DryRun,
     /// By the guest's own config. The list is read only if there is none.
     OwnConfig,
     /// By the list of guests.
@@ -90,6 +94,7 @@ pub(super) fn resolve_path(
                 text: format!("the task is one of {}", upid.node),
                 is_correction: !node_is_open && upid.node != node,
                 kind_corrected: false,
+                is_unconfirmed: false,
             }),
             segments: vec![upid.node.clone(), "tasks".into(), upid.to_string()],
         }),
@@ -99,7 +104,7 @@ pub(super) fn resolve_path(
             Some(Replacement {
                 range: 3..4,
                 segments: vec![id],
-                change: Some(PathChange { text, is_correction: false, kind_corrected: false }),
+                change: Some(PathChange { text, is_correction: false, kind_corrected: false, is_unconfirmed: false }),
             })
         }
         _ if node_is_open => Some(Replacement { range: 1..2, segments: vec![find_only_node(cluster)?], change: None }),
@@ -420,7 +425,9 @@ fn replace_guest(
         && match verification {
             GuestVerification::None => true,
             // A list that is known costs nothing.
-            GuestVerification::OwnConfig => cluster.guests.get().is_none() && has_own_config(cluster, &typed)?,
+            GuestVerification::DryRun | GuestVerification::OwnConfig => {
+                cluster.guests.get().is_none() && has_own_config(cluster, &typed)?
+            }
             GuestVerification::List => false,
         }
     {
@@ -438,8 +445,14 @@ fn replace_guest(
         Err(error) if is_complete && !is_cluster_unreachable(&error) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
+    let mut doubt = "";
     if verification != GuestVerification::None && !is_number {
-        confirm_name(cluster, guest, typed.guest.trim())?;
+        match confirm_name(cluster, guest, typed.guest.trim()) {
+            Err(GuestError::UnconfirmedName { .. }) if verification == GuestVerification::DryRun => {
+                doubt = ", by the list of guests, since its config can't be read: only its number can be sent";
+            }
+            confirmed => confirmed?,
+        }
     }
     let kind = guest.kind.as_str();
     let kind_corrected = kind != typed.kind;
@@ -447,9 +460,10 @@ fn replace_guest(
         range: 1..4,
         segments: vec![guest.node.clone(), kind.to_owned(), guest.vmid.to_string()],
         change: Some(PathChange {
-            text: format!("{} is {kind}/{} on {}", typed.guest, guest.vmid, guest.node),
+            text: format!("{} is {kind}/{} on {}{doubt}", typed.guest, guest.vmid, guest.node),
             is_correction: kind_corrected || (!typed.is_open && guest.node != typed.node),
             kind_corrected,
+            is_unconfirmed: !doubt.is_empty(),
         }),
     }))
 }

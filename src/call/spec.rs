@@ -13,4 +13,6 @@ pub struct CallSpec<'a> {
     pub data: Option<&'a Map<String, Value>>,
     /// Fetches a paged list whole, because it is to be filtered or sorted.
     pub fetch_all: bool,
+    /// The call is only described, and never sent.
+    pub is_dry_run: bool,
 }

@@ -6,11 +6,13 @@ use super::planned_call::PlannedCall;
 use super::present_state::ObjectReader;
 use crate::base::list_text::list_items;
 use crate::pve::Method;
+use crate::pve::knowledge::effects::Fact;
+use crate::pve::knowledge::interfaces::find_family_changes;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::property_string::{find_part, find_volume, parse_new_volume};
 use crate::pve::rows::is_true;
-use crate::render::object_state::{NotKnown, text_of, to_text};
+use crate::render::object_state::{NotKnown, ObjectState, text_of, to_text};
 use serde_json::{Map, Value};
 
 const TOKEN_GAINS: &str = "the API token of this server gains rights, which its operator has bounded";
@@ -31,6 +33,7 @@ const HA_KILLS: &str =
 const HA_RESTARTS: &str = "the HA manager moves a container by a stop and a start";
 const BACKUP_ENDS: &str = "backups leave the volume out: it is left out without backup=1";
 const NETWORK_ENDS: &str = "the guest is cut off from the network that it has now, at once if it runs";
+const ADDRESS_ENDS: &str = "the interface may lose the address that it has now when the network is applied";
 const DISK_ENDS: &str = "the disk that the guest has now is taken away from it, at once if it runs";
 
 /// A change whose risk depends on the state of the cluster.
@@ -51,6 +54,8 @@ pub(super) enum StateChange<'c> {
     List { path: &'c ApiPath, list: &'static ReplacedList, items: Vec<String> },
     /// A guest is shut down or moved, which the HA manager does in its own way: as if this parameter was given.
     HaGuest { status: ApiPath, reason: &'static str, as_if_given: &'static str },
+    /// A network interface is written again, with the addresses that the call names.
+    Interface { path: &'c ApiPath, params: &'c ApiParams },
     /// A member of an IP set is written without `nomatch`, which is off then.
     IpSetMember(&'c ApiPath),
 }
@@ -161,6 +166,7 @@ impl<'c> StateChange<'c> {
             (Method::Post, "/nodes/{node}/lxc/{vmid}/migrate") => {
                 changes.extend(Self::of_ha_guest(&segments, HA_RESTARTS, "restart"));
             }
+            (Method::Put, "/nodes/{node}/network/{iface}") => changes.push(Self::Interface { path, params }),
             (Method::Put, _) if template.ends_with("/ipset/{name}/{cidr}") && !is_given("nomatch") => {
                 changes.push(Self::IpSetMember(path));
             }
@@ -304,6 +310,19 @@ impl PlannedCall<'_> {
     }
 }
 
+impl PlannedCall<'_> {
+    /// Returns whether the call takes away an address by which this server reaches the cluster.
+    pub(super) fn removes_own_address(&self, state: &ObjectState<'_>) -> bool {
+        let Some(Ok(now)) = state.options.as_ref().filter(|_| self.facts().contains(&Fact::AddressFamilies)) else {
+            return false;
+        };
+        let endpoints = &self.cluster.cluster.settings().endpoints;
+        let is_own = |address: &str| endpoints.iter().any(|endpoint| endpoint.host.eq_ignore_ascii_case(address));
+        let lost = find_family_changes(now, &self.params);
+        lost.iter().any(|change| change.loses_address() && change.address_before().is_some_and(is_own))
+    }
+}
+
 impl ClusterHandle<'_> {
     /// Returns the parameters of a change of options that the object has with the same values now. Returns nothing if the
     /// object can't be read.
@@ -376,6 +395,18 @@ impl ClusterHandle<'_> {
                     now.get("ha").and_then(|ha| ha.get("managed")).is_some_and(|on| ON.contains(&to_text(on).as_str()))
                 };
                 if now.map_or(true, is_managed) { raise("vmid", reason) } else { Vec::new() }
+            }
+            StateChange::Interface { path, params } => {
+                let now: Result<Map<String, Value>, NotKnown> =
+                    self.forecast_options(path, &|path| reader.read_value(path.clone()));
+                match now {
+                    Ok(now) => {
+                        let changes = find_family_changes(&now, params);
+                        let lost = changes.iter().find(|change| change.loses_address());
+                        lost.map(|change| (change.family.cidr.to_owned(), ADDRESS_ENDS)).into_iter().collect()
+                    }
+                    Err(_) => raise("cidr", ADDRESS_ENDS),
+                }
             }
             StateChange::IpSetMember(path) => {
                 let now: Result<Map<String, Value>, NotKnown> =

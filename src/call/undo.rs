@@ -1,7 +1,7 @@
 //! The call that brings back what a change replaces. A call is offered only where it brings all of it back, or all but
 //! what the words of the effect call lost.
 
-use super::planned_call::PlannedCall;
+use super::planned_call::{PlannedCall, PlannedOperation};
 use super::present_state::ObjectReader;
 use super::undo_disks::undo_disk_option;
 use crate::base::list_text::list_items;
@@ -9,12 +9,16 @@ use crate::policy::Risk;
 use crate::pve::Method;
 use crate::pve::guests::GuestKind;
 use crate::pve::knowledge::effects::{CreationDefault, Fact, Undo};
+use crate::pve::knowledge::interfaces::{
+    FamilyChange, FamilyUndo, can_be_created, find_family_changes, is_address_parameter,
+};
 use crate::pve::knowledge::passwords::SecretPart;
 use crate::pve::knowledge::preconditions::refuses_used_name;
 use crate::pve::knowledge::restart::waits_for_start;
+use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::rows::is_true;
-use crate::render::object_state::{has_disk_name, to_text};
+use crate::render::object_state::{ObjectState, has_disk_name, to_text};
 use crate::render::question::names_an_option;
 use crate::render::undo::UndoCall;
 use crate::sanitize;
@@ -110,11 +114,39 @@ impl PlannedCall<'_> {
         calls.all(|call| call.data.iter().all(is_plain)).then_some(undo)
     }
 
+    /// Returns whether the words for the way back may promise it: the values that are to be set back are known, and calls
+    /// can set them.
+    pub(super) fn may_be_undone(&self, state: &ObjectState<'_>) -> bool {
+        let facts = self.facts();
+        match &state.options {
+            Some(Err(_)) if facts.contains(&Fact::Object) => false,
+            Some(Ok(now)) if is_interface(&self.operation) => {
+                self.find_interface_undo(now).is_some() && self.method == Method::Put
+                    || self.find_undo(&self.complete_state_before(Some(now))).is_some()
+            }
+            _ => true,
+        }
+    }
+
+    /// Returns the parameters that set the address families of an interface back. Returns `None` if no call can.
+    fn find_interface_undo(&self, now: &Map<String, Value>) -> Option<FamilyUndo> {
+        let mut undo = FamilyUndo::default();
+        for change in find_family_changes(now, &self.params) {
+            let of_family = change.find_undo()?;
+            undo.data.extend(of_family.data);
+            undo.unset.extend(of_family.unset);
+        }
+        Some(undo)
+    }
+
     /// Returns whether the object is known to have all values that the call sets.
     pub(super) fn is_as_before(&self, before: &StateBefore) -> bool {
         let Some(now) = before.object.as_ref().filter(|_| self.facts().contains(&Fact::Object)) else { return false };
         let mut options = self.params.iter().filter(|(name, _)| names_an_option(name)).peekable();
+        let keeps_families =
+            !is_interface(&self.operation) || find_family_changes(now, &self.params).iter().all(FamilyChange::is_kept);
         options.peek().is_some()
+            && keeps_families
             && !self.has_param("delete")
             && options.all(|(name, value)| now.get(name).is_some_and(|known| to_text(known) == value))
     }
@@ -162,6 +194,18 @@ impl PlannedCall<'_> {
                 None => unset.push((*name).to_owned()),
             }
         }
+        // A parameter that Proxmox requires is no change by itself.
+        let is_changed = |(name, value): &(String, String)| self.param(name) != Some(value.as_str());
+        let mut changes = !unset.is_empty() || data.iter().any(is_changed);
+        if is_interface(&self.operation) {
+            // The addresses are written as the call names them, and set back as a whole.
+            data.retain(|(name, _)| !is_address_parameter(name));
+            unset.retain(|name| !is_address_parameter(name));
+            changes |= !find_family_changes(now, &self.params).iter().all(FamilyChange::is_kept);
+            let undo = self.find_interface_undo(now)?;
+            data.extend(undo.data.into_iter().map(|(name, value)| (name.to_owned(), value)));
+            unset.extend(undo.unset.into_iter().map(str::to_owned));
+        }
         // A disk may have brought the boot order back already.
         let mut given: Vec<String> = Vec::new();
         data.retain(|(name, _)| {
@@ -170,7 +214,7 @@ impl PlannedCall<'_> {
                 true
             }
         });
-        if data.is_empty() && unset.is_empty() {
+        if !changes {
             return None;
         }
         if !unset.is_empty() {
@@ -222,6 +266,14 @@ impl PlannedCall<'_> {
         let is_unset = |default: &&CreationDefault| !default.unless.iter().any(|name| now.contains_key(*name));
         let default = self.effect().and_then(|effect| effect.creation_default.as_ref()).filter(is_unset);
         data.extend(default.map(|default| (default.parameter.to_owned(), default.value.to_owned())));
+        if is_interface(&self.operation) {
+            // (PVE: an address is refused beside the cidr.)
+            let has_cidr = |name: &str| now.contains_key(if name.ends_with('6') { "cidr6" } else { "cidr" });
+            data.retain(|(name, _)| !is_address_parameter(name) || name.starts_with("cidr") || !has_cidr(name));
+            let mut params = ApiParams::new();
+            data.iter().for_each(|(name, value)| params.push(name, value));
+            can_be_created(now, &params).then_some(())?;
+        }
         let has = |name: &str| data.iter().any(|(given, _)| given == name) || operation.is_path_parameter(name);
         if !operation.parameters().filter(|parameter| parameter.is_required()).all(|parameter| has(parameter.name())) {
             return None;
@@ -392,6 +444,11 @@ impl PlannedCall<'_> {
         let first = calls.next()?;
         Some(UndoCall { more: calls.collect(), ..first })
     }
+}
+
+/// Returns whether an operation changes or deletes a network interface.
+fn is_interface(operation: &PlannedOperation) -> bool {
+    operation.is_known && operation.template.as_deref() == Some("/nodes/{node}/network/{iface}")
 }
 
 /// Returns the digest of an object.

@@ -74,6 +74,8 @@ pub struct Guest {
     pub pool: String,
     /// The operation that locks the guest: `backup`, `migrate`, …
     pub lock: String,
+    /// The state of the guest in high availability. Empty for a guest that the HA manager does not manage.
+    pub ha_state: String,
     /// The guest is a template, which can be cloned but not run.
     pub template: bool,
     /// Number of processors.
@@ -333,6 +335,7 @@ struct GuestRow<'r> {
     tags: Option<&'r str>,
     pool: Option<&'r str>,
     lock: Option<&'r str>,
+    ha_state: Option<&'r str>,
     template: Option<&'r str>,
     maxcpu: Option<&'r str>,
     maxmem: Option<&'r str>,
@@ -349,6 +352,9 @@ impl<'r> GuestRow<'r> {
         let is_object = row.starts_with('{')
             && walk(row, &mut |key, value| {
                 let key = unquote(key);
+                if key == "hastate" {
+                    parsed.ha_state = Some(value);
+                }
                 match parsed.member(&key) {
                     Some(member) => *member = Some(value),
                     None => parsed.add_other_text(&key, value),
@@ -428,6 +434,7 @@ impl Guest {
             tags: read_text(row.tags).trim().into(),
             pool: read_text(row.pool).into(),
             lock: read_text(row.lock).into(),
+            ha_state: read_text(row.ha_state).into(),
             template: read_number(row.template).is_some_and(|flag| flag != 0.0),
             maxcpu: read_number(row.maxcpu),
             maxmem: read_count(row.maxmem),
@@ -449,6 +456,7 @@ impl Guest {
             tags: text("tags"),
             pool: String::new(),
             lock: text("lock"),
+            ha_state: String::new(),
             template: false,
             maxcpu: None,
             maxmem: None,

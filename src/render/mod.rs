@@ -12,6 +12,7 @@ pub mod guest_report;
 pub mod guests;
 pub mod health;
 pub(crate) mod hints;
+pub mod interface;
 pub(crate) mod labels;
 pub mod list;
 pub mod object_state;

@@ -168,6 +168,8 @@ pub struct ObjectState<'a> {
     pub affected: AffectedText<'a>,
     /// Sentences about the storages that the call needs, without their ends.
     pub storage_notes: Vec<String>,
+    /// Sentences about why the change has no effect yet, without their ends.
+    pub missing_effect: Vec<String>,
     /// The guests that leave a pool, each with the pool.
     pub left_pools: Vec<(&'a Guest, String)>,
     /// The number of the call of the same list that makes the object.
@@ -245,10 +247,8 @@ impl AffectedGuest<'_> {
         text
     }
 
-    /// Appends a line. `source` is said of a guest whose own state is not known.
-    fn push_line(&self, text: &mut String, source: &str) {
-        let source = if self.present().is_some() { "" } else { source };
-        let _ = write!(text, "  {}{source}", self.describe());
+    fn push_line(&self, text: &mut String) {
+        let _ = write!(text, "  {}", self.describe());
         if let Some(status) = self.present() {
             let lock = text_of(status, "lock");
             if !lock.is_empty() {
@@ -276,14 +276,19 @@ impl GuestState<'_> {
     /// Returns kind, number and the name, if it was looked up.
     pub fn label(&self) -> String {
         let mut text = format!("{} {}", kind_name(self.kind), self.vmid);
-        if let Some(Ok(status)) = &self.status {
-            push_name(&mut text, text_of(status, "name"));
+        match (&self.status, self.listed) {
+            (Some(Ok(status)), _) => push_name(&mut text, text_of(status, "name")),
+            (Some(Err(_)), Some(listed)) => push_name(&mut text, &listed.name),
+            _ => {}
         }
         text
     }
 
     /// Returns kind, number, name, state and node: `VM 106 "staging01" (stopped, pve2)`.
     pub fn describe(&self) -> String {
+        if let (Some(Err(_)), Some(listed)) = (&self.status, self.listed) {
+            return describe_listed(listed);
+        }
         let mut text = self.label();
         let state = match &self.status {
             None => None,
@@ -326,14 +331,24 @@ impl GuestState<'_> {
         status.is_some_and(|status| find_ha_state(status).is_some())
     }
 
-    /// Appends lines about a state that is not known, and about what else works on the guest.
+    /// Returns the reason why the guest itself has not said its state, and what is not known therefore.
+    pub fn find_unknown(&self) -> Option<(&NotKnown, &'static str)> {
+        let reason = self.status.as_ref()?.as_ref().err()?;
+        Some((
+            reason,
+            match self.listed {
+                Some(_) => "its name and state are those of the list of guests, which may be some seconds old",
+                None => "its name, its state and whether HA manages it are not known",
+            },
+        ))
+    }
+
+    /// Appends lines about what else works on the guest.
     pub fn push_details(&self, text: &mut String, fails_while_locked: bool) {
         match &self.status {
-            Some(Err(reason)) => {
-                reason.push(text, "Its name and state are not known");
-                if let Some(listed) = self.listed {
-                    let row = describe_listed(listed);
-                    let _ = writeln!(text, "The list of guests, which may be some seconds old, has {row}.");
+            Some(Err(_)) => {
+                if let Some(state) = self.listed.map(|listed| &listed.ha_state).filter(|state| !state.is_empty()) {
+                    let _ = writeln!(text, "HA manages it, by the list of guests: {}.", quote_word(state));
                 }
             }
             Some(Ok(status)) => {
@@ -390,13 +405,19 @@ impl AffectedText<'_> {
                 push_unchanged(text, *unchanged);
             }
             Self::Guests { heading, guests, unlisted, unchanged } => {
-                // Said once where it is so of all.
+                // Said once, of all or of some.
                 let shown = || guests.iter().take(MAX_ITEMS);
-                let are_all_listed = guests.len() > 1 && shown().all(|guest| guest.present().is_none());
-                let (of_all, of_each) = if are_all_listed { (BY_LIST, "") } else { ("", BY_LIST) };
-                let _ = writeln!(text, "{heading}{of_all}:");
-                shown().for_each(|guest| guest.push_line(text, of_each));
+                let by_list: Vec<String> = shown()
+                    .filter(|guest| guest.present().is_none())
+                    .map(|guest| guest.listed.vmid.to_string())
+                    .collect();
+                let are_all_listed = !by_list.is_empty() && by_list.len() == shown().count();
+                let _ = writeln!(text, "{heading}{}:", if are_all_listed { BY_LIST } else { "" });
+                shown().for_each(|guest| guest.push_line(text));
                 push_more(text, guests.len(), "  and {} more\n");
+                if !are_all_listed && !by_list.is_empty() {
+                    let _ = writeln!(text, "  ({}{BY_LIST})", by_list.join(", "));
+                }
                 if !unlisted.is_empty() {
                     let numbers: Vec<String> = unlisted.iter().take(MAX_ITEMS).map(u32::to_string).collect();
                     let _ = write!(text, "  not in the list of guests that the API token sees: {}", numbers.join(", "));
@@ -413,7 +434,7 @@ impl AffectedText<'_> {
 fn push_unchanged(text: &mut String, unchanged: usize) {
     if unchanged > 0 {
         let guests = count(unchanged, "other");
-        let _ = writeln!(text, "Not concerned: {guests} (templates, on other nodes, or already so).");
+        let _ = writeln!(text, "Not concerned: {guests} (templates, on other nodes, or in another state).");
     }
 }
 
@@ -422,13 +443,17 @@ impl NotKnown {
         Self { reason: reason.into(), is_absent: false }
     }
 
-    /// Appends a line with the reason in quotes, since a part of it may come from the cluster.
+    /// Appends a line with the reason.
     pub fn push(&self, text: &mut String, what: &str) {
-        if self.is_absent {
-            text.push_str("It does not exist now.\n");
-            return;
+        match self.describe() {
+            Some(reason) => drop(writeln!(text, "{what}: {reason}.")),
+            None => text.push_str("It does not exist now.\n"),
         }
-        let _ = writeln!(text, "{what}: {}.", quote(&sanitize::redact_text(&self.reason), 2 * MAX_TEXT_CHARS));
+    }
+
+    /// Returns the reason in quotes, since a part of it may come from the cluster. An object that does not exist has none.
+    pub fn describe(&self) -> Option<String> {
+        (!self.is_absent).then(|| quote(&sanitize::redact_text(&self.reason), 2 * MAX_TEXT_CHARS))
     }
 }
 
@@ -654,10 +679,11 @@ pub fn push_restored_options(text: &mut String, [now, then]: &[Map<String, Value
         text.push_str(if at == 0 { "Its configuration goes back too: " } else { ", " });
         let _ = write!(text, "{} {} → {}", quote_word(name), show(name, now), show(name, then));
     }
-    if !names.is_empty() {
-        push_more(text, names.len(), " and {} more");
-        text.push_str(".\n");
+    if names.is_empty() {
+        return text.push_str("Its configuration stays as it is.\n");
     }
+    push_more(text, names.len(), " and {} more");
+    text.push_str(".\n");
 }
 
 /// Appends the changes that wait for the next start of a guest, which a rollback removes.

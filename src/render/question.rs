@@ -1,7 +1,8 @@
 //! Dry runs, and questions for the user who confirms a call.
 
 use super::cell::push_single_line;
-use super::labels::format_local_time;
+use super::interface::push_family_changes;
+use super::labels::{format_local_time, group_reasons, name_calls};
 use super::object_state::{
     self, GuestState, ObjectState, RollbackPower, has_disk_name, is_start_state, quote_word, show_cluster_value,
     show_option, text_of, to_text,
@@ -58,6 +59,8 @@ pub struct CallDescription<'a> {
     pub risk_reasons: &'a [RiskReason],
     /// This server may no longer reach the cluster afterwards, or do less there.
     pub limits_own_access: bool,
+    /// What the sentence about the way back promises is possible, as far as known.
+    pub can_be_undone: bool,
     /// An earlier call of the list has the same guest in the same state.
     pub is_guest_described: bool,
     /// The node refuses the call while its guest has the lock that it has now.
@@ -82,6 +85,8 @@ struct CallText {
     undo: String,
     /// Lines about the object, and about what changes.
     facts: String,
+    /// Lines about what could not be read.
+    unknown: Vec<String>,
     /// The line of the request, with the parameters that are not shown before.
     request: String,
     /// A line, or empty.
@@ -92,12 +97,11 @@ struct CallText {
 
 /// Describes what would be sent, the risk, and the call that undoes each one.
 pub fn describe_dry_run(calls: &[CallDescription<'_>], undos: &[Option<UndoCall>], needs_confirmation: bool) -> String {
-    let mut text = "Nothing was sent. This would be:\n".to_owned();
+    let mut text = "Nothing was sent, so Proxmox has not checked it. This would be:\n".to_owned();
     text.push_str(&describe_calls(calls, undos, DescriptionUse::DryRun));
     if undos.iter().flatten().nth(1).is_some() {
         text.push_str("To undo the whole list, undo the last call first.\n");
     }
-    text.push_str("Only Proxmox knows whether names and values fit.\n");
     if needs_confirmation {
         text.push_str("It has to be confirmed before it is sent.\n");
     }
@@ -129,11 +133,51 @@ fn describe_calls(calls: &[CallDescription<'_>], undos: &[Option<UndoCall>], pur
     if !shared.is_empty() {
         let _ = writeln!(text, "Each call: {}", shared.join(" "));
     }
+    for (numbers, line) in take_shared_unknown(&mut texts) {
+        let calls = name_calls(&numbers);
+        let _ = write!(text, "C{}: {line}", &calls[1..]);
+    }
     for (at, call) in texts.iter().enumerate() {
         let _ = write!(text, "\n{}. {}", at + 1, call.join());
     }
     text.push('\n');
     text
+}
+
+/// Removes the lines about what could not be read that several calls have, and returns each with their numbers.
+fn take_shared_unknown(calls: &mut [CallText]) -> Vec<(Vec<usize>, String)> {
+    let lines = calls.iter().enumerate();
+    let lines = lines.flat_map(|(at, call)| call.unknown.iter().map(move |line| (at + 1, line.clone())));
+    let mut shared = group_reasons(lines, |known, other| known == other);
+    shared.retain(|(numbers, _)| numbers.len() > 1);
+    for call in calls {
+        call.unknown.retain(|line| !shared.iter().any(|(_, known)| known == line));
+    }
+    shared
+}
+
+/// Returns lines about the guest and the options that could not be read: one for each reason.
+fn describe_unknown(call: &CallDescription<'_>) -> Vec<String> {
+    let guest = call.state.guest.as_ref().filter(|_| !call.is_guest_described).and_then(GuestState::find_unknown);
+    let is_change = call.method != Method::Delete && call.facts.contains(&Fact::Object);
+    let options = call.state.options.as_ref().and_then(|options| options.as_ref().err()).filter(|_| is_change);
+    let options = options.map(|reason| (reason, "the present values are not known"));
+    let found = guest.into_iter().chain(options).map(|(reason, what)| (0, (reason.describe(), what.to_owned())));
+    let merge = |known: &mut (Option<String>, String), other: &(Option<String>, String)| {
+        let is_same = known.0 == other.0;
+        if is_same && known.0.is_some() {
+            known.1 = format!("{}, and {}", known.1, other.1);
+        }
+        is_same
+    };
+    let line = |(reason, what): (Option<String>, String)| match reason {
+        Some(reason) => {
+            let (first, rest) = what.split_at(1);
+            format!("{}{rest}: {reason}.\n", first.to_uppercase())
+        }
+        None => "It does not exist now.\n".to_owned(),
+    };
+    group_reasons(found, merge).into_iter().map(|(_, found)| line(found)).collect()
 }
 
 impl CallText {
@@ -151,14 +195,14 @@ impl CallText {
             DescriptionUse::DryRun => (describe_undo(call).to_owned(), describe_whole_risk(call, is_listed)),
             DescriptionUse::Question => describe_risk(call),
         };
-        let undo_call = undo_call.map(|undo| describe_undo_call(call, undo)).unwrap_or_default();
-        Self { headline, undo, facts, request, risk, undo_call }
+        let undo_call = undo_call.map(|undo| describe_undo_call(call, undo, is_listed)).unwrap_or_default();
+        Self { headline, undo, facts, unknown: describe_unknown(call), request, risk, undo_call }
     }
 
     fn join(&self) -> String {
-        let Self { headline, undo, facts, request, risk, undo_call } = self;
-        let space = if undo.is_empty() { "" } else { " " };
-        format!("{headline}{space}{undo}\n{facts}{request}{risk}{undo_call}")
+        let Self { headline, undo, facts, unknown, request, risk, undo_call } = self;
+        let (space, unknown) = (if undo.is_empty() { "" } else { " " }, unknown.concat());
+        format!("{headline}{space}{undo}\n{unknown}{facts}{request}{risk}{undo_call}")
     }
 }
 
@@ -189,12 +233,15 @@ fn take_shared_sentences(calls: &mut [CallText]) -> Vec<String> {
 }
 
 /// Returns lines about the call that undoes another one.
-fn describe_undo_call(call: &CallDescription<'_>, undo: &UndoCall) -> String {
+fn describe_undo_call(call: &CallDescription<'_>, undo: &UndoCall, is_listed: bool) -> String {
     let mut text = String::new();
     let is_running = call.state.guest.as_ref().is_some_and(GuestState::is_running);
     if is_running && !undo.waiting.is_empty() {
         let _ = writeln!(text, "The running guest applies it at its next start only: {}.", undo.waiting.join(", "));
     }
+    // A later call of a list may start it.
+    let is_off = !is_listed && call.state.guest.as_ref().is_some_and(|guest| guest.is_read() && !guest.is_running());
+    let undo = if is_off { Cow::Owned(UndoCall { waiting: Vec::new(), ..undo.clone() }) } else { Cow::Borrowed(undo) };
     let _ = writeln!(text, "Undo: {}", undo.render(None));
     let digest = present_values(call).and_then(|now| now.get("digest")).and_then(Value::as_str);
     if let Some(digest) = digest.filter(|_| undo.takes_digest && !call.params.names().any(|name| name == "digest")) {
@@ -234,7 +281,8 @@ fn describe_undo(call: &CallDescription<'_>) -> &'static str {
 fn find_way_back(call: &CallDescription<'_>) -> Undo {
     let options = call.state.options.as_ref().and_then(|options| options.as_ref().ok());
     let object_type = options.map_or("", |options| text_of(options, "type"));
-    call.effect.map_or(Undo::Unsaid, |effect| effect.undo_of_type(object_type))
+    let undo = call.effect.map_or(Undo::Unsaid, |effect| effect.undo_of_type(object_type));
+    if matches!(undo, Undo::By(_)) && !call.can_be_undone { Undo::Unsaid } else { undo }
 }
 
 fn is_irreversible(call: &CallDescription<'_>) -> bool {
@@ -251,13 +299,23 @@ fn describe_whole_risk(call: &CallDescription<'_>, is_listed: bool) -> String {
         }
         risk => (risk, ""),
     };
-    let mut text = format!("Risk: {risk}{class}{}", describe_reasons(call, Some(call.risk_reason), None));
+    let mut text = format!("Risk: {risk}{class}{}", describe_reasons(call, Some(own_reason(call)), None));
     if !call.privileges.is_empty() && !is_listed {
         text.push_str("; needs ");
-        push_single_line(&mut text, call.privileges);
+        let of_path = call.path_values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let named = of_path.chain(call.params.iter());
+        let fill = |text: String, (name, value): (&str, &str)| text.replace(&format!("{{{name}}}"), value);
+        push_single_line(&mut text, &named.fold(call.privileges.to_owned(), fill));
     }
     text.push_str(".\n");
     text
+}
+
+/// Returns the reason for the risk of the operation. The one for a harmless change is that it can be undone, which the
+/// sentence about the way back says where it is so.
+fn own_reason<'c>(call: &'c CallDescription<'_>) -> &'c str {
+    let undo = call.effect.map_or(Undo::Unsaid, |effect| effect.undo);
+    if matches!(undo, Undo::By(_)) && !call.operation_risk.is_sensitive() { "" } else { call.risk_reason }
 }
 
 /// Returns reasons for the risk in parentheses. `told` is a parameter whose reason is said already.
@@ -282,7 +340,7 @@ fn describe_risk(call: &CallDescription<'_>) -> (String, String) {
     // The first line tells the loss by the parameter that selects its words.
     let told = call.effect.filter(|_| is_final || tells_loss).and_then(|effect| effect.parameter());
     let says_more = is_named || (!tells_loss && (sentence.is_empty() || call.operation_risk.is_sensitive()));
-    let reasons = describe_reasons(call, Some(call.risk_reason).filter(|_| says_more), told);
+    let reasons = describe_reasons(call, Some(own_reason(call)).filter(|_| says_more), told);
     if is_final && !is_named {
         return (format!("{}{reasons}.", sentence.trim_end_matches('.')), String::new());
     }
@@ -343,10 +401,22 @@ fn push_parameter_values(text: &mut String, names: &str, call: &CallDescription<
     }
     for (at, value) in values.by_ref().take(MAX_HEADLINE_VALUES).enumerate() {
         text.push_str(if at == 0 { "" } else { ", " });
-        push_quoted(text, value, MAX_HEADLINE_CHARS);
+        match matches!(names, "vmid" | "newid") && value.bytes().all(|b| b.is_ascii_digit()) {
+            true => push_new_guest(text, value, call),
+            false => push_quoted(text, value, MAX_HEADLINE_CHARS),
+        }
     }
     if let more @ 1.. = values.count() {
         let _ = write!(text, " and {more} more");
+    }
+}
+
+/// Appends the number of a guest that the call makes, and the name that the call gives it.
+fn push_new_guest(text: &mut String, vmid: &str, call: &CallDescription<'_>) {
+    text.push_str(vmid);
+    if let Some((_, name)) = call.params.iter().find(|(given, _)| matches!(*given, "name" | "hostname")) {
+        text.push(' ');
+        push_quoted(text, name, MAX_HEADLINE_CHARS);
     }
 }
 
@@ -461,7 +531,6 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
             (Fact::Object, Some(options), ..) if call.method == Method::Delete => {
                 object_state::push_options(text, options, call.state.utc_offset);
             }
-            (Fact::Object, Some(Err(reason)), ..) => reason.push(text, "The present values are not known"),
             (Fact::Snapshots, _, Some(snapshots), ..) => object_state::push_snapshots(text, snapshots),
             (Fact::Snapshot, _, Some(snapshots), ..) => {
                 let starts = call.params.iter().any(|(name, value)| name == "start" && value == "1");
@@ -471,7 +540,11 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
                 object_state::push_snapshot(text, name, snapshots, rollback, call.state.utc_offset);
             }
             (Fact::RestoredOptions, ..) => {
-                restored.iter().for_each(|configs| object_state::push_restored_options(text, configs));
+                match restored {
+                    Some(configs) => object_state::push_restored_options(text, configs),
+                    None if made_by.is_some() => {}
+                    None => text.push_str("Its configuration goes back too: what differs can't be read.\n"),
+                }
                 object_state::push_lost_changes(text, &call.state.pending);
             }
             (Fact::VolumeUse, ..) => {
@@ -538,7 +611,7 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
         push_ha_request(text, call, guest);
     }
     let placement = call.state.placement.iter().chain(&call.state.job_storage);
-    for sentence in placement.chain(&call.state.storage_notes) {
+    for sentence in placement.chain(&call.state.storage_notes).chain(&call.state.missing_effect) {
         let (first, rest) = sentence.split_at(1);
         let _ = writeln!(text, "{}{rest}.", first.to_uppercase());
     }
@@ -626,15 +699,19 @@ fn push_changes(text: &mut String, call: &CallDescription<'_>) {
         }
     }
     push_removed_options(text, call, now);
+    if call.facts.contains(&Fact::AddressFamilies) {
+        push_family_changes(text, now, call.params);
+    }
 }
 
-/// Appends the line of the request: `DELETE /nodes/pve2/qemu/106 purge=1`. It has the parameters that neither the
-/// headline nor a line of a change has.
+/// Appends the line of the request: `DELETE /nodes/pve2/qemu/106 purge=1`. It has all parameters but those of the changes
+/// above it.
 fn push_request(text: &mut String, call: &CallDescription<'_>) {
     let (mut decoded, changes_options) = (String::new(), present_values(call).is_some());
+    let is_above = |name: &str| changes_options && (name == "delete" || names_an_option(name));
     let _ = write!(text, "{} {}", call.method, call.path);
     for name in distinct_names(call) {
-        if changes_options && (name == "delete" || names_an_option(name)) || is_in_phrase(call, name) {
+        if is_above(name) {
             continue;
         }
         let (values, sent) = show_sent(call, name);
@@ -648,7 +725,7 @@ fn push_request(text: &mut String, call: &CallDescription<'_>) {
             push_decoded(&mut decoded, &format!("  {} in base64: ", quote_word(name)), &values);
         }
     }
-    text.push('\n');
+    text.push_str(if call.params.names().any(is_above) { " with the values above\n" } else { "\n" });
     text.push_str(&decoded);
 }
 
@@ -661,17 +738,6 @@ fn distinct_names<'c>(call: &'c CallDescription<'_>) -> Vec<&'c str> {
         }
     }
     names
-}
-
-/// Returns whether the first line has all values of a parameter, each whole.
-fn is_in_phrase(call: &CallDescription<'_>, name: &str) -> bool {
-    let is_named = call.effect.is_some_and(|effect| effect.phrase.contains(&format!("{{={name}}}")));
-    let values = || call.params.iter().filter(|(given, _)| *given == name).map(|(_, value)| value);
-    // The target of a migration is a part of its request, and of its undo.
-    is_named
-        && name != "target"
-        && values().count() <= MAX_HEADLINE_VALUES
-        && values().all(|value| value.chars().nth(MAX_HEADLINE_CHARS).is_none())
 }
 
 /// Returns the values of a parameter without secrets, and as a text.

@@ -159,6 +159,7 @@ fn make_calls(call: &ToolCall<'_>, start: Instant) -> Result<ToolOutput, CallSto
         path,
         data: args.object("data"),
         fetch_all: options.selects(),
+        is_dry_run: args.flag("dry_run"),
     };
     let authorized = authorize(&cluster, spec).map_err(|error| call_failed(&cluster, error))?;
     if args.flag("dry_run") {

@@ -159,7 +159,13 @@ impl PathReader<'_> {
         if let Some(method) = split_leading_method(path).0.filter(|method| *method != Method::Get) {
             return Err(ReadError::NotARead(method));
         }
-        let spec = CallSpec { method: Some(Method::Get), path, data: self.params, fetch_all: self.options.selects() };
+        let spec = CallSpec {
+            method: Some(Method::Get),
+            path,
+            data: self.params,
+            fetch_all: self.options.selects(),
+            is_dry_run: false,
+        };
         let authorized = self.cluster.plan(spec).map_err(CallError::from)?.authorize().map_err(CallError::from)?;
         if !authorized.risk().is_read_only() {
             return Err(ReadError::NotHarmless(authorized.risk()));

@@ -18,7 +18,7 @@ use crate::pve::path::ApiPath;
 use crate::pve::task::{TaskState, Upid, WaitLimits};
 use crate::render::cluster_errors::prefix_cluster;
 use crate::render::command::{has_succeeded, render_command, render_running_command, render_unknown_command};
-use crate::render::labels::{group_reasons, join_reasons};
+use crate::render::labels::{group_reasons, join_reasons, name_calls};
 use crate::render::outcome::ResponseNote;
 use crate::render::output::{OutputArguments, OutputOptions};
 use serde_json::{Map, Value, json};
@@ -52,6 +52,7 @@ pub(super) fn read_list<'a>(
         path: text(item, "path").expect("a required member"),
         data: item.get("data").and_then(Value::as_object),
         fetch_all: false,
+        is_dry_run: call.args.flag("dry_run"),
     };
     Ok(list.iter().map(read).collect())
 }
@@ -92,9 +93,10 @@ pub(super) fn describe_list(
 ) -> Result<ToolOutput, ToolError> {
     let text = describe_dry_runs(&authorized, true).map_err(|failures| call_failed(cluster, failures))?;
     let mut output = ToolOutput::text(text);
-    for (at, call) in authorized.into_iter().enumerate() {
-        output.notes.extend(call.into_notes().into_iter().map(|note| format!("call {}: {note}", at + 1)));
-    }
+    let numbered = authorized.into_iter().enumerate();
+    let notes = numbered.flat_map(|(at, call)| call.into_notes().into_iter().map(move |note| (at + 1, note)));
+    let groups = group_reasons(notes, |known, other| known == other);
+    output.notes.extend(groups.iter().map(|(numbers, note)| format!("{}: {note}", name_calls(numbers))));
     Ok(output)
 }
 

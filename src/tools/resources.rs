@@ -120,7 +120,7 @@ fn read_path(
     let query = query.encode();
     let mark = if query.is_empty() { "" } else { "?" };
     let uri = format!("{SCHEME}{}{path}{mark}{query}", cluster.name());
-    let spec = CallSpec { method: Some(Method::Get), path: typed, data: None, fetch_all: false };
+    let spec = CallSpec { method: Some(Method::Get), path: typed, data: None, fetch_all: false, is_dry_run: false };
     let failed = |error: CallError| read_failed(cluster, error);
     let authorized = cluster.plan(spec).map_err(|error| failed(error.into()))?;
     let authorized = authorized.authorize().map_err(|error| failed(error.into()))?;

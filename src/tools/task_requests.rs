@@ -48,7 +48,7 @@ fn cancel_task(scope: CallScope<'_>, state: &[u8]) -> Result<(), TaskError> {
 
 fn stop_task(cluster: &ClusterHandle<'_>, task: &FollowedTask) -> Result<(), CallError> {
     let path = task.upid.path().to_string();
-    let spec = CallSpec { method: Some(Method::Delete), path: &path, data: None, fetch_all: false };
+    let spec = CallSpec { method: Some(Method::Delete), path: &path, data: None, fetch_all: false, is_dry_run: false };
     let authorized = cluster.plan(spec)?.authorize()?;
     let confirmed = if task.is_own { authorized.confirm_own_stop()? } else { authorized.without_confirmation()? };
     confirmed.execute()?;

@@ -713,6 +713,116 @@ fn questions_about_odd_objects() {
     document.assert("questions_odd");
 }
 
+/// What can't be read is said once, and nothing is promised of it. A change without an effect yet says so.
+#[test]
+fn objects_that_can_t_be_read_and_changes_without_an_effect() {
+    let server = start(|request| {
+        let data = match request.target.strip_prefix("/api2/json")? {
+            _ if request.method != "GET" => return None,
+            "/cluster/resources?type=vm" => {
+                let row = |vmid: u32, status: &str| {
+                    json!({"id": format!("qemu/{vmid}"), "vmid": vmid, "node": "pve1",
+                    "name": format!("vm{vmid}"), "status": status})
+                };
+                let mut managed = row(102, "stopped");
+                managed["hastate"] = "stopped".into();
+                json!([row(100, "running"), row(101, "running"), managed, row(103, "running"), row(104, "stopped")])
+            }
+            "/nodes/pve1/qemu/100/status/current" => json!({"name": "vm100", "status": "running"}),
+            "/nodes/pve1/qemu/104/status/current" => json!({"name": "vm104", "status": "stopped"}),
+            "/nodes/pve1/qemu/100/config" => json!({"name": "vm100", "net0": "virtio=AA,bridge=vmbr0", "memory": 512}),
+            "/nodes/pve1/qemu/104/config" => json!({"name": "vm104", "memory": 512}),
+            "/nodes/pve1/qemu/100/snapshot" => json!([{"name": "s1", "snaptime": 1_700_000_000}, {"name": "current"}]),
+            "/nodes/pve1/qemu/100/snapshot/s1/config" => {
+                json!({"name": "vm100", "net0": "virtio=AA,bridge=vmbr0", "memory": 512, "snaptime": 1_700_000_000})
+            }
+            "/nodes/pve1/qemu/100/pending" => json!([]),
+            "/cluster/firewall/options" => json!({"enable": 0}),
+            "/nodes/pve1/qemu/100/firewall/options" => json!({"enable": 1}),
+            "/nodes/pve1/qemu/100/firewall/rules/0" => json!({"pos": 0, "type": "in", "action": "ACCEPT", "enable": 1}),
+            target if target.contains("/qemu/103/") => {
+                return Some(ScriptedReply::refusal(403, "Permission check failed (/vms/103, VM.Audit)", ""));
+            }
+            _ => return Some(ScriptedReply::refusal(501, "Method not implemented", "")),
+        };
+        Some(ScriptedReply::data(&data.to_string()))
+    });
+    let mut document = Document::new();
+    let memory = |vmid: u32| arguments(&format!("PUT /nodes/pve1/qemu/{vmid}/config"), json!({"memory": 1024}));
+    let rule = json!({"type": "in", "action": "ACCEPT", "enable": 1});
+    let mut plan = |arguments: Value| {
+        let mut arguments = arguments;
+        arguments["dry_run"] = true.into();
+        document.call_as(&server.server, &server.callers[0], CALL, arguments);
+    };
+    plan(json!({"calls": [memory(100), memory(101), memory(102), memory(103), memory(104)]}));
+    for (line, data) in [
+        ("POST /nodes/pve1/qemu/102/status/stop", json!({})),
+        ("PUT /nodes/pve1/qemu/101/config", json!({"memory": 1024})),
+        ("PUT /nodes/pve1/qemu/104/config", json!({"memory": 1024})),
+        ("POST /nodes/pve1/qemu", json!({"vmid": 106, "name": "new", "memory": 512})),
+        ("POST /nodes/pve1/qemu/100/snapshot/s1/rollback", json!({})),
+        ("POST /nodes/pve1/qemu/100/firewall/rules", rule),
+        ("DELETE /nodes/pve1/qemu/100/firewall/rules/0", json!({})),
+        ("PUT /nodes/pve1/qemu/100/firewall/options", json!({"enable": true})),
+        ("PUT /nodes/pve1/qemu/100/config", json!({"net0": "virtio=AA,bridge=vmbr0,firewall=1"})),
+        ("POST /cluster/firewall/groups/web", json!({"type": "in", "action": "ACCEPT", "enable": 1})),
+        ("PUT /cluster/firewall/options", json!({"enable": 1})),
+    ] {
+        plan(arguments(line, data));
+    }
+    document.assert("questions_unreadable");
+}
+
+/// A change of an interface writes its addresses again.
+#[test]
+fn addresses_that_a_change_of_an_interface_loses() {
+    let server = start(|request| {
+        let interface = match request.target.strip_prefix("/api2/json/nodes/pve1/network/")? {
+            "vmbr0" => json!({"type": "bridge", "method": "static", "method6": "manual", "families": ["inet"],
+                "cidr": "10.99.0.1/24", "address": "10.99.0.1", "netmask": "24", "bridge_vlan_aware": 1, "autostart": 1}),
+            "vmbr1" => json!({"type": "bridge", "method": "static", "method6": "static", "families": ["inet", "inet6"],
+                "cidr": "10.1.0.1/24", "gateway": "10.1.0.254", "options": ["post-up true"],
+                "cidr6": "fd00::1/64", "gateway6": "fd00::fe"}),
+            "eno1" => json!({"type": "eth", "method": "dhcp", "method6": "auto", "families": ["inet", "inet6"]}),
+            "eno2" => json!({"type": "eth", "method": "manual", "method6": "manual", "families": ["inet"]}),
+            // An address by which the server reaches the cluster.
+            "own" => json!({"type": "eth", "method": "static", "families": ["inet"], "cidr": "127.0.0.1/8"}),
+            _ => return Some(ScriptedReply::refusal(403, "Permission check failed (/nodes/pve1, Sys.Audit)", "")),
+        };
+        (request.method == "GET").then(|| ScriptedReply::data(&interface.to_string()))
+    });
+    let mut document = Document::new();
+    let calls = [
+        ("PUT vmbr0", json!({"type": "bridge", "bridge_vlan_aware": true})),
+        ("PUT vmbr0", json!({"type": "bridge", "bridge_vlan_aware": false, "cidr": "10.99.0.1/24"})),
+        ("PUT vmbr0", json!({"type": "bridge", "delete": "address,netmask"})),
+        ("PUT vmbr0", json!({"type": "bridge", "cidr": "10.99.0.1/24", "autostart": true})),
+        ("PUT vmbr1", json!({"type": "bridge", "mtu": 9000})),
+        ("PUT vmbr1", json!({"type": "bridge", "address": "10.1.0.2", "netmask": "255.255.255.0"})),
+        ("PUT vmbr1", json!({"type": "bridge", "cidr6": "fd00::1/64"})),
+        ("PUT eno1", json!({"type": "eth", "comments": "uplink"})),
+        ("PUT eno2", json!({"type": "eth", "comments": "uplink"})),
+        ("PUT eno2", json!({"type": "eth", "cidr": "10.2.0.1/24", "gateway": "10.2.0.254"})),
+        ("PUT own", json!({"type": "eth", "mtu": 9000})),
+        ("PUT hidden", json!({"type": "eth", "mtu": 9000})),
+        ("DELETE vmbr0", json!({})),
+        ("DELETE eno1", json!({})),
+    ];
+    for (line, data) in &calls {
+        let line = line.replace(' ', " /nodes/pve1/network/");
+        let mut arguments = arguments(&line, data.clone());
+        arguments["dry_run"] = true.into();
+        document.call_as(&server.server, &server.callers[0], CALL, arguments);
+    }
+    document.section("As questions");
+    for (line, data) in [&calls[0], &calls[6], &calls[7]] {
+        let line = line.replace(' ', " /nodes/pve1/network/");
+        ask(&mut document, &server.server, &server.callers[0], &line, data.clone());
+    }
+    document.assert("questions_interfaces");
+}
+
 /// Questions, plans and answers have the times of the node.
 #[test]
 fn times_are_in_the_zone_of_the_node() {

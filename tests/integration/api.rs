@@ -459,10 +459,10 @@ fn dry_run_sends_nothing_and_shows_the_request_and_its_risk() {
     let (result, requests) =
         record(&server, json!({"path": "/qemu/web01", "method": "DELETE", "data": {"purge": true}, "dry_run": true}));
     assert!(!result.failed && requests.iter().all(|request| request.method == "GET"), "{result:?}, {requests:?}");
-    let first = "Nothing was sent. This would be:\nDelete VM 100 \"web01\" (unknown, pve1) and its disks on test.";
+    let first = "Nothing was sent, so Proxmox has not checked it. This would be:\nDelete VM 100 \"web01\" (unknown, pve1) and its disks on test.";
     assert!(result.text.starts_with(first), "{result:?}");
     assert!(result.text.contains("\nDELETE /nodes/pve1/qemu/100 purge=1\n"), "{result:?}");
-    assert!(result.text.contains("\nRisk: changes, destructive (the guest, its disks and its snapshots are lost); needs VM.Allocate on /vms/{vmid}"), "{result:?}");
+    assert!(result.text.contains("\nRisk: changes, destructive (the guest, its disks and its snapshots are lost); needs VM.Allocate on /vms/100"), "{result:?}");
     let (result, _) =
         succeed(&server, json!({"path": "/nodes/pve2/qemu/100/status/stop", "method": "POST", "dry_run": true}));
     assert!(

@@ -288,7 +288,7 @@ fn each_task_is_followed_to_its_end_before_the_next_call() {
 fn dry_run_plans_all_and_sends_nothing() {
     let server = start(confirming_policy());
     let result = run(&server, &[memory("100"), stop("101")], json!({"dry_run": true}));
-    assert!(!result.failed && result.text.starts_with("Nothing was sent."), "{result:?}");
+    assert!(!result.failed && result.text.starts_with("Nothing was sent,"), "{result:?}");
     for part in ["1. ", "2. Stop VM 101 \"db01\"", "It has to be confirmed before it is sent"] {
         assert!(result.text.contains(part), "{part}: {}", result.text);
     }

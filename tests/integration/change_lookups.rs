@@ -118,6 +118,26 @@ fn guest_without_a_readable_config_is_looked_up_in_the_list() {
 }
 
 #[test]
+fn name_is_believed_without_a_config_only_by_a_dry_run() {
+    let server = start(open_policy(), |request| {
+        let is_config = request.method == "GET" && request.path().ends_with("/config");
+        is_config.then(|| ScriptedReply::refusal(403, "Permission check failed", r#"{"data":null}"#))
+    });
+    for is_dry_run in [true, false] {
+        let change = json!({"path": "/qemu/web01/config", "method": "PUT", "data": {"memory": 512}});
+        for mut arguments in [change.clone(), json!({"calls": [change]})] {
+            arguments["dry_run"] = is_dry_run.into();
+            let result = server.call("proxmox_api_call", arguments);
+            let text = result.all_text();
+            assert_eq!(result.failed, !is_dry_run, "{result:?}");
+            assert_eq!(text.contains("web01 is qemu/100 on pve1, by the list of guests"), is_dry_run, "{result:?}");
+            assert_eq!(text.contains("can't be confirmed"), !is_dry_run, "{result:?}");
+            assert!(server.node.writes().is_empty(), "{result:?}");
+        }
+    }
+}
+
+#[test]
 fn guest_on_another_node_is_found_in_the_list() {
     let server = start(open_policy(), |_| None);
     let (result, requests) = requests_of(&server, "POST /nodes/pve3/qemu/100/status/start", None);

@@ -156,6 +156,56 @@ fn member_of_an_ip_set_that_loses_nomatch_is_asked() {
 }
 
 #[test]
+fn interface_that_loses_its_address_is_asked() {
+    let server = start(confirming_policy(), |request| {
+        let data = match request.target.strip_prefix("/api2/json/nodes/pve1/network/")? {
+            "vmbr0" => json!({"type": "bridge", "method": "static", "method6": "static", "families": ["inet", "inet6"],
+                "cidr": "10.0.0.1/24", "address": "10.0.0.1", "netmask": "24", "cidr6": "fd00::1/64"}),
+            "vmbr1" => json!({"type": "bridge", "method": "manual", "method6": "manual", "families": ["inet"]}),
+            "eno1" => json!({"type": "eth", "method": "dhcp", "method6": "manual", "families": ["inet"]}),
+            _ => return Some(ScriptedReply::refusal(403, "Permission check failed", r#"{"data":null}"#)),
+        };
+        (request.method == "GET").then(|| ScriptedReply::data(&data.to_string()))
+    });
+    let both = json!({"type": "bridge", "cidr": "10.0.0.1/24", "cidr6": "FD00::1/64"});
+    for (interface, data, sent) in [
+        ("vmbr0", json!({"type": "bridge", "mtu": 9000}), false),
+        ("vmbr0", json!({"type": "bridge", "cidr": "10.0.0.1/24"}), false),
+        ("vmbr0", json!({"type": "bridge", "cidr6": "fd00::1/64"}), false),
+        ("vmbr0", json!({"type": "bridge", "cidr": "10.0.0.2/24", "cidr6": "fd00::1/64"}), false),
+        ("vmbr0", json!({"type": "bridge", "cidr6": "fd00::1/64", "delete": "cidr"}), false),
+        ("vmbr0", both, true),
+        ("vmbr1", json!({"type": "bridge", "mtu": 9000}), true),
+        ("vmbr1", json!({"type": "bridge", "cidr": "10.1.0.1/24"}), true),
+        ("eno1", json!({"type": "eth", "autostart": true}), false),
+        ("eno9", json!({"type": "eth", "autostart": true}), false),
+    ] {
+        let path = format!("/nodes/pve1/network/{interface}");
+        assert_eq!(is_sent(&server, &path, data.clone()), sent, "{path} {data}");
+    }
+}
+
+#[test]
+fn change_of_an_interface_that_is_not_asked_says_what_it_loses() {
+    let server = start(open_policy(), |request| {
+        let is_read = request.method == "GET" && request.path().ends_with("/network/vmbr0");
+        let interface = json!({"type": "bridge", "method": "static", "families": ["inet"], "cidr": "10.0.0.1/24"});
+        is_read.then(|| ScriptedReply::data(&interface.to_string()))
+    });
+    let call = |data: Value| {
+        let arguments = json!({"path": "/nodes/pve1/network/vmbr0", "method": "PUT", "data": data});
+        server.call("proxmox_api_call", arguments).all_text()
+    };
+    let text = call(json!({"type": "bridge", "mtu": 9000}));
+    assert!(
+        text.contains("method: static → manual") && text.contains(r#"undo: PUT /nodes/pve1/network/vmbr0 {"cidr""#),
+        "{text}"
+    );
+    let text = call(json!({"type": "bridge", "mtu": 9000, "cidr": "10.0.0.1/24"}));
+    assert!(!text.contains("manual"), "{text}");
+}
+
+#[test]
 fn firewall_of_a_guest_is_asked_where_it_begins_to_act() {
     let card = json!({"net0": "virtio,bridge=vmbr0,firewall=1"});
     for (about, of_cluster, of_guest, is_under, is_unasked) in [

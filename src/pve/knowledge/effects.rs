@@ -41,6 +41,7 @@ const PLAIN_STORAGES: [&str; 9] =
 const ADD_STORAGE_AGAIN: Undo = Partly("Adding it again undoes this.");
 const LOSES_OLDER_BACKUPS: Undo =
     Partly("Backups that its runs remove are lost for good. Deleting the job undoes the rest.");
+const WAITS_FOR_APPLY: &str = "It takes effect when the network configuration is applied.";
 const LOSES_SERVICE_DATA: Undo = Partly("Its data is lost for good. Creating it again makes an empty one.");
 
 /// The effect of one operation, in words.
@@ -152,6 +153,8 @@ pub enum Fact {
     Placement,
     /// The storage of a backup job, if it accepts no backups.
     JobStorage,
+    /// The address families of a network interface, which a change writes again.
+    AddressFamilies,
 }
 
 const fn row(method: Method, template: &'static str, phrase: &'static str, undo: Undo) -> OperationEffect {
@@ -203,8 +206,9 @@ impl OperationEffect {
 
 use Condition::{Item, Other, Value};
 use Fact::{
-    Backups, BackupsBeyondLimit, Disks, JobGuests, JobStorage, Jobs, LocalDisks, Object, OptionNamedBy, PendingNetwork,
-    Placement, Pools, PrunedBackups, RestoredOptions, Snapshot, Snapshots, StorageUse, VolumeUse,
+    AddressFamilies, Backups, BackupsBeyondLimit, Disks, JobGuests, JobStorage, Jobs, LocalDisks, Object,
+    OptionNamedBy, PendingNetwork, Placement, Pools, PrunedBackups, RestoredOptions, Snapshot, Snapshots, StorageUse,
+    VolumeUse,
 };
 use Method::{Delete, Get, Post, Put};
 use Undo::{By, Partly};
@@ -393,12 +397,27 @@ static TABLE: &[OperationEffect] = &[
     .when(Value("command", "shutdown"))
     .remark("Its guests go down with it."),
     row(
+        Post,
+        "/nodes/{node}/network",
+        "Add network interface {=iface} to the configuration of node {node}",
+        By("Deleting it undoes this."),
+    )
+    .remark(WAITS_FOR_APPLY),
+    row(
+        Put,
+        "/nodes/{node}/network/{iface}",
+        "Change network interface {iface} in the configuration of node {node}",
+        SET_BACK,
+    )
+    .remark(WAITS_FOR_APPLY)
+    .facts(&[Object, AddressFamilies]),
+    row(
         Delete,
         "/nodes/{node}/network/{iface}",
         "Delete network interface {iface} from the configuration of node {node}",
         ADD_AGAIN,
     )
-    .remark("It takes effect when the network configuration is applied.")
+    .remark(WAITS_FOR_APPLY)
     .facts(&[Object]),
     row(Delete, "/nodes/{node}/network", "Discard the pending network changes of node {node}", NEVER)
         .facts(&[PendingNetwork]),

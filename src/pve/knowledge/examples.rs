@@ -41,7 +41,7 @@ const CALLS: &[(&str, &str)] = &[
     ("POST /storage", r#"{"storage": "nas", "type": "nfs", "server": "10.0.0.9", "export": "/backup", "content": "backup"}"#),
     ("PUT /storage/{storage}", r#"{"content": "backup,iso"}"#),
     ("POST /nodes/{node}/network", r#"{"iface": "vmbr1", "type": "bridge", "autostart": true}"#),
-    ("PUT /nodes/{node}/network/{iface}", r#"{"type": "bridge", "bridge_vlan_aware": true}"#),
+    ("PUT /nodes/{node}/network/{iface}", r#"{"type": "bridge", "cidr": "10.0.0.11/24", "autostart": true, "bridge_vlan_aware": true}"#),
     ("POST /nodes/{node}/storage/{storage}/download-url", r#"{"content": "iso", "filename": "debian.iso", "url": "https://example.com/debian.iso"}"#),
     ("POST /nodes/{node}/aplinfo", r#"{"storage": "local", "template": "debian-13-standard_13.1-2_amd64.tar.zst"}"#),
     ("PUT /nodes/{node}/storage/{storage}/content/{volume}", r#"{"protected": true}"#),

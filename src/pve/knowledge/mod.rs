@@ -5,6 +5,7 @@ pub mod effects;
 pub(crate) mod examples;
 pub(crate) mod filtered_lists;
 pub(crate) mod formats;
+pub mod interfaces;
 pub mod messages;
 pub mod other_servers;
 pub mod passwords;
