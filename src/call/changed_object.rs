@@ -157,11 +157,8 @@ impl PlannedCall<'_> {
 
     fn changed_subject(&self, reader: &ObjectReader<'_>, before: &StateBefore) -> ChangedSubject {
         let template = self.operation.template.as_deref().unwrap_or_default();
-        let param =
-            |name: &str| self.params.iter().find(|(given, _)| *given == name).map(|(_, value)| value.to_owned());
-        let of_path = |name: &str| {
-            self.operation.path_values.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone())
-        };
+        let param = |name: &str| self.param(name).map(str::to_owned);
+        let of_path = |name: &str| self.operation.path_value(name).map(str::to_owned);
         if let Some(guest) = self.path_guest() {
             let rest = template.split_once("/{vmid}").map_or("", |(_, rest)| rest);
             return match (self.method, rest) {
@@ -396,7 +393,7 @@ impl ChangedObject {
     }
 
     fn param(&self, name: &str) -> Option<&str> {
-        self.params.iter().find(|(given, _)| *given == name).map(|(_, value)| value)
+        self.params.get(name)
     }
 }
 

@@ -59,7 +59,7 @@ impl<'r> FirewallLevels<'r> {
     pub(super) fn find_missing_effect(&self, path: &ApiPath, params: &ApiParams) -> Vec<String> {
         let text = path.as_str();
         let Some((owner, part)) = text.split_once("/firewall") else { return Vec::new() };
-        let enable = params.iter().find(|(name, _)| *name == "enable").map(|(_, on)| on);
+        let enable = params.get("enable");
         let is_rule = part.starts_with("/rules") || part.starts_with("/groups/");
         let turns_on = part == "/options" && enable.is_some();
         if enable == Some("0") || !(is_rule || turns_on) {

@@ -81,7 +81,7 @@ impl PlannedCall<'_> {
             return Some(MovedGuest { resource, vmid: guest.vmid, target: self.param("target")? });
         }
         let action = template.strip_prefix("/cluster/ha/resources/{sid}/")?;
-        let (_, sid) = self.operation.path_values.iter().find(|(name, _)| name == "sid")?;
+        let sid = self.operation.path_value("sid")?;
         matches!(action, "migrate" | "relocate").then_some(())?;
         let resource = ApiPath::from_segments(&["cluster", "ha", "resources", sid]).ok()?;
         Some(MovedGuest { resource, vmid: number_of(sid).to_owned(), target: self.param("node")? })

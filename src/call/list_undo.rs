@@ -35,8 +35,7 @@ fn find_made(call: &PlannedCall<'_>) -> Option<Vec<String>> {
 fn find_removed(call: &PlannedCall<'_>) -> Option<Vec<String>> {
     let template = call.operation.template.as_deref().filter(|_| call.method == Method::Delete)?;
     if template == "/pools" {
-        let (_, pool) = call.params.iter().find(|(name, _)| *name == "poolid")?;
-        return Some(vec!["pools".to_owned(), pool.to_owned()]);
+        return Some(vec!["pools".to_owned(), call.param("poolid")?.to_owned()]);
     }
     template.ends_with('}').then(|| normalize(&call.path))
 }

@@ -366,11 +366,10 @@ fn note_taken_name(cluster: &ClusterHandle<'_>, call: AuditedCall<'_>, operation
         Method::Put => template.ends_with("/{vmid}/config"),
         _ => false,
     };
-    let value = |wanted: &str| call.params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
-    let name = value("name").or_else(|| value("hostname")).filter(|_| names_guest)?;
+    let name = call.params.get("name").or_else(|| call.params.get("hostname")).filter(|_| names_guest)?;
     let own = match call.path.segments().nth(3).filter(|_| !template.ends_with("/clone")) {
         Some(vmid) => vmid.into_owned(),
-        None => value("newid").or_else(|| value("vmid")).unwrap_or_default().to_owned(),
+        None => call.params.get("newid").or_else(|| call.params.get("vmid")).unwrap_or_default().to_owned(),
     };
     let guests = cluster.look_up_guests().ok()?;
     let has_name = |guest: &&Guest| guest.name.eq_ignore_ascii_case(name) && guest.vmid.to_string() != own;
@@ -390,10 +389,9 @@ fn check_backups(
     path: &ApiPath,
     params: &ApiParams,
 ) -> Result<Option<String>, PlanError> {
-    let given = |wanted: &str| params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
     match (operation.method(), operation.template()) {
-        (Method::Post, "/nodes/{node}/lxc") => match given("ostemplate") {
-            Some(volume) if volume.contains(":backup/") && given("restore") != Some("1") => {
+        (Method::Post, "/nodes/{node}/lxc") => match params.get("ostemplate") {
+            Some(volume) if volume.contains(":backup/") && params.get("restore") != Some("1") => {
                 Err(PlanError::BackupAsTemplate(shorten(volume).into_owned()))
             }
             _ => Ok(None),
@@ -401,8 +399,8 @@ fn check_backups(
         (Method::Post, "/nodes/{node}/vzdump") => {
             let segments: Vec<_> = path.segments().collect();
             let Some(node) = segments.get(1) else { return Ok(None) };
-            let numbers: Vec<&str> = list_items(given("vmid").unwrap_or_default()).collect();
-            let pool = given("pool").filter(|pool| !pool.is_empty() && numbers.is_empty());
+            let numbers: Vec<&str> = list_items(params.get("vmid").unwrap_or_default()).collect();
+            let pool = params.get("pool").filter(|pool| !pool.is_empty() && numbers.is_empty());
             if numbers.is_empty() && pool.is_none() {
                 return Ok(None);
             }

@@ -93,6 +93,11 @@ pub(super) struct GuestView<'a> {
 }
 
 impl PlannedOperation {
+    /// Returns the value of a placeholder of the path.
+    pub(super) fn path_value(&self, name: &str) -> Option<&str> {
+        self.path_values.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
+
     pub(super) fn unknown() -> Self {
         Self {
             template: None,
@@ -215,13 +220,11 @@ impl<'a> PlannedCall<'a> {
     pub(super) fn created_guest(&self) -> Option<PlannedGuest> {
         let vmid = self.affected.named_vmids().iter().copied().find(|vmid| self.affected.creates(*vmid))?;
         let template = self.operation.template.as_deref()?;
-        let param = |wanted: &str| self.params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
-        let node = self.operation.path_values.iter().find(|(name, _)| name == "node").map(|(_, node)| node.as_str());
         Some(PlannedGuest {
             kind: if template.starts_with("/nodes/{node}/qemu") { GuestKind::Qemu } else { GuestKind::Lxc },
-            node: param("target").or(node)?.to_owned(),
+            node: self.param("target").or(self.operation.path_value("node"))?.to_owned(),
             vmid,
-            name: param("name").or(param("hostname")).unwrap_or_default().to_owned(),
+            name: self.param("name").or(self.param("hostname")).unwrap_or_default().to_owned(),
         })
     }
 

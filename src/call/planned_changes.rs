@@ -18,10 +18,8 @@ impl PlannedChange {
         let is_given = |wanted: &str| call.params.names().any(|name| name == wanted);
         if let Some(guest) = call.created_guest() {
             let base = match call.path_guest().filter(|_| template.ends_with("/clone")) {
-                Some(source) => match call.params.iter().find(|(name, _)| *name == "snapname") {
-                    Some((_, snapshot)) => {
-                        PlannedBase::CopyOf(source.try_path(&["snapshot", snapshot, "config"]).ok()?)
-                    }
+                Some(source) => match call.param("snapname") {
+                    Some(snapshot) => PlannedBase::CopyOf(source.try_path(&["snapshot", snapshot, "config"]).ok()?),
                     None => PlannedBase::CopyOf(source.path(&["config"])),
                 },
                 None if is_given("archive") || is_given("restore") => PlannedBase::Unknown,

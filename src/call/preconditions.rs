@@ -257,7 +257,7 @@ impl PlannedCall<'_> {
     ) -> Option<CertainFailure> {
         let vmid = match self.path_guest() {
             Some(guest) => guest.vmid,
-            None => self.params.iter().find(|(name, _)| *name == "vmid")?.1.to_owned(),
+            None => self.param("vmid")?.to_owned(),
         };
         let forecast = earlier.forecast_guest(vmid.parse().ok()?);
         let (status, label) = find_status(present, &vmid)?;
@@ -298,8 +298,7 @@ impl PlannedCall<'_> {
             });
         }
         let moves = self.method == Method::Post && template.ends_with("/{vmid}/migrate");
-        let target = self.params.iter().find(|(name, _)| *name == "target").map(|(_, node)| node);
-        let is_there = self.path_guest().is_some_and(|guest| target == Some(guest.node.as_str()));
+        let is_there = self.path_guest().is_some_and(|guest| self.param("target") == Some(guest.node.as_str()));
         (moves && is_there && !forecast.is_changed)
             .then(|| CertainFailure::SameNode { operation: self.operation_line(), guest: label })
     }
@@ -314,7 +313,7 @@ impl PlannedCall<'_> {
     fn check_snapshot(&self, present: &PresentState<'_>) -> Option<CertainFailure> {
         let rows =
             present.state.snapshots.as_ref()?.as_ref().ok().filter(|_| self.facts().contains(&Fact::Snapshot))?;
-        let wanted = self.operation.path_values.iter().find(|(name, _)| name == "snapname")?.1.as_str();
+        let wanted = self.operation.path_value("snapname")?;
         let names: Vec<&str> = rows.iter().filter_map(snapshot_name).collect();
         // (PVE: every list has the row `current`. Another answer is no list of snapshots.)
         let is_list = rows.iter().any(|row| row.get("name").is_some_and(|name| *name == "current"));
@@ -331,8 +330,7 @@ impl PlannedCall<'_> {
             Fact::OptionNamedBy(parameter) => Some(*parameter),
             _ => None,
         })?;
-        let param = |wanted: &str| self.params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
-        let disk = param(parameter)?;
+        let disk = self.param(parameter)?;
         let config = present.state.options.as_ref()?.as_ref().ok().filter(|config| config.contains_key("digest"))?;
         let Some(value) = config.get(disk).map(to_text) else {
             let disks = config.iter().filter(|(name, value)| is_own_disk(name, &to_text(value)));
@@ -343,7 +341,7 @@ impl PlannedCall<'_> {
                 disks: disks.map(|(name, _)| quote_word(name)).take(MAX_ITEMS).collect(),
             });
         };
-        let size = param("size").filter(|size| template.ends_with("/resize") && !size.starts_with('+'))?;
+        let size = self.param("size").filter(|size| template.ends_with("/resize") && !size.starts_with('+'))?;
         let now = find_part(&value, "size")?;
         (parse_disk_size(size)? < parse_disk_size(now)?).then(|| CertainFailure::SmallerDisk {
             operation: self.operation_line(),
@@ -363,7 +361,7 @@ impl PlannedCall<'_> {
             let lists = self.params.iter().filter(|(name, _)| *name == "delete");
             lists.flat_map(|(_, names)| list_items(names)).any(|name| name == device)
         };
-        let (_, boot) = self.params.iter().find(|(name, _)| *name == "boot").filter(|_| changes_vm)?;
+        let boot = self.param("boot").filter(|_| changes_vm)?;
         // (PVE: `cdrom` is another name of a drive, and a reverted option may be a device.)
         let order = find_part(boot, "order").filter(|_| !is_given("revert") && !is_given("cdrom"))?;
         let is_absent = |device: &&str| !is_given(device) && (!config.contains_key(*device) || deletes(device));

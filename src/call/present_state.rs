@@ -260,7 +260,7 @@ impl<'a> PlannedCall<'a> {
             return self.param("node").filter(|node| !node.is_empty());
         }
         OPERATIONS.contains(&template.strip_prefix("/nodes/{node}/")?).then_some(())?;
-        self.operation.path_values.iter().find(|(name, _)| name == "node").map(|(_, node)| node.as_str())
+        self.operation.path_value("node")
     }
 
     /// Returns whether a backup or a new backup job leaves this guest out. (PVE: `exclude` selects all other guests.)
@@ -396,8 +396,8 @@ impl<'a> StateReader<'_, 'a> {
 
     /// Returns whether an earlier call makes the object of the call, or its storage.
     fn is_object_made(&self) -> bool {
-        let storage = self.planned.operation.path_values.iter().find(|(name, _)| name == "storage");
-        let storage = storage.and_then(|(_, storage)| ApiPath::from_segments(&["storage", storage]).ok());
+        let storage = self.planned.operation.path_value("storage");
+        let storage = storage.and_then(|storage| ApiPath::from_segments(&["storage", storage]).ok());
         let is_made = |existence: Existence| existence.maker().is_some();
         is_made(self.earlier.forecast_object_of(self.planned))
             || storage.is_some_and(|storage| is_made(self.earlier.forecast_object(&storage)))
@@ -449,24 +449,23 @@ impl<'a> StateReader<'_, 'a> {
 
     /// Returns the existence of the snapshot of the path after the earlier calls.
     fn forecast_snapshot(&self) -> Existence {
-        let name = self.planned.operation.path_values.iter().find(|(name, _)| name == "snapname");
-        let name = name.map_or("", |(_, name)| name.as_str());
+        let name = self.planned.operation.path_value("snapname").unwrap_or_default();
         let guest = self.planned.path_guest().expect("only operations on a guest have facts about one");
         self.earlier.forecast_object(&guest.path(&["snapshot", name]))
     }
 
     /// Reads the configuration of the guest, and that of the snapshot of the path.
     fn read_restored_options(&self) -> Option<[Map<String, Value>; 2]> {
-        let snapshot = self.planned.operation.path_values.iter().find(|(name, _)| name == "snapname")?;
+        let snapshot = self.planned.operation.path_value("snapname")?;
         let now = self.read_below_guest::<Map<String, Value>>("config").ok()?;
         let guest = self.planned.path_guest()?;
-        let path = guest.try_path(&["snapshot", &snapshot.1, "config"]).ok()?;
+        let path = guest.try_path(&["snapshot", snapshot, "config"]).ok()?;
         Some([now, self.objects.read_value(path).ok()?])
     }
 
     /// Returns the option of a guest that names the volume of the path.
     fn find_volume_use(&self, guest: &GuestState<'_>) -> Option<String> {
-        let (_, volume) = self.planned.operation.path_values.iter().find(|(name, _)| name == "volume")?;
+        let volume = self.planned.operation.path_value("volume")?;
         let guest = PathGuest { kind: guest.kind, node: guest.node.clone(), vmid: guest.vmid.clone() };
         let config: Map<String, Value> = self.objects.read_value(guest.try_path(&["config"]).ok()?).ok()?;
         let names_volume = |value: &Value| value.as_str().and_then(|value| value.split(',').next()) == Some(volume);
@@ -481,8 +480,8 @@ impl<'a> StateReader<'_, 'a> {
 
     /// Returns the drives of guests that have the ISO image of the path, as far as the first guests can be read.
     fn find_drives_of_image(&self) -> Vec<String> {
-        let volume = self.planned.operation.path_values.iter().find(|(name, _)| name == "volume");
-        let Some((_, volume)) = volume.filter(|(_, volume)| volume.contains(":iso/")) else { return Vec::new() };
+        let volume = self.planned.operation.path_value("volume");
+        let Some(volume) = volume.filter(|volume| volume.contains(":iso/")) else { return Vec::new() };
         let guests = self.cluster().look_up_guests().unwrap_or_default();
         let is_vm = |guest: &&Guest| guest.kind == GuestKind::Qemu && !guest.node.is_empty();
         let guests: Vec<&Guest> = guests.iter().filter(is_vm).take(MAX_DRIVE_READS).collect();
@@ -518,7 +517,7 @@ impl<'a> StateReader<'_, 'a> {
     /// Returns the guests with drives on the storage of the path, as far as the first guests can be read, and the backup
     /// jobs to it.
     fn find_storage_use(&self) -> Option<StorageUse> {
-        let (_, storage) = self.planned.operation.path_values.iter().find(|(name, _)| name == "storage")?;
+        let storage = self.planned.operation.path_value("storage")?;
         let listed = self.cluster().look_up_guests().ok();
         let guests: Vec<&Guest> = listed.unwrap_or_default().iter().take(MAX_DRIVE_READS).collect();
         let configs = fan_out(&guests, MAX_CONCURRENT_READS, |guest| self.read_config_of(guest));

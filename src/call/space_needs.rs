@@ -115,7 +115,7 @@ impl PlannedCall<'_> {
         let Some(template) = self.operation.template.as_deref().filter(|_| self.operation.is_known) else {
             return Vec::new();
         };
-        let mut needs = match (self.path_guest(), self.path_value("node")) {
+        let mut needs = match (self.path_guest(), self.operation.path_value("node")) {
             (Some(guest), _) => self.find_needs_of_guest(template, &guest, reader, present, earlier),
             (None, Some(node)) => self.find_needs_on_node(template, node, reader, present),
             (None, None) => Vec::new(),
@@ -128,10 +128,6 @@ impl PlannedCall<'_> {
             }
         }
         needs
-    }
-
-    fn path_value(&self, name: &str) -> Option<&str> {
-        self.operation.path_values.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
     fn find_needs_of_guest(
@@ -197,7 +193,7 @@ impl PlannedCall<'_> {
         reader: &ObjectReader<'_>,
         present: Option<&ObjectState<'_>>,
     ) -> Vec<SpaceNeed> {
-        let storage = self.path_value("storage");
+        let storage = self.operation.path_value("storage");
         match (self.method, template) {
             (Method::Post, "/nodes/{node}/qemu" | "/nodes/{node}/lxc") => {
                 let kind = if template.ends_with("/lxc") { GuestKind::Lxc } else { GuestKind::Qemu };

@@ -156,7 +156,7 @@ impl PlannedCall<'_> {
     }
 
     pub(super) fn param(&self, name: &str) -> Option<&str> {
-        self.params.iter().find(|(given, _)| *given == name).map(|(_, value)| value)
+        self.params.get(name)
     }
 
     /// Returns the same call with the present values. An option that is not set now is unset again.
@@ -394,8 +394,7 @@ impl PlannedCall<'_> {
         let template = self.operation.template.as_deref().filter(|_| self.operation.is_known)?;
         let is_change = self.method == Method::Put && matches!(template, "/pools" | "/pools/{poolid}");
         (is_change && (self.has_param("vms") || self.has_param("storage"))).then_some(())?;
-        let of_path = || self.operation.path_values.iter().find(|(name, _)| name == "poolid");
-        self.param("poolid").or_else(|| of_path().map(|(_, pool)| pool.as_str()))
+        self.param("poolid").or_else(|| self.operation.path_value("poolid"))
     }
 
     /// Returns whether the guests of a call leave the pools that they are in.

@@ -85,16 +85,15 @@ impl PlannedCall<'_> {
     /// Returns the call that brings back disks that `unlink` detaches, or that a move within a stopped VM replaces.
     pub(super) fn undo_moved_disk(&self, config: &Map<String, Value>, is_stopped: bool) -> Option<UndoCall> {
         let guest = self.guest_of_moved_disk()?;
-        let param = |name: &str| self.params.iter().find(|(given, _)| *given == name).map(|(_, value)| value);
         let mut call = UndoCall::new(Method::Put, guest.path(&["config"]), Vec::new());
         call.takes_digest = true;
-        if let Some(names) = param("idlist") {
+        if let Some(names) = self.param("idlist") {
             for name in list_items(names) {
                 call.data.extend(undo_disk_option(guest.kind, config, name, None)?.data);
             }
             call.data.dedup();
         } else {
-            let name = param("disk").filter(|_| is_stopped && param("target-vmid").is_none())?;
+            let name = self.param("disk").filter(|_| is_stopped && self.param("target-vmid").is_none())?;
             let old = config.get(name).map(to_text).filter(|old| has_disk_name(name) && is_own_disk(name, old))?;
             call.data.push((name.to_owned(), old));
             call.remark = Some(KEEPS_COPY);

@@ -47,6 +47,11 @@ impl ApiParams {
         self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
     }
 
+    /// Returns the first value of a parameter.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(given, _)| *given == name).map(|(_, value)| value)
+    }
+
     /// Returns the names in order. A name repeats for each of its values.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(n, _)| n.as_str())

@@ -626,7 +626,7 @@ fn push_ha_request(text: &mut String, call: &CallDescription<'_>, guest: &GuestS
     if call.method != Method::Post || call.path != "/cluster/ha/resources" || !guest.is_read() {
         return;
     }
-    let state = call.params.iter().find(|(name, _)| *name == "state").map(|(_, state)| state);
+    let state = call.params.get("state");
     match state {
         None if !guest.is_running() => text.push_str("HA starts it: the state is started by default.\n"),
         Some(state) if is_start_state(state) && !guest.is_running() => {
@@ -669,7 +669,7 @@ fn name_object_kind(path: &str) -> &'static str {
 
 /// Appends the size that a disk will have, if the call gives the difference.
 fn push_new_size(text: &mut String, call: &CallDescription<'_>, disk: Option<&Value>) {
-    let added = call.params.iter().find(|(name, _)| *name == "size").and_then(|(_, size)| size.strip_prefix('+'));
+    let added = call.params.get("size").and_then(|size| size.strip_prefix('+'));
     let now = disk.and_then(Value::as_str).and_then(|disk| find_part(disk, "size"));
     if let (Some(added), Some(now)) = (added.and_then(parse_disk_size), now.and_then(parse_disk_size)) {
         text.push_str("It will have ");

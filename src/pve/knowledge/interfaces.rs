@@ -106,7 +106,7 @@ pub fn is_address_parameter(name: &str) -> bool {
 /// Returns what a change of an interface does to its families: IPv4, then IPv6.
 pub fn find_family_changes(now: &Map<String, Value>, params: &ApiParams) -> [FamilyChange; 2] {
     let param = |wanted: &str| {
-        let value = params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+        let value = params.get(wanted);
         value.filter(|value| !value.is_empty()).map(str::to_owned)
     };
     let given = |family: &Family| {
