@@ -1,6 +1,6 @@
 //! The form of a value by its key: times, sizes, shares, durations and truth values. Any other value stays as it is.
 
-use crate::render::cell::strip_quotes;
+use crate::render::cell::{decode_line, strip_quotes};
 use crate::render::labels::format_local_time;
 use crate::render::output::json_path::{parse_number, unquote, walk};
 use crate::render::units::{append_byte_size, append_duration, append_percent};
@@ -198,7 +198,7 @@ impl KeyFormat {
         matches!(Self::for_key(key), Self::Time | Self::Expiry)
     }
 
-    /// Returns a scalar in this format. Texts keep the escapes of JSON, which keep them on one line.
+    /// Returns a scalar in this format. A text stays on one line ([`decode_line`]).
     pub fn format<'r>(self, key: &str, raw: &'r str, utc_offset: i32) -> Cow<'r, str> {
         if let Some(number) = spell_out(if self == Self::Plain { raw } else { strip_quotes(raw) }) {
             return Cow::Owned(self.format(key, &number, utc_offset).into_owned());
@@ -215,16 +215,16 @@ impl KeyFormat {
                 return format_creation(text, utc_offset);
             }
             // The last line of a comment has an end.
-            return Cow::Borrowed(match text.strip_suffix("\\n").filter(|line| !line.ends_with('\\')) {
-                Some(line) => line,
-                None => text,
-            });
+            return match text.strip_suffix("\\n").filter(|line| !line.ends_with('\\')) {
+                Some(_) => Cow::Owned(decode_line(raw).trim_end_matches("\\n").to_owned()),
+                None => decode_line(raw),
+            };
         }
         let mut measure = Vec::new();
         if self.append_measure(&mut measure, key, raw) {
             return Cow::Owned(String::from_utf8(measure).expect("digits and units are ASCII"));
         }
-        let Some(number) = parse_number(raw) else { return Cow::Borrowed(strip_quotes(raw)) };
+        let Some(number) = parse_number(raw) else { return decode_line(raw) };
         let is_whole = number.fract() == 0.0;
         match self {
             Self::Expiry | Self::Time if (FIRST_TIME..LAST_TIME).contains(&number) => {

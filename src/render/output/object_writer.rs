@@ -1,12 +1,13 @@
 //! An object as lines: a key and its value in a form for readers. What no reader needs is left out with a word.
 
-use crate::render::cell::{MAX_CELL_CHARS, push_single_line, strip_quotes};
+use crate::render::cell::{MAX_CELL_CHARS, decode_line, push_single_line, strip_quotes};
 use crate::render::output::json_path::{holds_objects, pick, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
 use crate::render::output::key_order::compare_keys;
 use crate::render::output::names::{push_name, push_names};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter, ResultPart};
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The most members that are written of an object within an object.
@@ -304,7 +305,7 @@ fn push_nested(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: 
     }
     members.sort_by(|a, b| compare_keys(&a.name, &b.name));
     if PROPERTY_STRINGS.contains(&key) {
-        let pairs = members.iter().map(|member| format!("{}={}", member.name, strip_quotes(member.raw)));
+        let pairs = members.iter().map(|member| format!("{}={}", member.name, decode_line(member.raw)));
         return push_single_line(text, &pairs.collect::<Vec<_>>().join(","));
     }
     let mut is_whole = members.len() <= MAX_NESTED && !has_hash;
@@ -359,8 +360,8 @@ fn push_items(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: u
         count += 1;
         is_whole &= match find_pair(item) {
             Some((name, value)) => {
-                let is_whole = push_single_line(text, name) & push_single_line(text, " = ");
-                is_whole & push_single_line(text, value)
+                let is_whole = push_single_line(text, &name) & push_single_line(text, " = ");
+                is_whole & push_single_line(text, &value)
             }
             None => push_value(text, key, item, utc_offset, level + 1),
         };
@@ -371,7 +372,7 @@ fn push_items(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: u
 
 /// Returns the name and the value of a list of two scalars, the first a text. (PVE: the raw keys of a container's config,
 /// `"lxc": [["lxc.cap.drop", ""], …]`.)
-fn find_pair(item: &str) -> Option<(&str, &str)> {
+fn find_pair(item: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     let mut parts = Vec::new();
     let is_list = item.starts_with('[')
         && walk(item, &mut |_, part| {
@@ -380,7 +381,7 @@ fn find_pair(item: &str) -> Option<(&str, &str)> {
         });
     match parts.as_slice() {
         [name, value] if is_list && name.starts_with('"') && !value.starts_with(['[', '{']) => {
-            Some((strip_quotes(name), strip_quotes(value)))
+            Some((decode_line(name), decode_line(value)))
         }
         _ => None,
     }

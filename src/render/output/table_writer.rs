@@ -1,7 +1,7 @@
 //! Lists as tables: a header, then tab-separated rows, each on one line. A list of texts, such as a log, has lines.
 
 use crate::base::json_scan::{JsonScanner, find_member};
-use crate::render::cell::{MAX_CELL_CHARS, append_text, push_row, strip_quotes};
+use crate::render::cell::{MAX_CELL_CHARS, append_text, decode_line, push_row, strip_quotes};
 use crate::render::labels::count;
 use crate::render::list::{MAX_ROWS, MAX_ROWS_WITH_UPIDS};
 use crate::render::output::error::OutputError;
@@ -485,20 +485,20 @@ fn has_data(row: &str) -> bool {
 }
 
 /// Returns the text of a row that is a line of a log: a text, or an object with a number and a text.
-pub fn log_line(row: &str) -> Option<&str> {
+pub fn log_line(row: &str) -> Option<Cow<'_, str>> {
     if row.starts_with('"') {
-        return Some(strip_quotes(row));
+        return Some(decode_line(row));
     }
     let (mut line, mut is_line) = (None, row.starts_with('{'));
     walk(row, &mut |key, raw| {
         match strip_quotes(key) {
-            "t" if raw.starts_with('"') => line = Some(strip_quotes(raw)),
+            "t" if raw.starts_with('"') => line = Some(raw),
             "n" => {}
             _ => is_line = false,
         }
         is_line
     });
-    line.filter(|_| is_line)
+    line.filter(|_| is_line).map(decode_line)
 }
 
 /// Writes the lines of a log.
@@ -511,7 +511,7 @@ fn write_lines(
 ) {
     let mut table = TableWriter::new(page);
     for line in rows.iter().filter_map(|row| log_line(row)) {
-        table.write_row(std::iter::once(Cow::Borrowed(line)));
+        table.write_row(std::iter::once(line));
     }
     let TableWriter { row_count, full, has_cut_cells, .. } = table;
     note_row_counts(options, page, answer_path, counts, row_count, full);

@@ -1,7 +1,7 @@
 //! Lists of tasks in short: a line for each day, and one row for equal tasks that went well.
 
 use crate::base::json_scan::find_member;
-use crate::render::cell::strip_quotes;
+use crate::render::cell::{decode_line, strip_quotes};
 use crate::render::labels::count;
 use crate::render::output::events::{Event, EventKind, render_events};
 use crate::render::output::json_path::parse_number;
@@ -56,11 +56,11 @@ fn read_task(row: &str) -> Option<Event<'_>> {
         "" => Cow::Borrowed(text("user")),
         token => Cow::Owned(format!("{}!{token}", text("user"))),
     };
-    let status = match text("status") {
-        "" if duration.is_none() => "running",
+    let status = match find_member(row, "status").map_or(Cow::Borrowed(""), decode_line) {
+        status if status.is_empty() && duration.is_none() => Cow::Borrowed("running"),
         status => status,
     };
-    let kind = match (status, id) {
+    let kind = match (&*status, id) {
         ("OK", "") => EventKind::Daily,
         ("OK", _) => EventKind::Timed,
         _ => EventKind::Alone,
@@ -70,7 +70,7 @@ fn read_task(row: &str) -> Option<Event<'_>> {
         time: started,
         duration,
         node: text("node"),
-        cells: vec![text("type").into(), id.into(), user, status.into()],
+        cells: vec![text("type").into(), id.into(), user, status],
         upid,
     })
 }
