@@ -34,7 +34,7 @@ fn find_topic(path: &str) -> AnswerTopic {
     match path {
         "/cluster/log" => AnswerTopic::ClusterLog,
         "/access/permissions" => AnswerTopic::Privileges,
-        "/cluster/tasks" => AnswerTopic::Tasks,
+        "/cluster/tasks" => AnswerTopic::NewestTasks,
         path if path.starts_with("/nodes/") && path.ends_with("/tasks") => AnswerTopic::Tasks,
         path if path.starts_with("/nodes/") && (path.ends_with("/syslog") || path.ends_with("/journal")) => {
             AnswerTopic::SystemLog

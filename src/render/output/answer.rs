@@ -133,7 +133,7 @@ impl OutputOptions {
     /// Returns a list with the durations of its tasks, which its short form shows, if the caller names that key.
     fn add_durations(&self, data: &str) -> Option<String> {
         let find_duration = match self.topic {
-            AnswerTopic::Tasks => find_task_duration,
+            AnswerTopic::Tasks | AnswerTopic::NewestTasks => find_task_duration,
             AnswerTopic::ClusterLog => find_line_duration,
             _ => return None,
         };
@@ -154,7 +154,7 @@ impl OutputOptions {
         let is_open = self.has_default_form && self.fields.is_none() && self.sort.is_empty();
         match self.topic {
             _ if !is_open => None,
-            AnswerTopic::Tasks => self.summarize_tasks(data),
+            AnswerTopic::Tasks | AnswerTopic::NewestTasks => self.summarize_tasks(data),
             AnswerTopic::ClusterLog => self.summarize_log(data),
             _ if self.limit != usize::MAX || self.offset != 0 => None,
             AnswerTopic::Backups => self.summarize_backups(data),

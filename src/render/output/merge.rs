@@ -55,7 +55,7 @@ impl OutputOptions {
         }
         let selects_rows = match self.topic {
             // Their rows have their nodes.
-            AnswerTopic::Tasks | AnswerTopic::SystemLog => {
+            AnswerTopic::Tasks | AnswerTopic::NewestTasks | AnswerTopic::SystemLog => {
                 self.limit != usize::MAX || self.offset != 0 || !self.sort.is_empty()
             }
             _ => self.selects_rows(),
