@@ -414,6 +414,67 @@ fn the_end_of_a_call_interrupts_every_read_of_it_and_begins_no_other() {
         assert!(cancelled.elapsed() < Duration::from_secs(30), "{:?}", cancelled.elapsed());
         (result, reports())
     });
-    assert!(result.failed && result.text.lines().count() == paths.len(), "{result:?}");
+    assert!(result.failed && paths.iter().all(|path| result.text.contains(path)), "{result:?}");
     assert_eq!(begun, 8, "no read begins after the end");
+}
+
+/// Returns the text of an answer in its default form.
+#[track_caller]
+fn show(server: &McpServer, arguments: Value) -> String {
+    let result = call(server, "proxmox_api_get", arguments);
+    assert!(!result.failed, "{result:?}");
+    result.all_text()
+}
+
+#[test]
+fn the_newest_tasks_of_a_cluster_are_not_called_all() {
+    let answer = |tasks: usize| {
+        proxmox_with(gzipped_facts(), move |request| {
+            (request.path() == "/api2/json/cluster/tasks").then(|| ScriptedReply::data(&json!(rows(tasks)).to_string()))
+        })
+    };
+    for (tasks, arguments, part, other) in [
+        (25, json!({"path": "/cluster/tasks"}), "at most the newest 25 tasks of each node", "all 25 rows"),
+        (25, json!({"path": "/cluster/tasks", "filter": "type=vzdump"}), "at most the newest 25 tasks", "all 25 rows"),
+        (3, json!({"path": "/cluster/tasks"}), "all 3 rows", "at most"),
+    ] {
+        let node = answer(tasks);
+        let text = show(&start_server(&node, 0), arguments);
+        assert!(text.contains(part) && !text.contains(other), "{text}");
+    }
+}
+
+#[test]
+fn the_same_error_of_several_paths_is_said_once() {
+    let node = proxmox_with(gzipped_facts(), |request| {
+        let path = request.path().strip_prefix("/api2/json").unwrap_or_default();
+        path.ends_with("/config").then(|| {
+            ScriptedReply::refusal(501, &format!("Method 'GET {path}' not implemented"), r#"{"data":null}"#)
+        })
+    });
+    let server = start_server(&node, 0);
+    let paths = ["/nodes/pve1/qemu/100/config", "/nodes/pve1/qemu/104/config"];
+    let error = "`GET …` failed (501): \"Method 'GET …' not implemented\". hint: the node has no such operation";
+    let text = expect_error(&server, json!({"paths": paths}));
+    assert!(text.starts_with(&format!("{}: {error}", paths.join(", "))) && text.lines().count() == 1, "{text}");
+    let text = show(&server, json!({"paths": [paths[0], "/version", paths[1]]}));
+    assert!(text.contains(&format!("{}: failed: {error}", paths.join(", "))), "{text}");
+    assert_eq!(text.matches("not implemented").count(), 1, "{text}");
+}
+
+#[test]
+fn escapes_of_letters_are_decoded_in_tables_and_objects() {
+    let node = proxmox_with(gzipped_facts(), |request| {
+        let users = r#"[{"userid":"a@pve","firstname":"Al\u00efce \ud83d\ude80","comment":"\"q\" \/ a\nb"},{"userid":"b@pve"}]"#;
+        match request.path() {
+            "/api2/json/access/users" => Some(ScriptedReply::data(users)),
+            "/api2/json/access/users/a@pve" => Some(ScriptedReply::data(r#"{"firstname":"M\u00fcller \"x\""}"#)),
+            _ => None,
+        }
+    });
+    let server = start_server(&node, 0);
+    let text = show(&server, json!({"path": "/access/users"}));
+    assert!(text.contains("Alïce 🚀") && text.contains(r#""q" / a\nb"#), "{text}");
+    let text = show(&server, json!({"path": "/access/users/a@pve"}));
+    assert!(text.contains(r#"firstname: Müller "x""#), "{text}");
 }
