@@ -234,7 +234,8 @@ impl KeyFormat {
             Self::Limit if number == 0.0 => Cow::Borrowed("0 (no limit)"),
             // (PVE: the use of a VM's disks is not known.)
             Self::Bytes if key == "disk" && number == 0.0 => Cow::Borrowed(""),
-            // (PVE: `last_sync` of a replication that never ran.)
+            // (PVE: a replication that never ran.)
+            Self::Time if number == 0.0 && matches!(key, "last_sync" | "last_try") => Cow::Borrowed("never"),
             Self::Time if number == 0.0 && key != "localtime" => Cow::Borrowed(""),
             Self::LifeLeft => Cow::Owned(format!("{number}% left")),
             Self::Flag if number == 0.0 => Cow::Borrowed("no"),
@@ -354,7 +355,8 @@ mod tests {
             ("comments", "\"C:\\\\n\"", "C:\\\\n"),
             ("lock", "null", ""),
             ("disk", "0", ""),
-            ("last_sync", "0", ""),
+            ("last_sync", "0", "never"),
+            ("next_sync", "0", ""),
             ("netin", "290", "290B"),
             ("in", "1", "1"),
             ("VM.Audit", "1", "yes"),
