@@ -96,7 +96,10 @@ pub fn write_object(
         let before = page.text.len();
         push_key(&mut page.text, &member.name);
         page.text.push_str(": ");
-        if let Some(is_whole) = push_lines(&mut page.text, member.raw) {
+        let is_brief = options.is_one_of_many && options.fields.is_none() && member.name == "description";
+        if is_brief && push_first_line(&mut page.text, member.raw) {
+            cut.push(member.name.as_str());
+        } else if let Some(is_whole) = push_lines(&mut page.text, member.raw) {
             if !is_whole {
                 cut.push(member.name.as_str());
             }
@@ -232,6 +235,20 @@ pub fn is_empty(raw: &str) -> bool {
 
 fn is_empty_list(raw: &str) -> bool {
     matches!(raw, "[]" | "{}")
+}
+
+/// Appends the first line of a text of more than two, and their number. Returns false, and appends nothing, for any other
+/// value.
+fn push_first_line(text: &mut String, raw: &str) -> bool {
+    if !raw.starts_with('"') || !raw.contains("\\n") {
+        return false;
+    }
+    let value = unquote(raw);
+    let mut lines = value.lines().filter(|line| !line.trim().is_empty());
+    let (Some(first), more @ 2..) = (lines.next(), lines.count()) else { return false };
+    push_single_line(text, first);
+    let _ = write!(text, " … ({} lines)", more + 1);
+    true
 }
 
 /// Appends a text of several lines below its key. Returns false if a part was left out, and `None` for any other value.
