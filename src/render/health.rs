@@ -562,7 +562,10 @@ fn describe_clocks(answers: &[PartAnswer<i64>], facts: &HealthFacts) -> Section 
     }
     if common.abs() >= ALL_CLOCKS_SKEW {
         let (apart, direction) = (format_duration(common.unsigned_abs()), direction(common));
-        section.push_problem(&format!("the nodes are {apart} {direction} the clock of the machine with this MCP server"), CLOCKS.path);
+        section.push_problem(
+            &format!("the nodes are {apart} {direction} the clock of the machine with this MCP server"),
+            CLOCKS.path,
+        );
     }
     section
 }

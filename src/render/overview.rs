@@ -373,7 +373,9 @@ fn describe_doubts(clusters: &[ClusterView<'_>]) -> Option<String> {
     for ClusterView { label, state, .. } in clusters {
         let Ok((_, sections)) = state else { continue };
         let topics = sections.iter().filter_map(|section| Some((section.topic()?, section)));
-        for (topic, limit) in topics.flat_map(|(topic, section)| section.limits().iter().map(move |limit| (topic, limit))) {
+        for (topic, limit) in
+            topics.flat_map(|(topic, section)| section.limits().iter().map(move |limit| (topic, limit)))
+        {
             if !limit.is_doubt {
                 continue;
             }

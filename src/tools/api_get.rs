@@ -88,8 +88,9 @@ fn read_paths(reader: &PathReader<'_>, paths: &[&str], max_bytes: usize) -> Resu
     share_errors(&mut answers);
     share_hints(&mut answers);
     if answers.iter().all(|answer| answer.result.is_err()) {
-        let lines =
-            answers.iter().filter_map(|answer| Some(format!("{}: {}", answer.name_paths(), answer.result.as_ref().err()?)));
+        let lines = answers
+            .iter()
+            .filter_map(|answer| Some(format!("{}: {}", answer.name_paths(), answer.result.as_ref().err()?)));
         return Err(ToolError::Failed(lines.collect::<Vec<_>>().join("\n")));
     }
     // One content: some clients show the model only the first one.

@@ -194,9 +194,11 @@ impl FactReader<'_> {
         let jobs = rows(&self.read(&Lookup::new(&["cluster", "replication"])), |_| Some(()));
         let replication_problems = match jobs {
             Ok(jobs) if jobs.is_empty() => Vec::new(),
-            _ => self.read_parts(&nodes, |node| Lookup::new(&["nodes", node, "replication"]), |row| {
-                find_replication_problem(row, &facts.inventory)
-            }),
+            _ => self.read_parts(
+                &nodes,
+                |node| Lookup::new(&["nodes", node, "replication"]),
+                |row| find_replication_problem(row, &facts.inventory),
+            ),
         };
         let updates = self.read_each(
             &nodes,
@@ -269,9 +271,7 @@ impl FactReader<'_> {
         kind: Option<&str>,
     ) -> Vec<PartAnswer<Vec<TaskEntry>>> {
         let is_wanted = |task: &TaskEntry| {
-            task.failure().is_some()
-                && task.upid.started_at >= since
-                && kind.is_none_or(|kind| task.upid.kind == kind)
+            task.failure().is_some() && task.upid.started_at >= since && kind.is_none_or(|kind| task.upid.kind == kind)
         };
         let newest = |row: &ApiRow| TaskEntry::from_row(row).filter(is_wanted);
         let tasks = rows(&self.read(&Lookup::new(&["cluster", "tasks"])), newest).unwrap_or_default();

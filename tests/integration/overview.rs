@@ -211,7 +211,8 @@ fn overview_finds_clocks_that_are_apart() {
 
 #[test]
 fn overview_keeps_what_was_read_if_the_privileges_could_not_be_read() {
-    let upid = |kind: &str, age: u64| format!("UPID:pve1:000001C1:00022AEA:{:08X}:{kind}:7:root@pam:", seconds_now() - age);
+    let upid =
+        |kind: &str, age: u64| format!("UPID:pve1:000001C1:00022AEA:{:08X}:{kind}:7:root@pam:", seconds_now() - age);
     let tasks = json!([
         {"upid": upid("vzdump", 60), "node": "pve1", "endtime": 7, "status": "job errors"},
         {"upid": upid("qmstart", 200_000), "node": "pve1", "endtime": 7, "status": "too old"},
