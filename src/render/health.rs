@@ -42,7 +42,7 @@ const HA: Topic = Topic { noun: "HA and replication", path: "/cluster/ha/status/
 const CEPH: Topic = Topic { noun: "Ceph", path: "/cluster/ceph/status" };
 const CLOCKS: Topic = Topic { noun: "clocks", path: "/nodes/{node}/time" };
 const STORAGES: Topic = Topic { noun: "storages", path: "/cluster/resources?type=storage" };
-const FAILED_TASKS: Topic = Topic { noun: "failed tasks", path: "/cluster/tasks" };
+const FAILED_TASKS: Topic = Topic { noun: "failed tasks", path: "/nodes/{node}/tasks?errors=1" };
 const BACKUPS: Topic = Topic { noun: "backups", path: "/cluster/backup-info/not-backed-up" };
 const CERTIFICATES: Topic = Topic { noun: "certificates", path: "/nodes/{node}/certificates/info" };
 const UPDATES: Topic = Topic { noun: "pending updates", path: "/nodes/{node}/apt/update" };

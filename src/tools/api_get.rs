@@ -118,7 +118,7 @@ enum ReadError {
     Call(#[from] CallError),
     /// A call that was sent.
     #[error("{error}")]
-    Sent { path: String, error: CallError },
+    Sent { path: String, error: Box<CallError> },
     #[error(transparent)]
     Output(#[from] OutputError),
 }
@@ -176,13 +176,14 @@ impl PathReader<'_> {
             return Err(ReadError::NotHarmless(authorized.risk()));
         }
         let confirmed = authorized.without_confirmation().map_err(CallError::from)?;
-        confirmed.execute().map_err(|error| ReadError::Sent { path, error: error.into() })
+        confirmed.execute().map_err(|error| ReadError::Sent { path, error: Box::new(error.into()) })
     }
 
     fn render_error(&self, error: &ReadError) -> SplitError {
         match error {
             ReadError::NotARead(_) | ReadError::NotHarmless(_) => SplitError { message: error.to_string(), hint: None },
-            ReadError::Call(error) | ReadError::Sent { error, .. } => SplitError::of_call(self.cluster, error),
+            ReadError::Call(error) => SplitError::of_call(self.cluster, error),
+            ReadError::Sent { error, .. } => SplitError::of_call(self.cluster, error),
             ReadError::Output(error) => SplitError::new(error),
         }
     }

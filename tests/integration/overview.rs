@@ -63,7 +63,7 @@ fn overview_of_a_huge_cluster_has_each_topic_in_2_kb() {
     for part in [
         "nodes (41) ",
         "storages (40) ",
-        "failed tasks (1600) /cluster/tasks\n- ",
+        "failed tasks (1600) /nodes/{node}/tasks?errors=1\n- ",
         "backups (10000) ",
         "certificates (32) ",
         "subscriptions (32) ",
@@ -245,7 +245,7 @@ fn overview_keeps_what_was_read_if_the_privileges_could_not_be_read() {
     let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
     for part in [
         "guests that use most of their CPU now: 7 \"busy\" CPU 83%",
-        "failed tasks (1) /cluster/tasks\n- ",
+        "failed tasks (1) /nodes/{node}/tasks?errors=1\n- ",
         ": job errors",
         "- job 7-0 of guest 7 to pve9, which is not in the cluster, failed 2 times: no route",
         "in no enabled backup job (disabled: all)",

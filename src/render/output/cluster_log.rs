@@ -73,9 +73,9 @@ fn read_line(row: &str) -> Option<Event<'_>> {
     let (word, task) = match (find_task(row, "end task "), find_task(row, "starting task ")) {
         (Some(task), _) => ("end task", task),
         (None, Some(task)) => ("starting task", task),
-        (None, None) => return Some(line(EventKind::Message, None, message.into(), "")),
+        (None, None) => return Some(line(EventKind::Message, None, message, "")),
     };
-    let Ok(upid) = Upid::parse(task) else { return Some(line(EventKind::Message, None, message.into(), "")) };
+    let Ok(upid) = Upid::parse(task) else { return Some(line(EventKind::Message, None, message, "")) };
     let end = message.split_once(": ").map_or("", |(_, end)| end);
     let kind = match end {
         "OK" if upid.id.is_empty() => EventKind::Daily,
