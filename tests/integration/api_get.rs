@@ -551,3 +551,27 @@ fn a_container_without_a_size_is_not_shown_as_large_as_its_storage() {
     assert!(text.contains("so that disk is the whole file system of the storage: lxc/200\n"), "{text}");
     assert!(text.contains(" used (type=storage has what is available)"), "{text}");
 }
+
+#[test]
+fn guests_without_snapshots_are_named_in_place_of_their_rows() {
+    let node = proxmox_with(gzipped_facts(), |request| {
+        let current = r#"{"name":"current","description":"You are here!","running":1}"#;
+        let path = request.path().strip_prefix("/api2/json/nodes/pve1/").unwrap_or_default();
+        let rows = match path {
+            "qemu/100/snapshot" => {
+                format!(r#"[{{"name":"before","snaptime":1795856078,"description":"x"}},{current}]"#)
+            }
+            "qemu/104/snapshot" | "lxc/200/snapshot" => format!("[{current}]"),
+            _ => return None,
+        };
+        Some(ScriptedReply::data(&rows))
+    });
+    let paths =
+        |guests: &[&str]| guests.iter().map(|guest| format!("/nodes/pve1/{guest}/snapshot")).collect::<Vec<_>>();
+    let server = start_server(&node, 0);
+    let text = show(&server, json!({"paths": paths(&["qemu/100", "qemu/104", "lxc/200"])}));
+    assert!(text.contains("no snapshots: qemu/104, lxc/200") && text.matches("You are here!").count() == 1, "{text}");
+    assert!(text.contains("before"), "{text}");
+    let text = show(&server, json!({"paths": paths(&["qemu/104", "lxc/200"])}));
+    assert!(text.contains("You are here!"), "{text}");
+}
