@@ -78,10 +78,15 @@ const RISK_CODES: [&str; 14] = ["R", "S", "O", "O!", "O~", "O>", "F", "F!", "F~"
 /// Returns the list of paths, each with its methods, as in `apidoc.js`. In addition each method has `risk`, `rank`,
 /// `summary` and, unless it is a plain read, `reason`. Common parameters have a `description`.
 fn pack(operations: &str, summaries: &str, parameters: &str, risks: &str) -> Value {
-    let mut descriptions: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    // By name and type, each with the part of a path to which it belongs.
+    let mut descriptions: BTreeMap<(&str, &str), Vec<(&str, &str)>> = BTreeMap::new();
     for line in parameters.lines() {
-        let [name, kind, text] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("parameters.tsv: {line}") };
-        descriptions.insert((name, kind), text);
+        let (name, kind, text, place) = match line.split('\t').collect::<Vec<_>>()[..] {
+            [name, kind, text] => (name, kind, text, ""),
+            [name, kind, text, place] => (name, kind, text, place),
+            _ => panic!("parameters.tsv: {line}"),
+        };
+        descriptions.entry((name, kind)).or_default().push((place, text));
     }
     let mut risk_by_operation: BTreeMap<(&str, &str), (&str, &str)> = BTreeMap::new();
     for line in risks.lines() {
@@ -119,7 +124,8 @@ fn pack(operations: &str, summaries: &str, parameters: &str, risks: &str) -> Val
             info["parameters"] = typed.clone();
         }
         for (name, property) in info["parameters"]["properties"].as_object_mut().into_iter().flatten() {
-            if let Some(text) = property["type"].as_str().and_then(|kind| descriptions.get(&(name.as_str(), kind))) {
+            let known = property["type"].as_str().and_then(|kind| descriptions.get(&(name.as_str(), kind)));
+            if let Some((_, text)) = known.into_iter().flatten().find(|(place, _)| path.contains(place)) {
                 property["description"] = (*text).into();
             }
         }

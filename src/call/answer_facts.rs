@@ -34,7 +34,7 @@ fn find_topic(path: &str) -> AnswerTopic {
     match path {
         "/cluster/log" => AnswerTopic::ClusterLog,
         "/access/permissions" => AnswerTopic::Privileges,
-        "/cluster/tasks" => AnswerTopic::Tasks,
+        "/cluster/tasks" => AnswerTopic::NewestTasks,
         path if path.starts_with("/nodes/") && path.ends_with("/tasks") => AnswerTopic::Tasks,
         path if path.starts_with("/nodes/") && (path.ends_with("/syslog") || path.ends_with("/journal")) => {
             AnswerTopic::SystemLog
@@ -44,6 +44,30 @@ fn find_topic(path: &str) -> AnswerTopic {
         path if path.ends_with("/content") || path.ends_with("/prunebackups") => AnswerTopic::Backups,
         _ => AnswerTopic::Other,
     }
+}
+
+/// The line of a journal without entries.
+const NO_ENTRIES: &str = "-- No entries --";
+
+/// Returns whether a job that never runs has a time of its next run.
+fn has_disabled_job_with_next_run(data: &str) -> bool {
+    let is_disabled = |row: &ApiRow| !row.text("enabled").is_empty() && !row.flag("enabled");
+    let found = parse_list(data, |row| (is_disabled(row) && row.count("next-run").is_some()).then_some(()));
+    found.is_some_and(|jobs| !jobs.is_empty())
+}
+
+/// Returns whether a rule or group of HA has the priority of a node.
+fn has_node_priority(data: &str) -> bool {
+    parse_list(data, |row| row.text("nodes").contains(':').then_some(())).is_some_and(|rules| !rules.is_empty())
+}
+
+fn is_network_list(path: &str) -> bool {
+    path.strip_prefix("/nodes/").and_then(|rest| rest.split_once('/')).is_some_and(|(_, rest)| rest == "network")
+}
+
+/// Returns whether an answer has the rules or options of a firewall.
+fn is_firewall_answer(path: &str) -> bool {
+    path.ends_with("/firewall/options") || path.ends_with("/firewall/rules")
 }
 
 impl ClusterHandle<'_> {
@@ -59,10 +83,34 @@ impl ClusterHandle<'_> {
         }
     }
 
-    /// Returns sentences that set a misleading answer of Proxmox right.
-    pub fn find_remarks(&self, path: &ApiPath, options: &OutputOptions, data: &str) -> Vec<String> {
+    /// Returns sentences that set a misleading answer of Proxmox right. `is_envelope`: the answer has more than its data.
+    pub fn find_remarks(&self, path: &ApiPath, options: &OutputOptions, data: &str, is_envelope: bool) -> Vec<String> {
+        let one = |sentence: &str| vec![sentence.to_owned()];
         match path.as_str() {
             "/cluster/backup-info/not-backed-up" => self.find_disabled_jobs(),
+            "/cluster/backup" if has_disabled_job_with_next_run(data) => {
+                one("a job with enabled no never runs, whatever its next-run says")
+            }
+            "/access/acl" if options.is_readable() && !options.selects() => {
+                one("root@pam may do everything, and needs no entry")
+            }
+            // (PVE: `pve1:2` in the nodes of a rule.)
+            "/cluster/ha/rules" | "/cluster/ha/groups" if has_node_priority(data) => {
+                one("nodes NAME:N: of the nodes that are up, HA takes those with the highest N")
+            }
+            // (PVE: journalctl writes this line.)
+            log if find_topic(log) == AnswerTopic::SystemLog && data.len() < 80 && data.contains(NO_ENTRIES) => {
+                one("the journal of the node has no entry for these parameters, or the node keeps none")
+            }
+            // (PVE: `changes` beside the data is the difference to the file that is in force.)
+            path if is_network_list(path) && !is_envelope && options.is_readable() && !options.selects() => {
+                one("no change is pending")
+            }
+            // These options say by themselves that they are off.
+            "/cluster/firewall/options" => Vec::new(),
+            text if options.is_readable() && data != "[]" && is_firewall_answer(text) => {
+                self.describe_firewall_effect(path, data).into_iter().collect()
+            }
             // Other forms of the answer say it by themselves.
             "/access/permissions" if data.contains(":0") && !options.is_readable() => {
                 vec!["0 is a right too: it holds on that path, and not below it".into()]
@@ -83,6 +131,54 @@ impl ClusterHandle<'_> {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Tells whether the rules and options of a firewall act, which needs the firewalls above and the network cards.
+    fn describe_firewall_effect(&self, path: &ApiPath, data: &str) -> Option<String> {
+        let segments: Vec<_> = path.segments().collect();
+        let (owner, answered) = segments.split_at(segments.len() - 2);
+        let owner: Vec<&str> = owner.iter().map(AsRef::as_ref).collect();
+        let read = |rest: &[&str]| -> Option<ApiRow> {
+            let path = ApiPath::from_segments(&[&owner, rest].concat()).ok()?;
+            let answer = self.look_up_until(Instant::now() + STATUS_TIMEOUT, path, ApiParams::new()).ok()?;
+            ApiRow::parse(answer.data())
+        };
+        let (is_cluster, is_node, is_guest) = match owner.as_slice() {
+            ["cluster"] => (true, false, false),
+            ["nodes", _] => (false, true, false),
+            ["nodes", _, "qemu" | "lxc", _] => (false, false, true),
+            _ => return None,
+        };
+        let own = if answered[1] == "options" { ApiRow::parse(data) } else { read(&["firewall", "options"]) }?;
+        let mut obstacles = Vec::new();
+        if !is_cluster {
+            let above = self.look_up("/cluster/firewall/options", &ApiParams::new()).ok()?;
+            if !ApiRow::parse(above.data())?.flag("enable") {
+                obstacles.push("the firewall of the data center is off (/cluster/firewall/options)".to_owned());
+            }
+        }
+        // (PVE: the firewall of a node is on by default, the others are off.)
+        if !(own.flag("enable") || is_node && own.text("enable").is_empty()) {
+            let whose = if is_guest { " of the guest" } else { "" };
+            obstacles.push(format!("enable is not 1 in the firewall options{whose}"));
+        }
+        let mut cards = Vec::new();
+        if is_guest {
+            let config = read(&["config"])?;
+            let is_card = |name: &str| name.strip_prefix("net").is_some_and(|n| n.parse::<u8>().is_ok());
+            let under = |name: &str| config.text(name).split(',').any(|part| part == "firewall=1");
+            cards.extend(
+                config.members().filter(|(name, _)| is_card(name) && under(name)).map(|(name, _)| name.to_owned()),
+            );
+            if cards.is_empty() {
+                obstacles.push("no network card has firewall=1".to_owned());
+            }
+        }
+        Some(match (obstacles.is_empty(), cards.is_empty()) {
+            (false, _) => format!("not in effect: {}", obstacles.join(", and ")),
+            (true, true) => "in effect".to_owned(),
+            (true, false) => format!("in effect on {}", cards.join(", ")),
+        })
     }
 
     /// Describes the volumes of guests that do not exist.

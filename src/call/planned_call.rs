@@ -115,6 +115,10 @@ impl PlannedOperation {
 }
 
 impl<'a> PlannedCall<'a> {
+    pub fn path(&self) -> &ApiPath {
+        &self.path
+    }
+
     /// Plans a read that the server makes by itself. The embedded facts determine its risk.
     pub(super) fn own_read(
         cluster: &'a ClusterHandle<'a>,

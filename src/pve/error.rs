@@ -275,6 +275,10 @@ pub enum EnvelopeError {
         start: String,
         detail: String,
     },
+    #[error("it begins as JSON and ends too early, after {bytes} bytes")]
+    CutShort { bytes: usize, detail: String },
+    #[error("it begins as JSON and is invalid at byte {at} of {bytes}")]
+    InvalidJson { at: usize, bytes: usize, detail: String },
     #[error("it is not UTF-8; it starts with {start:?}")]
     NotUtf8 {
         /// The start of the body, without the token's secret.
@@ -424,7 +428,11 @@ impl MalformedCause {
             | MalformedCause::Truncated { detail }
             | MalformedCause::NotJson { detail }
             | MalformedCause::NotAList { detail }
-            | MalformedCause::Envelope(EnvelopeError::NotProxmoxJson { detail, .. }) => Some(detail.into()),
+            | MalformedCause::Envelope(
+                EnvelopeError::NotProxmoxJson { detail, .. }
+                | EnvelopeError::CutShort { detail, .. }
+                | EnvelopeError::InvalidJson { detail, .. },
+            ) => Some(detail.into()),
             _ => None,
         }
     }
@@ -464,6 +472,14 @@ impl MalformedCause {
                  node's own address (port 8006) into clusters.json"
                     .into(),
             ),
+            // The address is right: no other program sends half of such an object.
+            MalformedCause::Envelope(EnvelopeError::CutShort { .. }) => Some(
+                "ask for less (limit, or a narrower path). If it lasts, the node or a proxy before it cuts long answers"
+                    .into(),
+            ),
+            MalformedCause::Envelope(EnvelopeError::InvalidJson { .. }) => {
+                Some("try again. If it lasts, the node or a proxy before it writes it so: read a part of it".into())
+            }
             MalformedCause::NotHttp { .. } | MalformedCause::Envelope(_) => {
                 Some("check the address and port in clusters.json (Proxmox VE's API listens on 8006)".into())
             }
@@ -768,6 +784,14 @@ mod tests {
             failed(999, ""),
             PveError::MalformedResponse { node: node(), cause: MalformedCause::BodyTooLarge { limit: 9 } },
             PveError::MalformedResponse { node: node(), cause: EnvelopeError::Empty.into() },
+            PveError::MalformedResponse {
+                node: node(),
+                cause: EnvelopeError::CutShort { bytes: 9, detail: String::new() }.into(),
+            },
+            PveError::MalformedResponse {
+                node: node(),
+                cause: EnvelopeError::InvalidJson { at: 7, bytes: 9, detail: String::new() }.into(),
+            },
             PveError::OutcomeUnknown {
                 call: "POST /x".into(),
                 cause: UnknownOutcome::ConnectionLost { detail: String::new() },

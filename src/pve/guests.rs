@@ -81,6 +81,8 @@ pub struct Guest {
     /// Number of processors.
     /// A container may have a part of a processor.
     pub maxcpu: Option<f64>,
+    /// Fraction of these processors in use.
+    pub cpu: Option<f64>,
     /// Memory in bytes.
     pub maxmem: Option<u64>,
     /// Size of the root or first disk in bytes.
@@ -338,6 +340,7 @@ struct GuestRow<'r> {
     ha_state: Option<&'r str>,
     template: Option<&'r str>,
     maxcpu: Option<&'r str>,
+    cpu: Option<&'r str>,
     maxmem: Option<&'r str>,
     maxdisk: Option<&'r str>,
     uptime: Option<&'r str>,
@@ -377,6 +380,7 @@ impl<'r> GuestRow<'r> {
             "lock" => &mut self.lock,
             "template" => &mut self.template,
             "maxcpu" => &mut self.maxcpu,
+            "cpu" => &mut self.cpu,
             "maxmem" => &mut self.maxmem,
             "maxdisk" => &mut self.maxdisk,
             "uptime" => &mut self.uptime,
@@ -437,6 +441,7 @@ impl Guest {
             ha_state: read_text(row.ha_state).into(),
             template: read_number(row.template).is_some_and(|flag| flag != 0.0),
             maxcpu: read_number(row.maxcpu),
+            cpu: read_number(row.cpu),
             maxmem: read_count(row.maxmem),
             maxdisk: read_count(row.maxdisk),
             uptime: read_count(row.uptime),
@@ -459,6 +464,7 @@ impl Guest {
             ha_state: String::new(),
             template: false,
             maxcpu: None,
+            cpu: None,
             maxmem: None,
             maxdisk: None,
             uptime: None,

@@ -70,12 +70,19 @@ pub struct Limit {
     pub place: String,
     /// The reason alone, in few words.
     pub cause: String,
+    /// Nothing is known to be missing. Only what would tell it could not be read.
+    pub is_doubt: bool,
 }
 
 impl Limit {
     /// Creates the limit `subject: cause`, of a node, a storage or, without a place, the cluster.
     pub fn new(subject: &str, place: &str, cause: impl Display) -> Self {
-        Self { text: format!("{subject}: {cause}"), place: place.to_owned(), cause: cause.to_string() }
+        Self { text: format!("{subject}: {cause}"), place: place.to_owned(), cause: cause.to_string(), is_doubt: false }
+    }
+
+    /// Creates the limit of a section that may be whole: what would tell could not be read.
+    pub fn doubt(subject: &str, cause: impl Display) -> Self {
+        Self { is_doubt: true, ..Self::new(subject, "", cause) }
     }
 
     /// Sets the reason in few words.
@@ -88,7 +95,7 @@ impl Limit {
 
 impl From<&str> for Limit {
     fn from(text: &str) -> Self {
-        Self { text: text.to_owned(), place: String::new(), cause: text.to_owned() }
+        Self { text: text.to_owned(), place: String::new(), cause: text.to_owned(), is_doubt: false }
     }
 }
 
@@ -190,8 +197,8 @@ impl Section {
 
     /// Adds a limit of what could be read, once. It may quote the cluster.
     pub fn limit(&mut self, limit: impl Into<Limit>) {
-        let Limit { text, place, cause } = limit.into();
-        let limit = Limit { text: to_row(&text), place: to_row(&place), cause: to_row(&cause) };
+        let Limit { text, place, cause, is_doubt } = limit.into();
+        let limit = Limit { text: to_row(&text), place: to_row(&place), cause: to_row(&cause), is_doubt };
         if !self.limits.contains(&limit) {
             self.limits.push(limit);
         }

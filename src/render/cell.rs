@@ -1,5 +1,6 @@
 //! The cells of tables: one line each, cut at a limit, `-` if there is no value.
 
+use crate::base::json_scan::decode_unicode_escape;
 use crate::base::word_scan::append;
 use std::borrow::Cow;
 
@@ -63,8 +64,55 @@ pub(crate) fn push_single_line(text: &mut String, plain: &str) -> bool {
     !cut
 }
 
+/// Returns the inside of a JSON string as text on one line: the escapes of printable characters are decoded, as those of
+/// quotes and of letters. Those of control characters stay, and that of the backslash, so that they differ.
+pub(crate) fn decode_line(raw: &str) -> Cow<'_, str> {
+    let inside = strip_quotes(raw);
+    if !raw.starts_with('"') || !inside.contains('\\') {
+        return Cow::Borrowed(inside);
+    }
+    let mut text = String::with_capacity(inside.len());
+    let mut rest = inside;
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        text.push_str(&rest[..at]);
+        let unicode = decode_unicode_escape(rest.as_bytes(), at);
+        let (decoded, len) = match rest.as_bytes().get(at + 1) {
+            Some(b'"') => (Some('"'), 2),
+            Some(b'/') => (Some('/'), 2),
+            _ => unicode.map_or((None, 2), |escape| (escape.character, escape.len)),
+        };
+        let len = len.min(rest.len() - at);
+        match decoded.filter(|c| !c.is_control() && *c != '\\') {
+            Some(character) => text.push(character),
+            None => text.push_str(&rest[at..at + len]),
+        }
+        rest = &rest[at + len..];
+    }
+    Cow::Owned(text + rest)
+}
+
 /// Returns the inside of a JSON string with its escapes, which keep tabs and line ends out of a table. Returns any
 /// other value unchanged.
 pub(crate) fn strip_quotes(raw: &str) -> &str {
     raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).unwrap_or(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_of_printable_characters_are_decoded_and_those_of_control_characters_stay() {
+        for (raw, text) in [
+            (r#""Al\u00efce M\u00FCller""#, "Alïce Müller"),
+            (r#""\ud83d\ude80 \"a\" \/x""#, "🚀 \"a\" /x"),
+            (r#""a\nb\tc\u000a\u001b""#, r"a\nb\tc\u000a\u001b"),
+            (r#""C:\\new \\u00ef \u005cn""#, r"C:\\new \\u00ef \u005cn"),
+            (r#""\ud83d""#, r"\ud83d"),
+            (r#""plain""#, "plain"),
+            ("17", "17"),
+        ] {
+            assert_eq!(decode_line(raw), text, "{raw}");
+        }
+    }
 }

@@ -42,12 +42,12 @@ const HA: Topic = Topic { noun: "HA and replication", path: "/cluster/ha/status/
 const CEPH: Topic = Topic { noun: "Ceph", path: "/cluster/ceph/status" };
 const CLOCKS: Topic = Topic { noun: "clocks", path: "/nodes/{node}/time" };
 const STORAGES: Topic = Topic { noun: "storages", path: "/cluster/resources?type=storage" };
-const FAILED_TASKS: Topic = Topic { noun: "failed tasks", path: "/cluster/tasks" };
-const BACKUPS: Topic = Topic { noun: "guests without backup", path: "/cluster/backup-info/not-backed-up" };
+const FAILED_TASKS: Topic = Topic { noun: "failed tasks", path: "/nodes/{node}/tasks?errors=1" };
+const BACKUPS: Topic = Topic { noun: "backups", path: "/cluster/backup-info/not-backed-up" };
 const CERTIFICATES: Topic = Topic { noun: "certificates", path: "/nodes/{node}/certificates/info" };
 const UPDATES: Topic = Topic { noun: "pending updates", path: "/nodes/{node}/apt/update" };
 const SUBSCRIPTIONS: Topic = Topic { noun: "subscriptions", path: "/nodes/{node}/subscription" };
-const GUESTS: Topic = Topic { noun: "locked guests", path: "/cluster/resources?type=vm" };
+const GUESTS: Topic = Topic { noun: "guest states", path: "/cluster/resources?type=vm" };
 
 /// The kinds of tasks whose failures come first: backups, replication, migrations and HA.
 const URGENT_TASKS: [&str; 10] = [
@@ -189,11 +189,13 @@ pub fn find_stopped_service<'g>(row: &ApiRow, mut guests: impl Iterator<Item = &
 }
 
 /// Returns the problem that a row of GET /nodes/{node}/replication reports.
-pub fn find_replication_problem(row: &ApiRow) -> Option<String> {
+pub fn find_replication_problem(row: &ApiRow, inventory: &Inventory) -> Option<String> {
     let (failures, error) = (row.count("fail_count").unwrap_or(0), row.text("error"));
     (failures > 0 || !error.is_empty()).then(|| {
         let (id, guest, target) = (row.text("id"), row.text("guest"), row.text("target"));
-        format!("job {id} of guest {guest} to {target} failed {}: {error}", count(failures as usize, "time"))
+        let is_known = inventory.nodes.iter().any(|node| node.name == target);
+        let absent = if is_known || target.is_empty() { "" } else { ", which is not in the cluster," };
+        format!("job {id} of guest {guest} to {target}{absent} failed {}: {error}", count(failures as usize, "time"))
     })
 }
 
@@ -268,7 +270,7 @@ fn lacks_privilege(acl_path: &str, privilege: &str, effect: &str) -> Limit {
 }
 
 fn limit_by_unknown_privileges(section: &mut Section, error: &ErrorText) {
-    section.limit(Limit::new("the API token's privileges, so rows may be missing", "", error));
+    section.limit(Limit::doubt("the API token's privileges (/access/permissions), so rows may be missing", error));
 }
 
 /// Adds problems of a node, or of the cluster where `place` is empty.
@@ -355,8 +357,8 @@ pub(super) fn describe_failed_tasks(
                 tasks.extend(found);
                 if found.len() >= MAX_TASKS {
                     let text = format!("tasks of {part} before its newest {MAX_TASKS} failed ones");
-                    let limit = Limit { text, place: part.clone(), cause: format!("only the newest {MAX_TASKS}") };
-                    section.limit(limit);
+                    let cause = format!("only the newest {MAX_TASKS}");
+                    section.limit(Limit { text, place: part.clone(), cause, is_doubt: false });
                 }
             }
             Err(error) => section.limit(Limit::new(&format!("tasks of {part}"), part, error)),
@@ -435,13 +437,14 @@ fn limit_unasked_nodes<T>(section: &mut Section, facts: &HealthFacts, answers: &
         if !node.is_online() {
             let cause = describe_status(&node.status).to_owned();
             let text = format!("{}, which is {cause}", node.name);
-            section.limit(Limit { text, place: node.name.clone(), cause });
+            section.limit(Limit { text, place: node.name.clone(), cause, is_doubt: false });
         } else if answers.iter().all(|answer| answer.part != node.name) {
             more += 1;
         }
     }
     if more > 0 {
-        let text = format!("{}, because only the first {} are asked", count(more, "more node"), answers.len());
+        let asked = facts.inventory.nodes.iter().filter(|node| node.is_online()).count() - more;
+        let text = format!("{}, because only the first {asked} are asked", count(more, "more node"));
         section.limit(&text);
     }
 }
@@ -559,7 +562,10 @@ fn describe_clocks(answers: &[PartAnswer<i64>], facts: &HealthFacts) -> Section 
     }
     if common.abs() >= ALL_CLOCKS_SKEW {
         let (apart, direction) = (format_duration(common.unsigned_abs()), direction(common));
-        section.push_problem(&format!("the nodes are {apart} {direction} the clock of this server"), CLOCKS.path);
+        section.push_problem(
+            &format!("the nodes are {apart} {direction} the clock of the machine with this MCP server"),
+            CLOCKS.path,
+        );
     }
     section
 }
@@ -632,9 +638,13 @@ fn describe_guests(facts: &HealthFacts) -> Section {
     if !facts.inventory.guests.is_empty() {
         section.push(&describe_guest_states([facts]));
     }
-    for guest in facts.inventory.guests.iter().filter(|guest| !guest.lock.is_empty()) {
+    for guest in &facts.inventory.guests {
         let path = format!("/nodes/{}/{}/status/current", guest.node, guest.id());
-        section.push_problem(&format!("{} is locked ({})", guest_label(guest), guest.lock), path);
+        if !guest.lock.is_empty() {
+            section.push_problem(&format!("{} is locked ({})", guest_label(guest), guest.lock), path);
+        } else if guest.status == "paused" {
+            section.push_problem(&format!("{} is paused", guest_name(guest)), path);
+        }
     }
     section
 }
@@ -712,11 +722,17 @@ fn describe_guests_without_backup(facts: &HealthFacts, backups: &BackupFacts) ->
         // A backup that the token can't see is a limit of the section, and no problem of the guest.
         let is_missing = has_no_backup(guest, backups) && sees_all_backups(facts, backups, guest.vmid);
         let no_job = match &backups.jobs {
-            Ok(jobs) => match jobs.iter().find(|job| job.selects(guest)) {
-                None => Some("in no backup job".to_owned()),
-                Some(_) if jobs.iter().any(|job| job.enabled && job.selects(guest)) => None,
-                Some(disabled) => Some(format!("only in the disabled job {}", disabled.id)),
-            },
+            Ok(jobs) => {
+                let of_guest: Vec<&BackupJob> = jobs.iter().filter(|job| job.selects(guest)).collect();
+                match of_guest.iter().any(|job| job.enabled) {
+                    true => None,
+                    false if of_guest.is_empty() => Some("in no backup job".to_owned()),
+                    false => {
+                        let names: Vec<&str> = of_guest.iter().map(|job| job.id.as_str()).collect();
+                        Some(format!("in no enabled backup job (disabled: {})", names.join(", ")))
+                    }
+                }
+            }
             Err(_) => None,
         };
         let no_file = match (is_missing, &no_job, &backups.jobs) {

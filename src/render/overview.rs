@@ -3,7 +3,7 @@
 use super::briefing::{Limit, Section, SectionRow, SharedProblem, Topic};
 use super::cluster_errors::ErrorText;
 use super::health::{HealthFacts, describe_guest_states, describe_membership};
-use super::labels::{count, format_local_time, format_percent, format_time};
+use super::labels::{count, format_cpu, format_local_time, format_percent, format_time, guest_name};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The most bytes of an overview. With the notice of a tool's answer it has at most 2,048.
@@ -23,6 +23,9 @@ const MAX_LIMITS_BYTES: usize = 420;
 
 /// The most bytes of the reason why a part could not be read.
 const MAX_CAUSE_BYTES: usize = 130;
+
+/// The used fraction of its processors from which a guest is named.
+const BUSY_GUEST: f64 = 0.8;
 
 /// The most bytes of a cluster's or node's name.
 const MAX_NAME_BYTES: usize = 32;
@@ -66,6 +69,7 @@ pub fn render_overview(clusters: &[ClusterView<'_>], now: u64, max_bytes: usize)
     let topics = collect_topics(clusters);
     let mut head = vec![describe_totals(clusters, now)];
     head.extend(describe_load(clusters));
+    head.extend(describe_busy_guests(clusters));
     let mut tail = Vec::new();
     let clean: Vec<String> =
         topics.iter().filter(|t| t.lines.is_empty() && !t.is_limited).map(TopicProblems::describe_clean).collect();
@@ -79,6 +83,7 @@ pub fn render_overview(clusters: &[ClusterView<'_>], now: u64, max_bytes: usize)
     let problems = troubled.iter().flat_map(|topic| &topic.lines).map(|line| line.text.len() + 1).sum::<usize>();
     let others = head.iter().chain(&tail).chain(&headings).map(|line| line.len() + 1).sum::<usize>() + problems;
     tail.extend(describe_limits(clusters, MAX_LIMITS_BYTES.max(max_bytes.saturating_sub(others))));
+    tail.extend(describe_doubts(clusters));
 
     let fixed = head.iter().chain(&tail).chain(&headings).map(|line| line.len() + 1).sum::<usize>();
     let shown = divide_lines(&troubled, max_bytes.saturating_sub(fixed));
@@ -295,6 +300,24 @@ fn describe_load(clusters: &[ClusterView<'_>]) -> Option<String> {
     (!names.is_empty()).then(|| format!("load, highest first: {names} /nodes"))
 }
 
+/// Names the running guests that use most of their processors.
+fn describe_busy_guests(clusters: &[ClusterView<'_>]) -> Option<String> {
+    let mut busy: Vec<(f64, String)> = Vec::new();
+    for ClusterView { label, state, .. } in clusters {
+        let Ok((facts, _)) = state else { continue };
+        for guest in facts.inventory.guests.iter().filter(|guest| guest.status == "running") {
+            if let (Some(cpu @ BUSY_GUEST..), Some(cores)) = (guest.cpu, guest.maxcpu) {
+                let place = label.map(|name| format!("{}/", cut(name, MAX_NAME_BYTES))).unwrap_or_default();
+                let name = cut(&guest_name(guest), 2 * MAX_NAME_BYTES);
+                busy.push((cpu, format!("{place}{name} CPU {}", format_cpu(cpu, cores))));
+            }
+        }
+    }
+    busy.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let names = list_names(busy.into_iter().map(|(_, text)| text));
+    (!names.is_empty()).then(|| format!("guests that use most of their CPU now: {names} /cluster/resources?type=vm"))
+}
+
 /// Topics that could not be read in some places, for one reason.
 struct UnseenPart<'a> {
     nouns: Vec<&'a str>,
@@ -318,7 +341,7 @@ fn describe_limits(clusters: &[ClusterView<'_>], max_bytes: usize) -> Option<Str
             Ok((_, sections)) => {
                 for section in sections {
                     let Some(topic) = section.topic() else { continue };
-                    for Limit { place, cause, .. } in section.limits() {
+                    for Limit { place, cause, .. } in section.limits().iter().filter(|limit| !limit.is_doubt) {
                         add(topic.noun, cause, join_place(*label, place));
                     }
                 }
@@ -341,7 +364,38 @@ fn describe_limits(clusters: &[ClusterView<'_>], max_bytes: usize) -> Option<Str
             format!("{}{places} ({cause})", nouns.join(", "))
         })
         .collect();
-    (!parts.is_empty()).then(|| format!("not seen: {}", join_within(&parts, max_bytes)))
+    (!parts.is_empty()).then(|| format!("not or only partly read: {}", join_within(&parts, max_bytes)))
+}
+
+/// Describes the topics that may be incomplete because the privileges of the token could not be read.
+fn describe_doubts(clusters: &[ClusterView<'_>]) -> Option<String> {
+    let (mut nouns, mut causes): (Vec<&str>, Vec<String>) = (Vec::new(), Vec::new());
+    for ClusterView { label, state, .. } in clusters {
+        let Ok((_, sections)) = state else { continue };
+        let topics = sections.iter().filter_map(|section| Some((section.topic()?, section)));
+        for (topic, limit) in
+            topics.flat_map(|(topic, section)| section.limits().iter().map(move |limit| (topic, limit)))
+        {
+            if !limit.is_doubt {
+                continue;
+            }
+            if !nouns.contains(&topic.noun) {
+                nouns.push(topic.noun);
+            }
+            let place = label.map(|name| format!("{}: ", cut(name, MAX_NAME_BYTES))).unwrap_or_default();
+            let cause = format!("{place}{}", cut(&limit.cause, MAX_CAUSE_BYTES));
+            if !causes.contains(&cause) {
+                causes.push(cause);
+            }
+        }
+    }
+    let more = causes.len().saturating_sub(1);
+    let more = if more > 0 { format!(" and {}", count(more, "more cluster")) } else { String::new() };
+    let cause = causes.first()?;
+    Some(format!(
+        "may lack what the API token can't see, because /access/permissions could not be read ({cause}{more}): {}",
+        nouns.join(", ")
+    ))
 }
 
 /// Joins parts up to a size, and counts the rest. The first one is always there.

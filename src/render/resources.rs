@@ -6,7 +6,7 @@ use super::list::{ListForm, MAX_ROWS, RenderedList};
 use super::table::{ListTable, RowsRead, SharedDetails, SortKey, SortKeyFn, TableLayout, TableRow, to_json_text};
 use super::units::push_byte_size;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 
 const NODE_COLUMNS: [&str; 10] =
@@ -303,9 +303,32 @@ fn summarize(text: &mut String, table: &ListTable<'_>) {
     rows.iter().for_each(|row| summary.add(row));
     summary.push_guests(text);
     summary.push_capacity(text);
+    push_unlimited_containers(text, &rows);
     if !text.is_empty() {
         text.push('\n');
     }
+}
+
+/// Names the containers that have the size of a storage of their node. (PVE: one without a size is a directory of the
+/// storage, and its disk is that of the file system.)
+fn push_unlimited_containers(text: &mut String, rows: &[TableRow<'_>]) {
+    let place = |row: &TableRow<'_>| {
+        let key = [row.text("cluster"), row.text("node"), row.text("maxdisk")].map(str::to_owned);
+        (row.number("maxdisk") > 0.0).then_some(key)
+    };
+    let of_kind = |kind: &'static str| rows.iter().filter(move |row| row.text("id").starts_with(kind));
+    let sizes: HashSet<[String; 3]> = of_kind("storage/").filter_map(place).collect();
+    let unlimited = of_kind("lxc/").filter(|row| place(row).is_some_and(|place| sizes.contains(&place)));
+    let names: Vec<&str> = unlimited.map(|row| row.text("id")).collect();
+    if names.is_empty() {
+        return;
+    }
+    text.push_str("without a size of their own, so that disk is the whole file system of the storage: ");
+    push_single_line(text, &names.iter().take(MAX_NAMED_GROUPS).copied().collect::<Vec<_>>().join(", "));
+    if let Some(more @ 1..) = names.len().checked_sub(MAX_NAMED_GROUPS) {
+        let _ = write!(text, " and {more} more");
+    }
+    text.push('\n');
 }
 
 /// The sums of a list of resources.
@@ -325,6 +348,8 @@ struct ResourceSummary<'r> {
 #[derive(Clone, Copy, Default)]
 struct StorageUsage {
     usage: Usage,
+    /// What a file system keeps for itself is neither used nor available.
+    available: Option<f64>,
     is_shared: bool,
     /// The storage is a dataset of a ZFS pool.
     is_zfs: bool,
@@ -333,6 +358,7 @@ struct StorageUsage {
 /// Storages that are one file system or one ZFS pool, as far as their sizes tell.
 struct FileSystem<'r> {
     usage: Usage,
+    available: Option<f64>,
     has_zfs: bool,
     names: Vec<&'r str>,
 }
@@ -413,7 +439,8 @@ impl<'r> ResourceSummary<'r> {
                 let known = self.storages.entry((row.text("cluster"), key)).or_default();
                 // (PVE: the row of a node that is off has no sizes.)
                 if usage.total > 0.0 {
-                    *known = StorageUsage { usage, is_shared, is_zfs: row.text("plugintype") == "zfspool" };
+                    let available = row.raw("avail").map(|_| row.number("avail"));
+                    *known = StorageUsage { usage, available, is_shared, is_zfs: row.text("plugintype") == "zfspool" };
                 }
             }
             _ => {}
@@ -433,7 +460,8 @@ impl<'r> ResourceSummary<'r> {
             match known.iter_mut().take(MAX_COMPARED).find(|system| system.has(storage)) {
                 Some(system) => system.add(name, storage),
                 None => {
-                    known.push(FileSystem { usage: storage.usage, has_zfs: storage.is_zfs, names: vec![name] });
+                    let StorageUsage { usage, available, is_zfs, .. } = *storage;
+                    known.push(FileSystem { usage, available, has_zfs: is_zfs, names: vec![name] });
                 }
             }
         }
@@ -473,6 +501,14 @@ impl<'r> ResourceSummary<'r> {
                 part.push_str(" of ");
                 push_byte_size(&mut part, usage.total);
                 if name == "storage" {
+                    let available: Option<f64> = file_systems.iter().map(|system| system.available).sum();
+                    if let Some(available) = available {
+                        part.push_str(" used, ");
+                        push_byte_size(&mut part, available);
+                        part.push_str(" available");
+                    } else if self.nodes > 0 {
+                        part.push_str(" used (type=storage has what is available)");
+                    }
                     push_merged_storages(&mut part, &file_systems);
                 }
                 parts.push(part);

@@ -4,7 +4,7 @@ use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::SplitError;
 use super::output::{RenderedAnswer, render_answer, render_part, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, with_output_options};
-use super::path_answers::{PathAnswer, PathContent, join_answers, share_hints};
+use super::path_answers::{PathAnswer, PathContent, join_answers, share_errors, share_hints};
 use crate::call::{ApiResponse, CallError, CallSpec, ClusterHandle, Outcome, fan_out, split_leading_method};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
@@ -79,12 +79,18 @@ fn read_paths(reader: &PathReader<'_>, paths: &[&str], max_bytes: usize) -> Resu
     let results = fan_out(paths, MAX_CONCURRENT, |path| reader.read_part(path, share));
     let answers = paths.iter().zip(results);
     let mut answers: Vec<PathAnswer<'_>> = answers
-        .map(|(typed, result)| PathAnswer { typed, result: result.map_err(|error| reader.render_error(&error)) })
+        .map(|(typed, result)| PathAnswer {
+            typed,
+            others: Vec::new(),
+            result: result.map_err(|error| reader.render_error_of_many(&error)),
+        })
         .collect();
+    share_errors(&mut answers);
     share_hints(&mut answers);
     if answers.iter().all(|answer| answer.result.is_err()) {
-        let lines =
-            answers.iter().filter_map(|answer| Some(format!("{}: {}", answer.typed, answer.result.as_ref().err()?)));
+        let lines = answers
+            .iter()
+            .filter_map(|answer| Some(format!("{}: {}", answer.name_paths(), answer.result.as_ref().err()?)));
         return Err(ToolError::Failed(lines.collect::<Vec<_>>().join("\n")));
     }
     // One content: some clients show the model only the first one.
@@ -110,6 +116,9 @@ enum ReadError {
     NotHarmless(Risk),
     #[error(transparent)]
     Call(#[from] CallError),
+    /// A call that was sent.
+    #[error("{error}")]
+    Sent { path: String, error: Box<CallError> },
     #[error(transparent)]
     Output(#[from] OutputError),
 }
@@ -166,19 +175,34 @@ impl PathReader<'_> {
             fetch_all: self.options.selects(),
             is_dry_run: false,
         };
-        let authorized = self.cluster.plan(spec).map_err(CallError::from)?.authorize().map_err(CallError::from)?;
+        let planned = self.cluster.plan(spec).map_err(CallError::from)?;
+        let path = planned.path().to_string();
+        let authorized = planned.authorize().map_err(CallError::from)?;
         if !authorized.risk().is_read_only() {
             return Err(ReadError::NotHarmless(authorized.risk()));
         }
         let confirmed = authorized.without_confirmation().map_err(CallError::from)?;
-        Ok(confirmed.execute().map_err(CallError::from)?)
+        confirmed.execute().map_err(|error| ReadError::Sent { path, error: Box::new(error.into()) })
     }
 
     fn render_error(&self, error: &ReadError) -> SplitError {
         match error {
             ReadError::NotARead(_) | ReadError::NotHarmless(_) => SplitError { message: error.to_string(), hint: None },
             ReadError::Call(error) => SplitError::of_call(self.cluster, error),
+            ReadError::Sent { error, .. } => SplitError::of_call(self.cluster, error),
             ReadError::Output(error) => SplitError::new(error),
         }
+    }
+
+    /// Renders an error after the path that the caller typed, so that the same error of several paths has the same words.
+    fn render_error_of_many(&self, error: &ReadError) -> SplitError {
+        let mut rendered = self.render_error(error);
+        if let ReadError::Sent { path, .. } = error {
+            // (PVE: it quotes the method and the path of an operation that it does not have.)
+            for end in ['`', '\''] {
+                rendered.message = rendered.message.replace(&format!("GET {path}{end}"), &format!("GET …{end}"));
+            }
+        }
+        rendered
     }
 }

@@ -30,6 +30,7 @@ pub(super) fn render_call_error(cluster: &ClusterHandle<'_>, error: impl Into<Ca
 }
 
 /// The text of an error with its hint apart, which other errors may share.
+#[derive(PartialEq, Eq)]
 pub(super) struct SplitError {
     pub(super) message: String,
     pub(super) hint: Option<String>,

@@ -194,7 +194,11 @@ impl FactReader<'_> {
         let jobs = rows(&self.read(&Lookup::new(&["cluster", "replication"])), |_| Some(()));
         let replication_problems = match jobs {
             Ok(jobs) if jobs.is_empty() => Vec::new(),
-            _ => self.read_parts(&nodes, |node| Lookup::new(&["nodes", node, "replication"]), find_replication_problem),
+            _ => self.read_parts(
+                &nodes,
+                |node| Lookup::new(&["nodes", node, "replication"]),
+                |row| find_replication_problem(row, &facts.inventory),
+            ),
         };
         let updates = self.read_each(
             &nodes,
@@ -227,6 +231,7 @@ impl FactReader<'_> {
         since: u64,
         kind: Option<&str>,
     ) -> Vec<PartAnswer<Vec<ExplainedTask>>> {
+        let begin = since;
         let (since, limit) = (since.to_string(), MAX_TASKS.to_string());
         let lookup = |node: &str| {
             let lookup = Lookup::new(&["nodes", node, "tasks"]).with("errors", "1").with("since", &since);
@@ -237,7 +242,12 @@ impl FactReader<'_> {
             }
         };
         let failed = |row: &ApiRow| TaskEntry::from_row(row).filter(|task| task.failure().is_some());
-        let answers = self.read_parts(nodes, lookup, failed);
+        let mut answers = self.read_parts(nodes, lookup, failed);
+        let unread: Vec<String> =
+            answers.iter().filter(|part| part.answer.is_err()).map(|part| part.part.clone()).collect();
+        if !unread.is_empty() {
+            answers.extend(self.read_newest_failed_tasks(&unread, begin, kind));
+        }
         // The newest tasks of all nodes are explained.
         let mut starts: Vec<u64> =
             answers.iter().filter_map(|part| part.answer.as_ref().ok()).flatten().map(|t| t.upid.started_at).collect();
@@ -251,6 +261,25 @@ impl FactReader<'_> {
             .into_iter()
             .map(|PartAnswer { part, answer }| PartAnswer { part, answer: answer.map(explain) })
             .collect()
+    }
+
+    /// Reads the failed tasks of nodes that do not answer, as far as the cluster has them: it knows the newest of each node.
+    fn read_newest_failed_tasks(
+        &self,
+        nodes: &[String],
+        since: u64,
+        kind: Option<&str>,
+    ) -> Vec<PartAnswer<Vec<TaskEntry>>> {
+        let is_wanted = |task: &TaskEntry| {
+            task.failure().is_some() && task.upid.started_at >= since && kind.is_none_or(|kind| task.upid.kind == kind)
+        };
+        let newest = |row: &ApiRow| TaskEntry::from_row(row).filter(is_wanted);
+        let tasks = rows(&self.read(&Lookup::new(&["cluster", "tasks"])), newest).unwrap_or_default();
+        let of_node = |node: &String| {
+            let tasks: Vec<TaskEntry> = tasks.iter().filter(|task| task.upid.node == *node).cloned().collect();
+            (!tasks.is_empty()).then(|| PartAnswer { part: node.clone(), answer: Ok(tasks) })
+        };
+        nodes.iter().filter_map(of_node).collect()
     }
 
     /// Reads the log of each failed task that `is_wanted`, for the line that says why it failed.

@@ -48,7 +48,7 @@ pub(super) fn render_answer(
 ) -> Result<RenderedAnswer, OutputError> {
     let is_envelope = response.has_extra_fields();
     let options = options.for_answer(cluster.find_answer_facts(path, options, response.data()));
-    let mut notes = cluster.find_remarks(path, &options, response.data());
+    let mut notes = cluster.find_remarks(path, &options, response.data(), is_envelope);
     let payload = response.into_payload();
     let json = match wants_structured && options.is_readable() {
         true => Some(options.as_json().render(payload.clone(), is_envelope, max_bytes)?.text),
@@ -84,7 +84,7 @@ pub(super) fn render_part(
 ) -> Result<RenderedPart, OutputError> {
     let is_envelope = response.has_extra_fields();
     let options = options.for_answer(cluster.find_answer_facts(path, options, response.data()));
-    let remarks = cluster.find_remarks(path, &options, response.data());
+    let remarks = cluster.find_remarks(path, &options, response.data(), is_envelope);
     let hash = hash_json(response.data());
     let (RenderedResult { text, note }, mergeable) =
         options.render_part(response.into_payload(), is_envelope, max_bytes)?;

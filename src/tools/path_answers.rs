@@ -15,6 +15,8 @@ const MIN_REPEATED_BYTES: usize = 40;
 pub(super) struct PathAnswer<'a> {
     /// As the caller typed it.
     pub(super) typed: &'a str,
+    /// Further paths with the same error.
+    pub(super) others: Vec<&'a str>,
     pub(super) result: Result<PathContent, SplitError>,
 }
 
@@ -89,7 +91,7 @@ impl Entry {
                 is_answer: true,
             },
             Err(error) => Self {
-                heading: format!("{typed}: "),
+                heading: format!("{}: ", answer.name_paths()),
                 text: format!("failed: {error}"),
                 notes: Vec::new(),
                 hash: None,
@@ -102,6 +104,29 @@ impl Entry {
     fn len(&self) -> usize {
         self.heading.len() + self.text.len() + self.notes.iter().map(String::len).sum::<usize>()
     }
+}
+
+impl PathAnswer<'_> {
+    /// Returns the paths of the answer.
+    pub(super) fn name_paths(&self) -> String {
+        std::iter::once(&self.typed).chain(&self.others).copied().collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Says an error that several paths have once.
+pub(super) fn share_errors(answers: &mut Vec<PathAnswer<'_>>) {
+    let mut kept: Vec<PathAnswer<'_>> = Vec::with_capacity(answers.len());
+    for answer in answers.drain(..) {
+        let is_equal = |other: &&mut PathAnswer<'_>| match (&other.result, &answer.result) {
+            (Err(other), Err(error)) => other == error,
+            _ => false,
+        };
+        match kept.iter_mut().find(is_equal) {
+            Some(first) => first.others.push(answer.typed),
+            None => kept.push(answer),
+        }
+    }
+    *answers = kept;
 }
 
 /// Says a hint that several errors have once.

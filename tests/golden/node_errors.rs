@@ -109,6 +109,8 @@ fn node_connections() {
         ),
         ("the body is HTML", long, ScriptedReply::body("<html>")),
         ("the body is no object", long, ScriptedReply::body("7")),
+        ("the body is cut short", long, ScriptedReply::body(r#"{"data":{"status":"runn"#)),
+        ("the body is invalid in the middle", long, ScriptedReply::body(r#"{"data":{"status":}}"#)),
         ("the body has no data", long, ScriptedReply::body("{}")),
         ("the body is not UTF-8", long, ScriptedReply::body(b"{\"data\":\"\xff\"}")),
         ("the gzip is broken", long, ScriptedReply::answer(200, "OK", &[("Content-Encoding", "gzip")], whole)),

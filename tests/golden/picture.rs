@@ -45,7 +45,7 @@ fn conversation() -> Vec<Part> {
         Part::Call {
             tool: "get_cluster_resources",
             arguments: json!({"type": "overview"}),
-            shown: &[("- nas (shared): ", " /nodes/"), ("guests without backup", " /cluster/"), ("- 106 ", "\n")],
+            shown: &[("- nas (shared): ", " /nodes/"), ("backups (", " /cluster/"), ("- 106 ", "\n")],
         },
         Part::Model("The storage nas is almost full, and three guests have no backup, such as staging01."),
         Part::User("Snapshot web01, then give it 4 GB of memory."),

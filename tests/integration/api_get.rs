@@ -414,6 +414,164 @@ fn the_end_of_a_call_interrupts_every_read_of_it_and_begins_no_other() {
         assert!(cancelled.elapsed() < Duration::from_secs(30), "{:?}", cancelled.elapsed());
         (result, reports())
     });
-    assert!(result.failed && result.text.lines().count() == paths.len(), "{result:?}");
+    assert!(result.failed && paths.iter().all(|path| result.text.contains(path)), "{result:?}");
     assert_eq!(begun, 8, "no read begins after the end");
+}
+
+/// Returns the text of an answer in its default form.
+#[track_caller]
+fn show(server: &McpServer, arguments: Value) -> String {
+    let result = call(server, "proxmox_api_get", arguments);
+    assert!(!result.failed, "{result:?}");
+    result.all_text()
+}
+
+#[test]
+fn the_newest_tasks_of_a_cluster_are_not_called_all() {
+    let answer = |tasks: usize| {
+        proxmox_with(gzipped_facts(), move |request| {
+            (request.path() == "/api2/json/cluster/tasks").then(|| ScriptedReply::data(&json!(rows(tasks)).to_string()))
+        })
+    };
+    for (tasks, arguments, part, other) in [
+        (25, json!({"path": "/cluster/tasks"}), "at most the newest 25 tasks of each node", "all 25 rows"),
+        (25, json!({"path": "/cluster/tasks", "filter": "type=vzdump"}), "at most the newest 25 tasks", "all 25 rows"),
+        (3, json!({"path": "/cluster/tasks"}), "all 3 rows", "at most"),
+    ] {
+        let node = answer(tasks);
+        let text = show(&start_server(&node, 0), arguments);
+        assert!(text.contains(part) && !text.contains(other), "{text}");
+    }
+}
+
+#[test]
+fn the_same_error_of_several_paths_is_said_once() {
+    let node = proxmox_with(gzipped_facts(), |request| {
+        let path = request.path().strip_prefix("/api2/json").unwrap_or_default();
+        path.ends_with("/config")
+            .then(|| ScriptedReply::refusal(501, &format!("Method 'GET {path}' not implemented"), r#"{"data":null}"#))
+    });
+    let server = start_server(&node, 0);
+    let paths = ["/nodes/pve1/qemu/100/config", "/nodes/pve1/qemu/104/config"];
+    let error = "`GET …` failed (501): \"Method 'GET …' not implemented\". hint: the node has no such operation";
+    let text = expect_error(&server, json!({"paths": paths}));
+    assert!(text.starts_with(&format!("{}: {error}", paths.join(", "))) && text.lines().count() == 1, "{text}");
+    let text = show(&server, json!({"paths": [paths[0], "/version", paths[1]]}));
+    assert!(text.contains(&format!("{}: failed: {error}", paths.join(", "))), "{text}");
+    assert_eq!(text.matches("not implemented").count(), 1, "{text}");
+}
+
+#[test]
+fn escapes_of_letters_are_decoded_in_tables_and_objects() {
+    let node = proxmox_with(gzipped_facts(), |request| {
+        let users = r#"[{"userid":"a@pve","firstname":"Al\u00efce \ud83d\ude80","comment":"\"q\" \/ a\nb"},{"userid":"b@pve"}]"#;
+        match request.path() {
+            "/api2/json/access/users" => Some(ScriptedReply::data(users)),
+            "/api2/json/access/users/a@pve" => Some(ScriptedReply::data(r#"{"firstname":"M\u00fcller \"x\""}"#)),
+            _ => None,
+        }
+    });
+    let server = start_server(&node, 0);
+    let text = show(&server, json!({"path": "/access/users"}));
+    assert!(text.contains("Alïce 🚀") && text.contains(r#""q" / a\nb"#), "{text}");
+    let text = show(&server, json!({"path": "/access/users/a@pve"}));
+    assert!(text.contains(r#"firstname: Müller "x""#), "{text}");
+}
+
+#[test]
+fn a_firewall_is_said_to_act_only_if_all_that_it_needs_is_on() {
+    let on = json!({"enable": 1});
+    let card = |firewall: &str| json!({"net0": format!("virtio=BC:24:11:00:01:00,bridge=vmbr0{firewall}"), "net1": "bridge=vmbr1"});
+    for (cluster, guest, config, expected) in [
+        (on.clone(), on.clone(), card(",firewall=1"), "in effect on net0"),
+        (json!({}), on.clone(), card(",firewall=1"), "not in effect: the firewall of the data center is off"),
+        (
+            on.clone(),
+            json!({}),
+            card(",firewall=1"),
+            "not in effect: enable is not 1 in the firewall options of the guest",
+        ),
+        (
+            json!({"enable": 0}),
+            on.clone(),
+            card(""),
+            "not in effect: the firewall of the data center is off (/cluster/firewall/options), and no network card has firewall=1",
+        ),
+    ] {
+        let node = proxmox_with(gzipped_facts(), move |request| {
+            let rules = json!([{"pos": 0, "type": "in", "action": "ACCEPT", "enable": 1}]);
+            let data = match request.path().strip_prefix("/api2/json").unwrap_or_default() {
+                "/cluster/firewall/options" => &cluster,
+                "/nodes/pve1/qemu/100/firewall/options" => &guest,
+                "/nodes/pve1/qemu/100/firewall/rules" => &rules,
+                "/nodes/pve1/qemu/100/config" => &config,
+                _ => return None,
+            };
+            Some(ScriptedReply::data(&data.to_string()))
+        });
+        let server = start_server(&node, 0);
+        for part in ["options", "rules"] {
+            let text = show(&server, json!({"path": format!("/nodes/pve1/qemu/100/firewall/{part}")}));
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
+    }
+}
+
+#[test]
+fn columns_without_a_value_are_named() {
+    let node = proxmox_with(gzipped_facts(), |request| match request.path() {
+        "/api2/json/nodes/pve1/lxc/200/interfaces" => Some(ScriptedReply::data(
+            r#"[{"name":"lo","hwaddr":"00:00","hardware-address":"00:00","ip-addresses":[]},{"name":"eth0","hwaddr":"bc:24","hardware-address":"bc:24","ip-addresses":[]}]"#,
+        )),
+        "/api2/json/nodes/pve1/network" => Some(ScriptedReply::data(
+            r#"[{"iface":"vmbr0","type":"bridge","bridge_ports":"","bridge_fd":"0"},{"iface":"vmbr1","type":"bridge","bridge_ports":"","bridge_fd":"0"}]"#,
+        )),
+        _ => None,
+    });
+    let server = start_server(&node, 0);
+    let text = show(&server, json!({"path": "/nodes/pve1/lxc/200/interfaces"}));
+    assert!(text.contains("empty: ip-addresses") && text.matches("bc:24").count() == 1, "{text}");
+    let text = show(&server, json!({"path": "/nodes/pve1/network"}));
+    assert!(text.contains("empty: bridge_ports; 0 in each row: bridge_fd"), "{text}");
+    assert!(text.contains("no change is pending"), "{text}");
+}
+
+#[test]
+fn a_container_without_a_size_is_not_shown_as_large_as_its_storage() {
+    let rows = json!([
+        {"id": "node/pve1", "type": "node", "node": "pve1", "status": "online"},
+        {"id": "storage/pve1/local", "type": "storage", "storage": "local", "node": "pve1", "status": "available", "disk": 17_000_000_000_u64, "maxdisk": 252_000_000_000_u64},
+        {"id": "lxc/200", "type": "lxc", "vmid": 200, "node": "pve1", "status": "running", "disk": 17_000_000_000_u64, "maxdisk": 252_000_000_000_u64},
+        {"id": "lxc/201", "type": "lxc", "vmid": 201, "node": "pve1", "status": "running", "disk": 1_000_000_000, "maxdisk": 8_000_000_000_u64},
+    ]);
+    let node = proxmox_with(gzipped_facts(), move |request| {
+        (request.path() == "/api2/json/cluster/resources").then(|| ScriptedReply::data(&rows.to_string()))
+    });
+    let text = call(&start_server(&node, 0), "get_cluster_resources", json!({})).all_text();
+    assert!(text.contains("so that disk is the whole file system of the storage: lxc/200\n"), "{text}");
+    assert!(text.contains(" used (type=storage has what is available)"), "{text}");
+}
+
+#[test]
+fn guests_without_snapshots_are_named_in_place_of_their_rows() {
+    let node = proxmox_with(gzipped_facts(), |request| {
+        let current = r#"{"name":"current","description":"You are here!","running":1}"#;
+        let path = request.path().strip_prefix("/api2/json/nodes/pve1/").unwrap_or_default();
+        let rows = match path {
+            "qemu/100/snapshot" => {
+                format!(r#"[{{"name":"before","snaptime":1795856078,"description":"x"}},{current}]"#)
+            }
+            "qemu/104/snapshot" | "lxc/200/snapshot" => format!("[{current}]"),
+            _ => return None,
+        };
+        Some(ScriptedReply::data(&rows))
+    });
+    let paths =
+        |guests: &[&str]| guests.iter().map(|guest| format!("/nodes/pve1/{guest}/snapshot")).collect::<Vec<_>>();
+    let server = start_server(&node, 0);
+    let text = show(&server, json!({"paths": paths(&["qemu/100", "qemu/104", "lxc/200"])}));
+    assert!(text.contains("no snapshots: qemu/104, lxc/200") && text.matches("You are here!").count() == 1, "{text}");
+    assert!(text.contains("before"), "{text}");
+    let text = show(&server, json!({"paths": paths(&["qemu/104", "lxc/200"])}));
+    assert!(text.contains("You are here!"), "{text}");
 }

@@ -276,3 +276,19 @@ fn known_operation_keeps_its_risk_under_an_honest_description() {
         assert!(!dry.failed && dry.text.contains(&format!("\nRisk: {}", shown_risk(known.risk()))), "{dry:?}");
     }
 }
+
+#[test]
+fn a_parameter_of_several_operations_is_explained_where_it_fits() {
+    let server = start_server(&proxmox());
+    for (method, path, parameter, meaning) in [
+        ("PUT", "/nodes/pve1/network/vmbr0", "autostart", "up at boot"),
+        ("PUT", "/nodes/pve1/qemu/100/config", "autostart", "restart after a crash"),
+        ("POST", "/nodes/pve1/qemu/100/agent/file-write", "content", "the text to write"),
+        ("POST", "/storage", "path", "directory on the node"),
+        ("PUT", "/access/acl", "path", "where it holds"),
+        ("PUT", "/nodes/pve1/disks/wipedisk", "disk", "/dev/sdb"),
+    ] {
+        let text = describe(&server, json!({"path": path, "method": method, "parameter": parameter}));
+        assert!(text.contains(meaning), "{method} {path} {parameter}: {text}");
+    }
+}

@@ -63,13 +63,13 @@ fn overview_of_a_huge_cluster_has_each_topic_in_2_kb() {
     for part in [
         "nodes (41) ",
         "storages (40) ",
-        "failed tasks (1600) /cluster/tasks\n- ",
-        "guests without backup (10000) ",
+        "failed tasks (1600) /nodes/{node}/tasks?errors=1\n- ",
+        "backups (10000) ",
         "certificates (32) ",
         "subscriptions (32) ",
-        "locked guests (10000) ",
+        "guest states (10000) ",
         "; log: ERROR: no space",
-        "not seen: ",
+        "not or only partly read: ",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -93,7 +93,7 @@ fn overview_of_200_clusters_counts_them_in_2_kb() {
     for part in [
         "199 of 200 clusters answer, ",
         "398 of 398 nodes online; 9950 guests",
-        "guests without backup (9950: c000 50, c001 50, c002 50 and 196 more) /cluster/backup-info/not-backed-up",
+        "backups (9950: c000 50, c001 50, c002 50 and 196 more) /cluster/backup-info/not-backed-up",
         "clusters without an answer (1: down 1) list_clusters check",
         "everything of down (no answer)",
     ] {
@@ -119,9 +119,9 @@ fn overview_says_which_part_a_sick_node_does_not_answer() {
     let cluster = ClusterConfig { timeout: Duration::from_secs(1), ..node.cluster("sick", open_policy()) };
     let text = overview(vec![cluster]).all_text();
     let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
-    let (clean, unseen) = (line("looked at, nothing wrong: "), line("not seen: "));
+    let (clean, unseen) = (line("looked at, nothing wrong: "), line("not or only partly read: "));
     assert!(clean.contains("subscriptions") && !clean.contains("certificates") && !clean.contains("backup"), "{text}");
-    assert!(unseen.contains("certificates of pve1 (") && unseen.contains("guests without backup"), "{text}");
+    assert!(unseen.contains("certificates of pve1 (") && unseen.contains("backups"), "{text}");
 }
 
 /// Starts a cluster of three nodes, the last one offline, and 30 guests without backups. `answer` has further answers.
@@ -157,7 +157,7 @@ fn seconds_now() -> u64 {
 fn overview_has_one_line_for_many_guests_with_the_same_problem() {
     let node = start_odd_cluster(|_| None);
     let text = overview(vec![node.cluster("odd", open_policy())]).all_text();
-    assert!(text.contains("guests without backup (30) "), "{text}");
+    assert!(text.contains("backups (30) "), "{text}");
     assert!(text.contains("- no backup seen, in no backup job: 100 \"g100\", 101 \"g101\", "), "{text}");
     assert!(text.contains("subscriptions of pve3 (offline)"), "{text}");
 }
@@ -206,5 +206,58 @@ fn overview_finds_clocks_that_are_apart() {
         path.ends_with("/time").then(|| ScriptedReply::data(&json!({"time": seconds_now() - 7_200}).to_string()))
     });
     let text = overview(vec![node.cluster("odd", open_policy())]).all_text();
-    assert!(text.contains(" behind the clock of this server"), "{text}");
+    assert!(text.contains(" behind the clock of the machine with this MCP server"), "{text}");
+}
+
+#[test]
+fn overview_keeps_what_was_read_if_the_privileges_could_not_be_read() {
+    let upid =
+        |kind: &str, age: u64| format!("UPID:pve1:000001C1:00022AEA:{:08X}:{kind}:7:root@pam:", seconds_now() - age);
+    let tasks = json!([
+        {"upid": upid("vzdump", 60), "node": "pve1", "endtime": 7, "status": "job errors"},
+        {"upid": upid("qmstart", 200_000), "node": "pve1", "endtime": 7, "status": "too old"},
+    ]);
+    let rows = json!([
+        {"type": "node", "node": "pve1", "status": "online", "cpu": 0.5, "maxcpu": 4, "mem": 1, "maxmem": 2},
+        {"type": "storage", "storage": "nas", "node": "pve1", "status": "available", "content": "iso", "disk": 1, "maxdisk": 9},
+        {"type": "qemu", "vmid": 7, "node": "pve1", "name": "busy", "status": "running", "cpu": 0.83, "maxcpu": 1},
+        {"type": "qemu", "vmid": 8, "node": "pve1", "name": "held", "status": "paused", "cpu": 0, "maxcpu": 1, "pool": "lab"},
+    ]);
+    let jobs = json!([
+        {"id": "all", "all": 1, "enabled": 0, "storage": "nas"},
+        {"id": "lab", "pool": "lab", "enabled": 0, "storage": "nas"},
+    ]);
+    let replication = json!([{"id": "7-0", "guest": 7, "target": "pve9", "fail_count": 2, "error": "no route"}]);
+    let node = RecordingNode::with(gzipped_facts(), move |request| {
+        Some(match segments(request).join("/").as_str() {
+            _ if request.target.contains("apidoc.js") => return None,
+            "cluster/resources" => ScriptedReply::data(&rows.to_string()),
+            "access/permissions" => ScriptedReply::body(r#"{"data":{"/vms/8":{"VM.Au"#),
+            "nodes/pve1/tasks" => ScriptedReply::refusal(500, "broken", r#"{"data":null}"#),
+            "cluster/tasks" => ScriptedReply::data(&tasks.to_string()),
+            "cluster/backup" => ScriptedReply::data(&jobs.to_string()),
+            "nodes/pve1/replication" => ScriptedReply::data(&replication.to_string()),
+            "cluster/replication" => ScriptedReply::data("[{}]"),
+            _ => ScriptedReply::data("[]"),
+        })
+    });
+    let text = overview(vec![node.cluster("odd", open_policy())]).all_text();
+    let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
+    for part in [
+        "guests that use most of their CPU now: 7 \"busy\" CPU 83%",
+        "failed tasks (1) /nodes/{node}/tasks?errors=1\n- ",
+        ": job errors",
+        "- job 7-0 of guest 7 to pve9, which is not in the cluster, failed 2 times: no route",
+        "in no enabled backup job (disabled: all)",
+        "in no enabled backup job (disabled: all, lab)",
+        "guest states (1) ",
+        "- 8 \"held\" is paused",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("too old"), "{text}");
+    let (doubt, unread) = (line("may lack "), line("not or only partly read: "));
+    assert!(doubt.contains("/access/permissions could not be read (") && doubt.contains("ends too early"), "{text}");
+    assert!(doubt.contains("HA and replication, storages, "), "{text}");
+    assert!(unread.contains("failed tasks of pve1 (") && !unread.contains("storages"), "{text}");
 }

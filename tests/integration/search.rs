@@ -84,7 +84,9 @@ fn search_says_that_the_api_has_none_only_where_it_has_none() {
             "install updates on node",
             "run command in container",
             "who logged in yesterday",
-            "logins of alice last week, successful ones"
+            "logins of alice last week, successful ones",
+            "which volumes are not used by any guest",
+            "is the firewall in effect for a vm"
         ]
     );
 }
@@ -135,6 +137,24 @@ fn search_shows_what_works_on_vms_and_containers_in_one_place() {
     assert_eq!(groups("take a snapshot of a container")[0], [snapshot[1], snapshot[0]]);
     // The disk of a container is a volume, with a parameter of another name.
     assert_eq!(groups("POST /nodes/{node}/qemu/{vmid}/move_disk")[0], ["POST /nodes/{node}/qemu/{vmid}/move_disk"]);
+}
+
+#[test]
+fn search_puts_reads_first_for_what_only_asks() {
+    let methods = |query: &str| {
+        let found = embedded_schema().search_groups(query, 6);
+        found.iter().map(|group| format!("{} {}", group[0].method(), group[0].template())).collect::<Vec<_>>()
+    };
+    for question in ["which volumes are not used by any guest", "is the firewall in effect for a vm"] {
+        let found = methods(question);
+        let reads = found.iter().take_while(|name| name.starts_with("GET ")).count();
+        assert!(reads >= 3 && found[reads..].iter().all(|name| !name.starts_with("GET ")), "{question}: {found:?}");
+    }
+    assert_eq!(
+        methods("boot order of guests at node start, onboot, startup")[0],
+        "GET /nodes/{node}/qemu/{vmid}/config"
+    );
+    assert_eq!(methods("set the boot order of a vm")[0], "PUT /nodes/{node}/qemu/{vmid}/config");
 }
 
 #[test]

@@ -137,11 +137,17 @@ impl ApiResponse {
                 None => EnvelopeError::Empty,
                 Some(start) if is_object && data.is_none() => EnvelopeError::NoData { start },
                 Some(start) => {
-                    let detail = match serde_json::from_str::<IgnoredAny>(&body) {
-                        Err(error) => to_one_line(&filter.redact_message(error.to_string()), 200),
-                        Ok(_) => "expected an object with `data` once".into(),
+                    let error = serde_json::from_str::<IgnoredAny>(&body).err();
+                    let detail = match &error {
+                        Some(error) => to_one_line(&filter.redact_message(error.to_string()), 200),
+                        None => "expected an object with `data` once".into(),
                     };
-                    EnvelopeError::NotProxmoxJson { start, detail }
+                    let bytes = body.len();
+                    match error.filter(|_| body.trim_ascii_start().starts_with("{\"")) {
+                        Some(error) if error.is_eof() => EnvelopeError::CutShort { bytes, detail },
+                        Some(error) => EnvelopeError::InvalidJson { at: find_offset(&body, &error), bytes, detail },
+                        None => EnvelopeError::NotProxmoxJson { start, detail },
+                    }
                 }
             }),
         }
@@ -271,6 +277,12 @@ impl ApiResponse {
             Err(shared) => shared.text.get(range).expect(DATA_IN_BODY).to_owned(),
         }
     }
+}
+
+/// Returns the number of bytes of a body before the place of an error.
+fn find_offset(body: &str, error: &serde_json::Error) -> usize {
+    let before = body.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
+    (before + error.column()).min(body.len())
 }
 
 /// Returns the start of a body for an error, or `None` for an empty body.
@@ -473,8 +485,10 @@ mod tests {
             ("<!DOCTYPE html>\n<title>Sign in</title>", "web page with the title \"Sign in\""),
             (r#"{"message":"x"}"#, "no `data`"),
             (r#"{"data":1,"data":2}"#, "not Proxmox's JSON"),
-            (r#"{"data":[1,"#, "not Proxmox's JSON"),
-            (r#"{"data":1} trailing"#, "not Proxmox's JSON"),
+            (r#"{"data":[1,"#, "ends too early, after 11 bytes"),
+            (r#"{"total":9,"data":[{"a":"b"#, "ends too early, after 26 bytes"),
+            (r#"{"data":1} trailing"#, "invalid at byte 12 of 19"),
+            ("{\"data\":[1,\n2 3]}", "invalid at byte 15 of 17"),
             ("[1]", "not Proxmox's JSON"),
         ] {
             let error = parse(body).unwrap_err().to_string();

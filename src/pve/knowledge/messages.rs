@@ -417,7 +417,7 @@ static TABLE: &[Row] = &[
     // (PVE: of an unknown path it says 501.)
     row(404..=404, Contains(" "), Meaning::Absent, ABSENT),
     row(501..=501, Contains("(the demo "), Meaning::UnknownOperation, "a real node does it"),
-    row(501..=501, Contains("/lxc/"), Meaning::UnknownOperation, "the node has no such operation for containers. Containers have no exec in the API: `pct exec` on the node's shell works, or SSH into the container. search_api finds other operations"),
+    row(501..=501, InOrder("/lxc/", "/exec"), Meaning::UnknownOperation, "the node has no such operation for containers. Containers have no exec in the API: `pct exec` on the node's shell works, or SSH into the container. search_api finds other operations"),
     row(400..=599, Contains("already exists"), Meaning::AlreadyExists, "choose another name, or change the one that exists"),
     row(400..=599, Contains("already defined"), Meaning::AlreadyExists, "choose another name, or change the one that exists"),
     row(400..=599, Contains("does not exist"), Meaning::Absent, ABSENT),
@@ -825,6 +825,7 @@ mod tests {
         (400, "Only root may use this option.", Meaning::RootRequired, "no API token"),
         (404, "entry not found", Meaning::Absent, "one step above"),
         (501, "Method 'POST /nodes/pve1/lxc/200/exec' not implemented", Meaning::UnknownOperation, "pct exec"),
+        (501, "Method 'GET /nodes/pve1/lxc/200/config' not implemented", Meaning::UnknownOperation, "its version may lack it"),
         (500, "backup job with ID 'x' already exists", Meaning::AlreadyExists, "another name"),
         (500, "x 'y' already defined", Meaning::AlreadyExists, "another name"),
         (500, "fabric 'nightly' does not exist in configuration", Meaning::Absent, "one step above"),

@@ -141,12 +141,12 @@ impl OutputOptions {
     /// of tasks, and tokens of their users. JSON has the users as they come.
     fn add_short_values(&self, data: &str) -> Option<String> {
         let find_duration = match self.topic {
-            AnswerTopic::Tasks => find_task_duration,
+            AnswerTopic::Tasks | AnswerTopic::NewestTasks => find_task_duration,
             AnswerTopic::ClusterLog => find_line_duration,
             _ => return None,
         };
         let names_duration = self.names_key("duration");
-        let names_user = self.topic == AnswerTopic::Tasks && self.is_readable() && self.names_key("user");
+        let names_user = self.topic != AnswerTopic::ClusterLog && self.is_readable() && self.names_key("user");
         if !(names_duration || names_user) || !holds_objects(data) {
             return None;
         }
@@ -178,7 +178,7 @@ impl OutputOptions {
         let is_open = self.has_default_form && self.fields.is_none() && self.sort.is_empty();
         match self.topic {
             _ if !is_open => None,
-            AnswerTopic::Tasks => self.summarize_tasks(data),
+            AnswerTopic::Tasks | AnswerTopic::NewestTasks => self.summarize_tasks(data),
             AnswerTopic::ClusterLog => self.summarize_log(data),
             _ if self.limit != usize::MAX || self.offset != 0 => None,
             AnswerTopic::Backups => self.summarize_backups(data),

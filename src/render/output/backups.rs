@@ -1,7 +1,7 @@
 //! The backups of a storage in short: a row for each guest, and of the marks of a pruning those that remove.
 
 use crate::base::json_scan::find_member;
-use crate::render::cell::{push_row, strip_quotes};
+use crate::render::cell::{decode_line, push_row, strip_quotes};
 use crate::render::labels::{count, format_local_time};
 use crate::render::output::json_path::{find, parse_number};
 use crate::render::output::names::push_names;
@@ -33,7 +33,7 @@ struct BackupGroup<'a> {
     oldest: Option<u64>,
     newest: Option<Backup<'a>>,
     /// The different notes.
-    notes: Vec<&'a str>,
+    notes: Vec<Cow<'a, str>>,
 }
 
 /// One backup.
@@ -143,7 +143,7 @@ impl<'a> BackupGroup<'a> {
         if self.newest.is_none_or(|newest| newest.created <= created) {
             self.newest = Some(backup);
         }
-        let note = text_of(row, "notes");
+        let note = find_member(row, "notes").map_or(Cow::Borrowed(""), decode_line);
         if !note.is_empty() && self.notes.len() <= MAX_NOTES && !self.notes.contains(&note) {
             self.notes.push(note);
         }

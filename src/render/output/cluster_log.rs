@@ -2,7 +2,7 @@
 
 use crate::base::json_scan::find_member;
 use crate::pve::task::Upid;
-use crate::render::cell::strip_quotes;
+use crate::render::cell::{decode_line, strip_quotes};
 use crate::render::labels::count;
 use crate::render::output::events::{Event, EventKind, render_events};
 use crate::render::output::json_path::parse_number;
@@ -65,7 +65,7 @@ pub(super) fn find_line_duration(row: &str) -> Option<u64> {
 fn read_line(row: &str) -> Option<Event<'_>> {
     let text = |name: &str| find_member(row, name).map_or("", strip_quotes);
     let time = find_member(row, "time").and_then(parse_number)? as u64;
-    let message = find_member(row, "msg").map(strip_quotes)?;
+    let message = find_member(row, "msg").map(decode_line)?;
     let line = |kind, duration, message: Cow<'_, str>, upid| {
         let cells = vec![text("tag").into(), text("user").into(), message.into_owned().into()];
         Event { kind, time, duration, node: text("node"), cells, upid }
@@ -73,9 +73,9 @@ fn read_line(row: &str) -> Option<Event<'_>> {
     let (word, task) = match (find_task(row, "end task "), find_task(row, "starting task ")) {
         (Some(task), _) => ("end task", task),
         (None, Some(task)) => ("starting task", task),
-        (None, None) => return Some(line(EventKind::Message, None, message.into(), "")),
+        (None, None) => return Some(line(EventKind::Message, None, message, "")),
     };
-    let Ok(upid) = Upid::parse(task) else { return Some(line(EventKind::Message, None, message.into(), "")) };
+    let Ok(upid) = Upid::parse(task) else { return Some(line(EventKind::Message, None, message, "")) };
     let end = message.split_once(": ").map_or("", |(_, end)| end);
     let kind = match end {
         "OK" if upid.id.is_empty() => EventKind::Daily,

@@ -216,7 +216,10 @@ impl<'f> RowCondition<'f> {
         let operator = self.condition.operator;
         let Some(raw) = raw.filter(|raw| !self.is_unset(raw)) else {
             let is_wanted = matches!(self.condition.value.as_str(), "" | "-" | "null")
-                || raw.is_some_and(|raw| unquote(raw) == self.condition.value.as_str());
+                || raw.is_some_and(|raw| {
+                    let value = self.condition.value.as_str();
+                    unquote(raw) == value || self.show(raw) == value
+                });
             let is_match = match operator {
                 FilterOperator::Equal => is_wanted,
                 FilterOperator::NotEqual => !is_wanted,
@@ -261,9 +264,10 @@ impl<'f> RowCondition<'f> {
         is_match
     }
 
-    /// Returns whether a table shows a value as `-`.
+    /// Returns whether a table shows a value as `-`, or as a time that never was.
     fn is_unset(&self, raw: &str) -> bool {
-        matches!(raw, "null" | "\"\"" | "[]" | "{}") || matches!(raw, "0" | "\"0\"") && self.show(raw).is_empty()
+        let is_no_time = |shown: &str| shown.is_empty() || self.format == KeyFormat::Time && shown == "never";
+        matches!(raw, "null" | "\"\"" | "[]" | "{}") || matches!(raw, "0" | "\"0\"") && is_no_time(&self.show(raw))
     }
 
     fn show<'r>(&self, raw: &'r str) -> Cow<'r, str> {
@@ -570,6 +574,8 @@ mod tests {
             ("disk=0", "0", true),
             ("disk<10GiB", "0", false),
             ("last_sync=-", "0", true),
+            ("last_sync=never", "0", true),
+            ("last_sync!=never", "0", false),
             ("last_sync<2026-11-01", "0", false),
             ("version>8.4.9", r#""8.4.10""#, true),
             ("version<9", r#""8.4.10""#, true),

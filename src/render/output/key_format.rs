@@ -1,6 +1,6 @@
 //! The form of a value by its key: times, sizes, shares, durations and truth values. Any other value stays as it is.
 
-use crate::render::cell::strip_quotes;
+use crate::render::cell::{decode_line, strip_quotes};
 use crate::render::labels::format_local_time;
 use crate::render::output::json_path::{parse_number, unquote, walk};
 use crate::render::units::{append_byte_size, append_duration, append_percent};
@@ -198,7 +198,7 @@ impl KeyFormat {
         matches!(Self::for_key(key), Self::Time | Self::Expiry)
     }
 
-    /// Returns a scalar in this format. Texts keep the escapes of JSON, which keep them on one line.
+    /// Returns a scalar in this format. A text stays on one line ([`decode_line`]).
     pub fn format<'r>(self, key: &str, raw: &'r str, utc_offset: i32) -> Cow<'r, str> {
         if let Some(number) = spell_out(if self == Self::Plain { raw } else { strip_quotes(raw) }) {
             return Cow::Owned(self.format(key, &number, utc_offset).into_owned());
@@ -215,16 +215,16 @@ impl KeyFormat {
                 return format_creation(text, utc_offset);
             }
             // The last line of a comment has an end.
-            return Cow::Borrowed(match text.strip_suffix("\\n").filter(|line| !line.ends_with('\\')) {
-                Some(line) => line,
-                None => text,
-            });
+            return match text.strip_suffix("\\n").filter(|line| !line.ends_with('\\')) {
+                Some(_) => Cow::Owned(decode_line(raw).trim_end_matches("\\n").to_owned()),
+                None => decode_line(raw),
+            };
         }
         let mut measure = Vec::new();
         if self.append_measure(&mut measure, key, raw) {
             return Cow::Owned(String::from_utf8(measure).expect("digits and units are ASCII"));
         }
-        let Some(number) = parse_number(raw) else { return Cow::Borrowed(strip_quotes(raw)) };
+        let Some(number) = parse_number(raw) else { return decode_line(raw) };
         let is_whole = number.fract() == 0.0;
         match self {
             Self::Expiry | Self::Time if (FIRST_TIME..LAST_TIME).contains(&number) => {
@@ -234,7 +234,8 @@ impl KeyFormat {
             Self::Limit if number == 0.0 => Cow::Borrowed("0 (no limit)"),
             // (PVE: the use of a VM's disks is not known.)
             Self::Bytes if key == "disk" && number == 0.0 => Cow::Borrowed(""),
-            // (PVE: `last_sync` of a replication that never ran.)
+            // (PVE: a replication that never ran.)
+            Self::Time if number == 0.0 && matches!(key, "last_sync" | "last_try") => Cow::Borrowed("never"),
             Self::Time if number == 0.0 && key != "localtime" => Cow::Borrowed(""),
             Self::LifeLeft => Cow::Owned(format!("{number}% left")),
             Self::Flag if number == 0.0 => Cow::Borrowed("no"),
@@ -354,7 +355,8 @@ mod tests {
             ("comments", "\"C:\\\\n\"", "C:\\\\n"),
             ("lock", "null", ""),
             ("disk", "0", ""),
-            ("last_sync", "0", ""),
+            ("last_sync", "0", "never"),
+            ("next_sync", "0", ""),
             ("netin", "290", "290B"),
             ("in", "1", "1"),
             ("VM.Audit", "1", "yes"),

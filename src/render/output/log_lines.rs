@@ -6,6 +6,7 @@ use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::RenderedResult;
 use crate::render::output::table_writer::log_line;
 use crate::render::output::wanted_value::{ReadingTime, TimeSpan};
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 
@@ -106,6 +107,7 @@ impl OutputOptions {
     pub(super) fn summarize_lines(&self, list: &str) -> Option<RenderedResult> {
         let page = self.select_rows(list)?;
         let lines = page.rows.iter().map(|row| log_line(row)).collect::<Option<Vec<_>>>()?;
+        let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
         let (text, note) = join_lines(&lines, !self.filter.is_empty())?;
         Some(page.finish(text, vec![note], true))
     }
@@ -178,7 +180,8 @@ pub fn merge_lines(logs: &[LabeledLines<'_>]) -> Option<RenderedResult> {
 /// apart. `since` is in seconds since 1970, as a clock in the zone of the log shows them.
 pub fn find_late_start(list: &str, since: u64) -> Option<String> {
     let rows = list_rows(list);
-    let lines = rows.iter().filter_map(|row| LogLine::parse(log_line(row)?));
+    let texts: Vec<Cow<'_, str>> = rows.iter().filter_map(|row| log_line(row)).collect();
+    let lines = texts.iter().filter_map(|text| LogLine::parse(text));
     let (mut first, mut last, mut gap) = (None, since, MIN_LATE_SECONDS);
     for line in lines {
         let time = line.read_time(since)?;
@@ -239,7 +242,7 @@ impl MergeableLines {
     pub fn read(options: &OutputOptions, list: &str) -> Option<Self> {
         let page = options.select_rows(list)?;
         let lines = page.rows.iter().map(|row| log_line(row)).collect::<Option<Vec<_>>>()?;
-        let lines: Vec<String> = lines.into_iter().map(str::to_owned).collect();
+        let lines: Vec<String> = lines.into_iter().map(Cow::into_owned).collect();
         let (are_chosen, total) = (!options.filter.is_empty(), page.total());
         (!lines.is_empty()).then_some(Self { lines, are_chosen, total })
     }

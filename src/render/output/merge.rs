@@ -42,6 +42,7 @@ pub struct MergeableRows {
 }
 
 /// The rows of one path, with its name in the table.
+#[derive(Clone, Copy)]
 pub struct LabeledRows<'a> {
     pub label: &'a str,
     pub rows: &'a MergeableRows,
@@ -55,7 +56,7 @@ impl OutputOptions {
         }
         let selects_rows = match self.topic {
             // Their rows have their nodes.
-            AnswerTopic::Tasks | AnswerTopic::SystemLog => {
+            AnswerTopic::Tasks | AnswerTopic::NewestTasks | AnswerTopic::SystemLog => {
                 self.limit != usize::MAX || self.offset != 0 || !self.sort.is_empty()
             }
             _ => self.selects_rows(),
@@ -101,6 +102,25 @@ impl OutputOptions {
 /// Renders the lists of several paths in one table. `header` is the name of the column with their labels. Returns `None`
 /// if the lists say nothing different, or have other values of that name.
 pub fn merge_rows(header: &str, lists: &[LabeledRows<'_>]) -> Option<RenderedResult> {
+    let (without_snapshots, with_rows): (Vec<LabeledRows<'_>>, Vec<LabeledRows<'_>>) =
+        lists.iter().partition(|list| is_present_state_alone(&list.rows.list));
+    if !without_snapshots.is_empty() && !with_rows.is_empty() {
+        let mut rendered = merge_labeled(header, &with_rows)?;
+        let labels: Vec<&str> = without_snapshots.iter().map(|list| list.label).collect();
+        let note = rendered.note.map_or(String::new(), |note| format!("; {note}"));
+        rendered.note = Some(format!("no snapshots: {}{note}", labels.join(", ")));
+        return Some(rendered);
+    }
+    if lists.len() > 1 { merge_labeled(header, lists) } else { None }
+}
+
+/// Returns whether a list of snapshots has none. (PVE: its last row is the present state.)
+fn is_present_state_alone(list: &str) -> bool {
+    let is = |row: &str, name, value| find_member(row, name).is_some_and(|raw| unquote(raw) == value);
+    matches!(list_rows(list).as_slice(), [row] if is(row, "name", "current") && is(row, "description", "You are here!"))
+}
+
+fn merge_labeled(header: &str, lists: &[LabeledRows<'_>]) -> Option<RenderedResult> {
     // An object of a guest has its number.
     let has_number = |list: &LabeledRows<'_>| {
         find_member(list.rows.list.trim_matches(['[', ']']), "vmid").is_some_and(|vmid| unquote(vmid) == list.label)
@@ -132,7 +152,8 @@ pub fn merge_rows(header: &str, lists: &[LabeledRows<'_>]) -> Option<RenderedRes
     if lists.iter().any(|list| list.rows.options.are_objects != lists[0].rows.options.are_objects) {
         return None;
     }
-    if rows.len() > MAX_ROWS || rows.iter().all(|row| row.lists.len() == lists.len()) {
+    let says_same = lists.len() > 1 && rows.iter().all(|row| row.lists.len() == lists.len());
+    if rows.len() > MAX_ROWS || says_same {
         return None;
     }
     let has_label = |row: &MergedRow<'_>| {

@@ -1,12 +1,13 @@
 //! An object as lines: a key and its value in a form for readers. What no reader needs is left out with a word.
 
-use crate::render::cell::{MAX_CELL_CHARS, push_single_line, strip_quotes};
+use crate::render::cell::{MAX_CELL_CHARS, decode_line, push_single_line, strip_quotes};
 use crate::render::output::json_path::{holds_objects, pick, unquote, walk};
 use crate::render::output::key_format::KeyFormat;
 use crate::render::output::key_order::compare_keys;
 use crate::render::output::names::{push_name, push_names};
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter, ResultPart};
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The most members that are written of an object within an object.
@@ -95,7 +96,10 @@ pub fn write_object(
         let before = page.text.len();
         push_key(&mut page.text, &member.name);
         page.text.push_str(": ");
-        if let Some(is_whole) = push_lines(&mut page.text, member.raw) {
+        let is_brief = options.is_one_of_many && options.fields.is_none() && member.name == "description";
+        if is_brief && push_first_line(&mut page.text, member.raw) {
+            cut.push(member.name.as_str());
+        } else if let Some(is_whole) = push_lines(&mut page.text, member.raw) {
             if !is_whole {
                 cut.push(member.name.as_str());
             }
@@ -233,6 +237,20 @@ fn is_empty_list(raw: &str) -> bool {
     matches!(raw, "[]" | "{}")
 }
 
+/// Appends the first line of a text of more than two, and their number. Returns false, and appends nothing, for any other
+/// value.
+fn push_first_line(text: &mut String, raw: &str) -> bool {
+    if !raw.starts_with('"') || !raw.contains("\\n") {
+        return false;
+    }
+    let value = unquote(raw);
+    let mut lines = value.lines().filter(|line| !line.trim().is_empty());
+    let (Some(first), more @ 2..) = (lines.next(), lines.count()) else { return false };
+    push_single_line(text, first);
+    let _ = write!(text, " … ({} lines)", more + 1);
+    true
+}
+
 /// Appends a text of several lines below its key. Returns false if a part was left out, and `None` for any other value.
 fn push_lines(text: &mut String, raw: &str) -> Option<bool> {
     if !raw.starts_with('"') || !raw.contains("\\n") || is_pem(raw) {
@@ -304,7 +322,7 @@ fn push_nested(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: 
     }
     members.sort_by(|a, b| compare_keys(&a.name, &b.name));
     if PROPERTY_STRINGS.contains(&key) {
-        let pairs = members.iter().map(|member| format!("{}={}", member.name, strip_quotes(member.raw)));
+        let pairs = members.iter().map(|member| format!("{}={}", member.name, decode_line(member.raw)));
         return push_single_line(text, &pairs.collect::<Vec<_>>().join(","));
     }
     let mut is_whole = members.len() <= MAX_NESTED && !has_hash;
@@ -359,8 +377,8 @@ fn push_items(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: u
         count += 1;
         is_whole &= match find_pair(item) {
             Some((name, value)) => {
-                let is_whole = push_single_line(text, name) & push_single_line(text, " = ");
-                is_whole & push_single_line(text, value)
+                let is_whole = push_single_line(text, &name) & push_single_line(text, " = ");
+                is_whole & push_single_line(text, &value)
             }
             None => push_value(text, key, item, utc_offset, level + 1),
         };
@@ -371,7 +389,7 @@ fn push_items(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: u
 
 /// Returns the name and the value of a list of two scalars, the first a text. (PVE: the raw keys of a container's config,
 /// `"lxc": [["lxc.cap.drop", ""], …]`.)
-fn find_pair(item: &str) -> Option<(&str, &str)> {
+fn find_pair(item: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     let mut parts = Vec::new();
     let is_list = item.starts_with('[')
         && walk(item, &mut |_, part| {
@@ -380,7 +398,7 @@ fn find_pair(item: &str) -> Option<(&str, &str)> {
         });
     match parts.as_slice() {
         [name, value] if is_list && name.starts_with('"') && !value.starts_with(['[', '{']) => {
-            Some((strip_quotes(name), strip_quotes(value)))
+            Some((decode_line(name), decode_line(value)))
         }
         _ => None,
     }

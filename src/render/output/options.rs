@@ -70,8 +70,10 @@ pub enum AnswerTopic {
     Privileges,
     /// The log of the cluster.
     ClusterLog,
-    /// Tasks of the cluster or of a node.
+    /// Tasks of a node.
     Tasks,
+    /// The newest tasks of each node.
+    NewestTasks,
     /// The lines of a node's system log.
     SystemLog,
     /// The services of a node.
@@ -81,7 +83,7 @@ pub enum AnswerTopic {
 impl AnswerTopic {
     /// Returns whether the answers of several nodes have one short form.
     pub(super) fn is_mergeable(self) -> bool {
-        matches!(self, Self::Tasks | Self::SystemLog | Self::Services)
+        matches!(self, Self::Tasks | Self::NewestTasks | Self::SystemLog | Self::Services)
     }
 }
 

@@ -9,12 +9,15 @@ use crate::render::output::error::OutputError;
 use crate::render::output::filter::RowCondition;
 use crate::render::output::json_path::{describe_kind, holds_objects, parse_number, pick, unquote, walk};
 use crate::render::output::names::{push_names, quote_short};
-use crate::render::output::options::OutputOptions;
+use crate::render::output::options::{AnswerTopic, OutputOptions};
 use crate::render::output::page_writer::{AnswerPath, PageWriter, RenderedResult, ResultPart};
 use crate::render::output::unknown_key::UnknownKey;
 use crate::render::output::wanted_value::ReadingTime;
 use std::borrow::Cow;
 use std::cmp::Ordering;
+
+/// The most tasks of a node in the list of the cluster. (PVE: the running ones, and with those the newest ended ones.)
+const MAX_NEWEST_TASKS: usize = 25;
 
 /// The number of rows of a list and of those that match the filter.
 #[derive(Default)]
@@ -101,7 +104,8 @@ impl SelectedRows<'_, '_> {
         let mut page = PageWriter::new(usize::MAX);
         notes.iter().for_each(|note| page.add_note(note));
         let is_part_sent = options.total_beside.is_some_and(|all| all > counts.total);
-        if !is_joined || !options.filter.is_empty() || rows.len() < counts.total || is_part_sent {
+        let is_part = rows.len() < counts.total || is_part_sent || options.topic == AnswerTopic::NewestTasks;
+        if !is_joined || !options.filter.is_empty() || is_part {
             note_row_counts(options, &mut page, &AnswerPath::default(), counts, rows.len(), false);
         } else {
             note_cursors(&mut page, counts.cursors);
@@ -403,6 +407,10 @@ pub fn note_row_counts(
     match options.total_beside {
         // Proxmox sent a part of the list.
         Some(all) if all > total => page.add_note(&describe_sent_part(total, all)),
+        _ if options.topic == AnswerTopic::NewestTasks && total >= MAX_NEWEST_TASKS => page.add_note(&format!(
+            "at most the newest {MAX_NEWEST_TASKS} tasks of each node: GET /nodes/{{node}}/tasks has older ones, params \
+             errors=1 only failed ones"
+        )),
         _ if options.table && options.filter.is_empty() && shown == total && total > 1 => {
             page.add_note(&format!("all {total} rows"));
         }

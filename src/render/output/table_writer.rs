@@ -1,7 +1,7 @@
 //! Lists as tables: a header, then tab-separated rows, each on one line. A list of texts, such as a log, has lines.
 
 use crate::base::json_scan::{JsonScanner, find_member};
-use crate::render::cell::{MAX_CELL_CHARS, append_text, push_row, strip_quotes};
+use crate::render::cell::{MAX_CELL_CHARS, append_text, decode_line, push_row, strip_quotes};
 use crate::render::labels::count;
 use crate::render::list::{MAX_ROWS, MAX_ROWS_WITH_UPIDS};
 use crate::render::output::error::OutputError;
@@ -16,12 +16,22 @@ use crate::render::output::rows::{RowCounts, TaskKeys, is_cursor, is_running_tas
 use crate::render::output::series::{PER_SECOND, is_rate};
 use crate::render::units::push_byte_size;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// The maximum number of columns that are taken from the keys of the rows.
 const MAX_COLUMNS: usize = 100;
 
 /// The least rows of a list without its idle columns.
 const MIN_IDLE_ROWS: usize = 2;
+
+/// The most columns with nothing but 0 that are named.
+const MAX_NAMED_IDLE: usize = 3;
+
+/// The most columns without a value that are named.
+const MAX_EMPTY_NAMES: usize = 6;
+
+/// Columns whose emptiness says nothing. (PVE: the id of a task without an object, the level of no subscription.)
+const EMPTY_WITHOUT_MEANING: [&str; 2] = ["id", "level"];
 
 /// The least rows of a list that says the equal cells of a column once.
 const MIN_EQUAL_ROWS: usize = 3;
@@ -39,11 +49,18 @@ const MIN_SUMMED_BYTES: f64 = 1024.0;
 const LEFT_OUT: [&str; 4] = ["digest", "pstart", "Title", "saved"];
 
 /// Columns that few readers need, in the tables that have certain other columns. (PVE: the interfaces of a node, the list
-/// of nodes, tasks, the log of the cluster, updates, certificates, disks, volumes, and guests.)
-const RARELY_NEEDED: [RarelyNeeded; 12] = [
+/// of nodes, the interfaces of a
+/// container, the state of HA, tasks, the log of the cluster, updates, certificates, disks, volumes, and guests.)
+const RARELY_NEEDED: [RarelyNeeded; 15] = [
     RarelyNeeded { columns: &["address", "netmask"], beside: &["cidr"] },
     RarelyNeeded { columns: &["exists", "families", "method6", "priority"], beside: &["iface"] },
     RarelyNeeded { columns: &["id", "type", "ssl_fingerprint"], beside: &["ssl_fingerprint"] },
+    RarelyNeeded { columns: &["hwaddr"], beside: &["hardware-address"] },
+    RarelyNeeded { columns: &["inet", "inet6"], beside: &["hardware-address", "ip-addresses"] },
+    RarelyNeeded {
+        columns: &["armed-state", "crm_state", "quorate", "sid", "timestamp"],
+        beside: &["quorate", "status", "id"],
+    },
     RarelyNeeded { columns: &["pid"], beside: &["upid"] },
     RarelyNeeded { columns: &["id", "pid", "pri", "uid"], beside: &["msg", "tag"] },
     RarelyNeeded { columns: &["Arch", "Description", "Priority", "Section"], beside: &["OldVersion"] },
@@ -139,6 +156,8 @@ pub(in crate::render) fn append_cell(
 struct KeyColumns<'a> {
     columns: Vec<KeyColumn<'a>>,
     left_out: Vec<&'static str>,
+    /// Keys that have an empty text or list in some row.
+    empty: Vec<Cow<'a, str>>,
     cells_without_column: usize,
     /// The number of rows that are objects.
     object_count: usize,
@@ -168,6 +187,14 @@ impl<'a> KeyColumns<'a> {
         let row = scan.next_object(&mut |raw_key, raw| {
             task.read(raw_key);
             if is_empty(raw) {
+                // (PVE: a bridge without ports has an empty text, an interface without addresses an empty list.)
+                if matches!(raw, "[]" | "\"\"") && self.empty.len() < MAX_EMPTY_NAMES {
+                    let key = unquote(raw_key);
+                    let says_nothing = LEFT_OUT.contains(&&*key) || EMPTY_WITHOUT_MEANING.contains(&&*key);
+                    if !says_nothing && !self.empty.contains(&key) {
+                        self.empty.push(key);
+                    }
+                }
                 return;
             }
             let place = match self.columns.get(next) {
@@ -218,13 +245,19 @@ impl<'a> KeyColumns<'a> {
             columns.push(KeyColumn { key, raw_key: "", is_used: true, first: "", equal_count: 0 });
         }
         let is_wanted = |key: &str| is_id(options, key) || options.orders_or_filters_by(key);
-        let found = columns.len();
-        if row_count >= MIN_IDLE_ROWS && !options.are_objects {
-            columns.retain(|column| column.is_used || has_place(&column.key) || is_wanted(&column.key));
+        if self.cells_without_column == 0 {
+            let has_column = |key: &&Cow<'_, str>| columns.iter().any(|column| column.key == **key);
+            note_columns(page, "empty: ", self.empty.iter().filter(|key| !has_column(key)).map(AsRef::as_ref));
         }
-        let idle = found - columns.len();
-        if idle > 0 {
-            page.add_note(&format!("{} with nothing but 0 left out", count(idle, "column")));
+        if row_count >= MIN_IDLE_ROWS && !options.are_objects {
+            let is_idle =
+                |column: &mut KeyColumn<'_>| !(column.is_used || has_place(&column.key) || is_wanted(&column.key));
+            let idle: Vec<KeyColumn<'_>> = columns.extract_if(.., is_idle).collect();
+            if idle.len() > MAX_NAMED_IDLE {
+                page.add_note(&format!("{} with nothing but 0 left out", count(idle.len(), "column")));
+            } else {
+                note_columns(page, "0 in each row: ", idle.iter().map(|column| &*column.key));
+            }
         }
         let mut left_out = self.left_out;
         let has = |key: &&str| columns.iter().any(|column| column.key == *key);
@@ -245,6 +278,17 @@ impl<'a> KeyColumns<'a> {
             columns = write_equal_cells(options, page, columns, self.object_count);
         }
         columns.into_iter().map(|column| column.key.into_owned()).collect()
+    }
+}
+
+/// Notes columns that are not shown.
+fn note_columns<'k>(page: &mut PageWriter, what: &str, keys: impl Iterator<Item = &'k str>) {
+    let mut note = String::from(what);
+    // (PVE: the keys of a row have no order.)
+    let keys: BTreeSet<&str> = keys.collect();
+    push_names(&mut note, keys.into_iter(), MAX_EMPTY_NAMES);
+    if note.len() > what.len() {
+        page.add_note(&note);
     }
 }
 
@@ -479,20 +523,20 @@ pub fn has_data(row: &str) -> bool {
 }
 
 /// Returns the text of a row that is a line of a log: a text, or an object with a number and a text.
-pub fn log_line(row: &str) -> Option<&str> {
+pub fn log_line(row: &str) -> Option<Cow<'_, str>> {
     if row.starts_with('"') {
-        return Some(strip_quotes(row));
+        return Some(decode_line(row));
     }
     let (mut line, mut is_line) = (None, row.starts_with('{'));
     walk(row, &mut |key, raw| {
         match strip_quotes(key) {
-            "t" if raw.starts_with('"') => line = Some(strip_quotes(raw)),
+            "t" if raw.starts_with('"') => line = Some(raw),
             "n" => {}
             _ => is_line = false,
         }
         is_line
     });
-    line.filter(|_| is_line)
+    line.filter(|_| is_line).map(decode_line)
 }
 
 /// Writes the lines of a log.
@@ -505,7 +549,7 @@ fn write_lines(
 ) {
     let mut table = TableWriter::new(page);
     for line in rows.iter().filter_map(|row| log_line(row)) {
-        table.write_row(std::iter::once(Cow::Borrowed(line)));
+        table.write_row(std::iter::once(line));
     }
     let TableWriter { row_count, full, has_cut_cells, .. } = table;
     note_row_counts(options, page, answer_path, counts, row_count, full);

@@ -2,7 +2,7 @@
 
 use crate::base::json_edit::set_member;
 use crate::base::json_scan::find_member;
-use crate::render::cell::strip_quotes;
+use crate::render::cell::{decode_line, strip_quotes};
 use crate::render::labels::count;
 use crate::render::output::events::{Event, EventKind, render_events};
 use crate::render::output::json_path::parse_number;
@@ -71,11 +71,11 @@ fn read_task(row: &str) -> Option<Event<'_>> {
         return None;
     }
     let user = find_acting_user(row);
-    let status = match text("status") {
-        "" if duration.is_none() => "running",
+    let status = match find_member(row, "status").map_or(Cow::Borrowed(""), decode_line) {
+        status if status.is_empty() && duration.is_none() => Cow::Borrowed("running"),
         status => status,
     };
-    let kind = match (status, id) {
+    let kind = match (&*status, id) {
         ("OK", "") => EventKind::Daily,
         ("OK", _) => EventKind::Timed,
         _ => EventKind::Alone,
@@ -85,7 +85,7 @@ fn read_task(row: &str) -> Option<Event<'_>> {
         time: started,
         duration,
         node: text("node"),
-        cells: vec![text("type").into(), id.into(), user, status.into()],
+        cells: vec![text("type").into(), id.into(), user, status],
         upid,
     })
 }

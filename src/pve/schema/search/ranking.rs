@@ -91,6 +91,9 @@ pub(in crate::pve::schema) fn find_groups<'s>(
             None => {}
         }
     }
+    if path_query::find_named(model, query.trim()).is_empty() {
+        put_reads_first(index, query, &mut groups);
+    }
     let add_twins = |(key, mut group): (TwinKey, Vec<Operation<'s>>)| {
         let is_known = |twin: &Operation<'_>| {
             group.iter().any(|known| (known.method(), known.template()) == (twin.method(), twin.template()))
@@ -100,6 +103,28 @@ pub(in crate::pve::schema) fn find_groups<'s>(
         group
     };
     groups.into_iter().map(add_twins).collect()
+}
+
+/// Puts what reads before what changes, if a query asks. If it names a thing only, each read comes before the changes of its
+/// path.
+fn put_reads_first(index: &SearchIndex, query: &str, groups: &mut Vec<(TwinKey, Vec<Operation<'_>>)>) {
+    let query: String = query.chars().take(MAX_QUERY_CHARS).collect();
+    let words = parse_words(Some(index), query.trim());
+    let parsed = SearchQuery::new(index, query.trim(), &words);
+    if parsed.is_question {
+        groups.sort_by_key(|(key, _)| key.method != Method::Get);
+    } else if parsed.names_thing {
+        for at in 1..groups.len() {
+            let is_change = |(key, _): &(TwinKey, Vec<Operation<'_>>)| {
+                key.method != Method::Get && key.template == groups[at].0.template
+            };
+            if groups[at].0.method == Method::Get
+                && let Some(change) = groups[..at].iter().position(is_change)
+            {
+                groups[change..=at].rotate_right(1);
+            }
+        }
+    }
 }
 
 /// What operations have in common that do the same to different objects.

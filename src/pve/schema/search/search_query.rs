@@ -65,6 +65,10 @@ pub(super) struct SearchQuery {
     pub(super) areas: u16,
     /// True if the query asks for all objects of a kind.
     pub(super) wants_list: bool,
+    /// True if the query begins with a noun, as "boot order of …", and is no command.
+    pub(super) names_thing: bool,
+    /// True if the query begins as a question about what is, and asks for nothing else.
+    pub(super) is_question: bool,
 }
 
 impl SearchQuery {
@@ -97,11 +101,17 @@ impl SearchQuery {
             query.add_group(index, expand_synonyms(word, weight * if is_place { PLACE_FACTOR } else { 1.0 }));
         }
         let first = words.iter().find(|word| !is_stop_word(&word.stem));
+        // "Boot" is a verb too: "boot order of …".
+        let has_of = text.split_whitespace().skip(1).take(2).any(|word| word.eq_ignore_ascii_case("of"));
+        query.names_thing = (has_of || first.is_some_and(|word| word.is_noun))
+            && matches!(query.hint, None | Some(MethodHint::Read | MethodHint::Action))
+            && !text.contains(|c: char| c.is_ascii_digit());
         // A query that starts with a noun is no command: "backups of …".
         if query.hint.is_none() && first.is_some_and(|word| word.is_noun) {
             query.hint = Some(MethodHint::Read);
         }
         let reads = query.hint == Some(MethodHint::Read);
+        query.is_question = reads && begins_as_question(text);
         let has_action = || words.iter().any(|word| find_hint(&word.stem) == Some(MethodHint::Action));
         if has("backup") && has("without missing lack never uncovered") {
             query.hint = Some(MethodHint::Read);
@@ -222,6 +232,13 @@ fn expand_synonyms(word: &str, weight: f32) -> Vec<WeightedWord> {
         weight: weight * if synonym.is_near { NEAR_SYNONYM } else { SYNONYM },
     });
     std::iter::once(WeightedWord { stem: word.to_owned(), weight }).chain(synonyms).collect()
+}
+
+/// Returns whether a query begins with the word of a question about what is.
+fn begins_as_question(text: &str) -> bool {
+    const WORDS: &str = "which who whose where when is are does did has";
+    let first = text.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
+    WORDS.split_whitespace().any(|word| word == first)
 }
 
 /// Returns whether a query asks if something is possible ("can a vm …"), instead of requesting it ("can you …").
