@@ -41,6 +41,7 @@ fn find_topic(path: &str) -> AnswerTopic {
         }
         path if path.starts_with("/nodes/") && path.ends_with("/services") => AnswerTopic::Services,
         path if path.starts_with("/access/roles") => AnswerTopic::Privileges,
+        path if path.starts_with("/nodes/") && path.ends_with("/pending") => AnswerTopic::Pending,
         path if path.ends_with("/content") || path.ends_with("/prunebackups") => AnswerTopic::Backups,
         _ => AnswerTopic::Other,
     }

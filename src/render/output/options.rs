@@ -78,6 +78,8 @@ pub enum AnswerTopic {
     SystemLog,
     /// The services of a node.
     Services,
+    /// The options of a guest with those that wait.
+    Pending,
 }
 
 impl AnswerTopic {
