@@ -41,6 +41,7 @@ fn find_topic(path: &str) -> AnswerTopic {
         }
         path if path.starts_with("/nodes/") && path.ends_with("/services") => AnswerTopic::Services,
         path if path.starts_with("/access/roles") => AnswerTopic::Privileges,
+        path if path.starts_with("/nodes/") && path.ends_with("/pending") => AnswerTopic::Pending,
         path if path.ends_with("/content") || path.ends_with("/prunebackups") => AnswerTopic::Backups,
         _ => AnswerTopic::Other,
     }
@@ -62,7 +63,38 @@ fn has_node_priority(data: &str) -> bool {
 }
 
 fn is_network_list(path: &str) -> bool {
-    path.strip_prefix("/nodes/").and_then(|rest| rest.split_once('/')).is_some_and(|(_, rest)| rest == "network")
+    is_node_list(path, "network")
+}
+
+/// Returns whether a path is this one of a node.
+fn is_node_list(path: &str, list: &str) -> bool {
+    path.strip_prefix("/nodes/").and_then(|rest| rest.split_once('/')).is_some_and(|(_, rest)| rest == list)
+}
+
+/// Returns whether the status is in the answer that is shown.
+fn shows_status(options: &OutputOptions) -> bool {
+    options.is_readable() && (options.fields().is_empty() || options.names_key("status"))
+}
+
+/// Returns whether a list of VMs has one that runs or is paused.
+fn has_running_without_qmpstatus(data: &str) -> bool {
+    let is_unclear = |row: &ApiRow| row.text("status") == "running" && row.text("qmpstatus").is_empty();
+    parse_list(data, |row| is_unclear(row).then_some(())).is_some_and(|rows| !rows.is_empty())
+}
+
+/// Tells what the status of a VM does not mean. (PVE: `status` is that of the process, and `agent` is an option.)
+fn describe_vm_status(options: &OutputOptions, data: &str) -> Vec<String> {
+    let Some(status) = ApiRow::parse(data).filter(|_| options.is_readable()) else { return Vec::new() };
+    let shows = |key| options.fields().is_empty() || options.names_key(key);
+    let state = status.text("qmpstatus");
+    let mut remarks = Vec::new();
+    if !state.is_empty() && state != status.text("status") && (shows("status") || shows("qmpstatus")) {
+        remarks.push(format!("the VM is {}: status only tells whether its process runs", quote_word(&state)));
+    }
+    if status.flag("agent") && shows("agent") {
+        remarks.push("agent yes: enabled in the config, which does not mean that it runs".to_owned());
+    }
+    remarks
 }
 
 /// Returns whether an answer has the rules or options of a firewall.
@@ -105,6 +137,17 @@ impl ClusterHandle<'_> {
             // (PVE: `changes` beside the data is the difference to the file that is in force.)
             path if is_network_list(path) && !is_envelope && options.is_readable() && !options.selects() => {
                 one("no change is pending")
+            }
+            // (PVE: an update has the origin of its package source, which is the same for Debian and its security updates.)
+            path if is_node_list(path, "apt/update") && options.is_readable() && data != "[]" => {
+                one("Proxmox does not tell which are security updates")
+            }
+            // (PVE: without `full`, the list has no qmpstatus.)
+            path if is_node_list(path, "qemu") && shows_status(options) && has_running_without_qmpstatus(data) => {
+                one("status running can be a paused VM: get_cluster_resources says paused")
+            }
+            path if path.starts_with("/nodes/") && path.ends_with("/status/current") => {
+                describe_vm_status(options, data)
             }
             // These options say by themselves that they are off.
             "/cluster/firewall/options" => Vec::new(),

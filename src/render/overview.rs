@@ -76,8 +76,8 @@ pub fn render_overview(clusters: &[ClusterView<'_>], now: u64, max_bytes: usize)
     if !clean.is_empty() {
         tail.push(format!("looked at, nothing wrong: {}", clean.join(", ")));
     }
-    // Each list of disks asks every disk, which takes seconds and wakes those that sleep.
-    tail.push("not looked at: health of disks /nodes/{node}/disks/list".to_owned());
+    // Each list of disks asks every disk, which takes seconds and wakes those that sleep. A journal is long.
+    tail.push("not looked at: health of disks /nodes/{node}/disks/list, kernel errors and OOM …/journal".to_owned());
     let troubled: Vec<&TopicProblems> = topics.iter().filter(|topic| !topic.lines.is_empty()).collect();
     let headings: Vec<String> = troubled.iter().map(|topic| topic.heading()).collect();
     let problems = troubled.iter().flat_map(|topic| &topic.lines).map(|line| line.text.len() + 1).sum::<usize>();

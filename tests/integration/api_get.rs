@@ -575,3 +575,75 @@ fn guests_without_snapshots_are_named_in_place_of_their_rows() {
     let text = show(&server, json!({"paths": paths(&["qemu/104", "lxc/200"])}));
     assert!(text.contains("You are here!"), "{text}");
 }
+
+#[test]
+fn options_that_only_a_few_of_many_guests_have_share_one_column() {
+    let node = proxmox_with(gzipped_facts(), |request| {
+        let config = match request.path().strip_prefix("/api2/json/nodes/pve1/qemu/")? {
+            "100/config" => json!({"name": "a", "cores": 1, "scsihw": "virtio-scsi-single", "sockets": 1}),
+            "101/config" => json!({"name": "b", "cores": 2}),
+            "102/config" => json!({"name": "c", "cores": 1, "bios": "ovmf", "machine": "q35", "args": "x; y: z"}),
+            "103/config" => json!({"name": "d", "cores": 2}),
+            "104/config" => json!({"name": "e", "cores": 2, "ciuser": "debian"}),
+            _ => return None,
+        };
+        Some(ScriptedReply::data(&config.to_string()))
+    });
+    let paths = |guests: u16| (100..100 + guests).map(|vmid| format!("/nodes/pve1/qemu/{vmid}/config")).collect();
+    let (many, few): (Vec<String>, Vec<String>) = (paths(5), paths(3));
+    let server = start_server(&node, 0);
+    let text = show(&server, json!({"paths": many}));
+    // A value that looks like two options keeps its column.
+    let table = "vmid\tname\tcores\targs\tothers\n\
+        100\ta\t1\t-\tsockets: 1; scsihw: virtio-scsi-single\n\
+        101\tb\t2\t-\t-\n\
+        102\tc\t1\tx; y: z\tbios: ovmf; machine: q35\n\
+        103\td\t2\t-\t-\n\
+        104\te\t2\t-\tciuser: debian\n";
+    assert!(text.contains(table), "{text}");
+    let text = show(&server, json!({"paths": many, "fields": "name,bios"}));
+    assert!(text.contains("vmid\tname\tbios\n"), "{text}");
+    assert!(!show(&server, json!({"paths": few})).contains("others"));
+}
+
+#[test]
+fn a_paused_vm_and_an_enabled_agent_are_not_taken_for_running_ones() {
+    let node = proxmox_with(gzipped_facts(), |request| {
+        let data = match request.path().strip_prefix("/api2/json/nodes/pve1/qemu")? {
+            "/100/status/current" => json!({"status": "running", "qmpstatus": "paused", "agent": 1}),
+            "/101/status/current" => json!({"status": "running", "qmpstatus": "running"}),
+            "" => json!([{"vmid": 100, "status": "running"}, {"vmid": 102, "status": "stopped"}]),
+            _ => return None,
+        };
+        Some(ScriptedReply::data(&data.to_string()))
+    });
+    let server = start_server(&node, 0);
+    let read =
+        |path: &str, fields: &str| show(&server, json!({"path": format!("/nodes/pve1/qemu{path}"), "fields": fields}));
+    let (paused, agent) = ("the VM is paused", "agent yes: enabled in the config");
+    let text = read("/100/status/current", "");
+    assert!(text.contains(paused) && text.contains(agent), "{text}");
+    let text = read("/100/status/current", "status");
+    assert!(text.contains(paused) && !text.contains(agent), "{text}");
+    let text = read("/101/status/current", "");
+    assert!(!text.contains("the VM is") && !text.contains("agent"), "{text}");
+    let list = "status running can be a paused VM";
+    assert!(read("", "").contains(list) && read("", "vmid,status").contains(list));
+    assert!(!read("", "vmid").contains(list));
+}
+
+#[test]
+fn a_long_value_of_all_rows_is_a_line_and_addresses_of_certificates_are_short() {
+    let issuer = "/CN=Proxmox Virtual Environment/OU=271fedec/O=PVE Cluster Manager CA";
+    let rows = json!([
+        {"filename": "pve-root-ca.pem", "subject": issuer, "issuer": issuer, "notafter": 2_111_100_394, "san": []},
+        {"filename": "pve-ssl.pem", "subject": "/CN=pve1", "issuer": issuer, "notafter": 1_858_812_394,
+            "san": ["0000:0000:0000:0000:0000:0000:0000:0001", "10.0.0.1", "pve1"]},
+    ]);
+    let node = proxmox_with(gzipped_facts(), move |request| {
+        request.path().ends_with("/certificates/info").then(|| ScriptedReply::data(&rows.to_string()))
+    });
+    let text = show(&start_server(&node, 0), json!({"path": "/nodes/pve1/certificates/info"}));
+    assert!(text.starts_with(&format!("in each row: issuer: {issuer}\nfilename\tsubject\tnotafter\tsan\n")), "{text}");
+    assert!(text.contains("\t::1, 10.0.0.1, pve1\n"), "{text}");
+}

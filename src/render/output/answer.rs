@@ -186,6 +186,7 @@ impl OutputOptions {
             _ if !self.filter.is_empty() => None,
             AnswerTopic::Services => self.summarize_services(data),
             AnswerTopic::Privileges => self.summarize_privileges(data),
+            AnswerTopic::Pending => self.summarize_pending(data),
             AnswerTopic::Other => None,
         }
     }

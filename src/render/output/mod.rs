@@ -21,6 +21,7 @@ mod names;
 mod object_writer;
 mod options;
 mod page_writer;
+mod pending;
 mod privileges;
 mod rows;
 mod series;

@@ -9,6 +9,7 @@ use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter, ResultPart};
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::net::Ipv6Addr;
 
 /// The most members that are written of an object within an object.
 const MAX_NESTED: usize = 60;
@@ -34,7 +35,13 @@ const PROPERTY_STRINGS: [&str; 9] =
 
 /// The members that few readers need. (PVE: the identity of a VM's board, and what guards a change, which the server
 /// reads by itself.)
-pub const RARELY_NEEDED: [&str; 3] = ["digest", "smbios1", "vmgenid"];
+const RARELY_NEEDED: [&str; 3] = ["digest", "smbios1", "vmgenid"];
+
+/// Those of the status of a node. (PVE: `kversion` is the text of `current-kernel`, and `idle` is always 0.)
+const RARELY_NEEDED_OF_NODE: [&str; 3] = ["boot-info", "current-kernel", "idle"];
+
+/// The members that only the status of a node has together.
+const NODE_STATUS: [&str; 3] = ["kversion", "loadavg", "rootfs"];
 
 /// The most members of an object.
 const MAX_MEMBERS: usize = 10_000;
@@ -67,7 +74,7 @@ pub fn write_object(
                 members.len() < MAX_MEMBERS
             });
             members.retain(|member| !beside.contains(&member.name.as_str()));
-            left_out.extend(RARELY_NEEDED.iter().filter(|name| members.iter().any(|member| member.name == **name)));
+            left_out = find_rarely_needed(&|name| members.iter().any(|member| member.name == name));
             members.retain(|member| !left_out.contains(&member.name.as_str()));
             members.sort_by(|a, b| compare_keys(&a.name, &b.name));
         }
@@ -159,6 +166,12 @@ pub fn write_object(
     if empty > 0 && count == 0 {
         page.add_note(&format!("{empty} empty members left out"));
     }
+}
+
+/// Returns the members of an object that few readers need. `has` tells whether it has a member.
+pub fn find_rarely_needed(has: &dyn Fn(&str) -> bool) -> Vec<&'static str> {
+    let of_node = if NODE_STATUS.iter().all(|name| has(name)) { &RARELY_NEEDED_OF_NODE[..] } else { &[] };
+    RARELY_NEEDED.iter().chain(of_node).copied().filter(|name| has(name)).collect()
 }
 
 /// The most lists of an object that are looked for.
@@ -306,12 +319,12 @@ fn is_cpu_flags(key: &str, raw: &str) -> bool {
 
 /// Appends the members of an object within an object: `used 28GiB, total 128GiB`.
 fn push_nested(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: usize) -> bool {
-    let (mut members, mut has_hash) = (Vec::new(), false);
+    let (mut members, mut is_shortened) = (Vec::new(), false);
     walk(raw, &mut |key, raw| {
         let name = unquote(key);
-        // (PVE: the digest of a file of package sources is a list of 32 bytes.)
-        match name == "digest" && raw.starts_with('[') {
-            true => has_hash = true,
+        // (PVE: the digest of a file of package sources is a list of 32 bytes, and the clock of the kernel is a constant.)
+        match name == "digest" && raw.starts_with('[') || name == "user_hz" {
+            true => is_shortened = true,
             false if !is_empty(raw) => members.push(ObjectMember { name: name.into_owned(), raw }),
             false => {}
         }
@@ -325,7 +338,7 @@ fn push_nested(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: 
         let pairs = members.iter().map(|member| format!("{}={}", member.name, decode_line(member.raw)));
         return push_single_line(text, &pairs.collect::<Vec<_>>().join(","));
     }
-    let mut is_whole = members.len() <= MAX_NESTED && !has_hash;
+    let mut is_whole = members.len() <= MAX_NESTED && !is_shortened;
     if level > 0 {
         text.push('{');
     }
@@ -380,11 +393,19 @@ fn push_items(text: &mut String, key: &str, raw: &str, utc_offset: i32, level: u
                 let is_whole = push_single_line(text, &name) & push_single_line(text, " = ");
                 is_whole & push_single_line(text, &value)
             }
-            None => push_value(text, key, item, utc_offset, level + 1),
+            None => match find_long_address(key, item) {
+                Some(address) => push_single_line(text, &address.to_string()),
+                None => push_value(text, key, item, utc_offset, level + 1),
+            },
         };
         true
     });
     is_whole
+}
+
+/// Returns an address of a certificate. (PVE: those of IPv6 have all of their zeros.)
+fn find_long_address(key: &str, item: &str) -> Option<Ipv6Addr> {
+    if key == "san" { strip_quotes(item).parse().ok() } else { None }
 }
 
 /// Returns the name and the value of a list of two scalars, the first a text. (PVE: the raw keys of a container's config,

@@ -78,6 +78,8 @@ pub enum AnswerTopic {
     SystemLog,
     /// The services of a node.
     Services,
+    /// The options of a guest with those that wait.
+    Pending,
 }
 
 impl AnswerTopic {
@@ -179,7 +181,7 @@ impl OutputOptions {
     }
 
     /// Returns true if the caller names a key for fields, the order or a condition.
-    pub(super) fn names_key(&self, key: &str) -> bool {
+    pub fn names_key(&self, key: &str) -> bool {
         self.orders_or_filters_by(key) || self.fields().iter().any(|field| field == key)
     }
 

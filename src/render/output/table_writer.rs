@@ -36,8 +36,20 @@ const EMPTY_WITHOUT_MEANING: [&str; 2] = ["id", "level"];
 /// The least rows of a list that says the equal cells of a column once.
 const MIN_EQUAL_ROWS: usize = 3;
 
-/// The most bytes of such a cell.
+/// The most bytes of such a cell in a line with others.
 const MAX_EQUAL_BYTES: usize = 60;
+
+/// The least bytes of an equal cell that has a line of its own, from two rows on.
+const MIN_LONG_EQUAL_BYTES: usize = 40;
+
+/// The last column of objects, for keys that few of them have.
+const OTHERS: &str = "others";
+
+/// The least objects with such a column.
+const MIN_ROWS_WITH_OTHERS: usize = 4;
+
+/// The most objects that have a key of that column.
+const MAX_ROWS_WITH_RARE_KEY: usize = 2;
 
 /// The most columns without a place in the table that are named.
 const MAX_LEFT_OUT_NAMES: usize = 20;
@@ -265,7 +277,7 @@ impl<'a> KeyColumns<'a> {
             left_out.extend(rare.columns.iter().filter(|key| has(key) && !is_wanted(key)));
         }
         if options.are_objects {
-            left_out.extend(object_writer::RARELY_NEEDED.iter().filter(|key| has(key)));
+            left_out.extend(object_writer::find_rarely_needed(&|key| has(&key)));
         }
         columns.retain(|column| !left_out.contains(&&*column.key));
         if !left_out.is_empty() {
@@ -274,8 +286,13 @@ impl<'a> KeyColumns<'a> {
             page.add_note(&note);
         }
         columns.sort_by(|a, b| is_id(options, &b.key).cmp(&is_id(options, &a.key)).then(compare_keys(&a.key, &b.key)));
-        if (row_count >= MIN_EQUAL_ROWS || options.are_objects) && !self.has_plain_rows {
-            columns = write_equal_cells(options, page, columns, self.object_count);
+        if !self.has_plain_rows {
+            if row_count >= MIN_EQUAL_ROWS || options.are_objects {
+                columns = write_equal_cells(options, page, columns, self.object_count);
+            }
+            if row_count >= MIN_IDLE_ROWS {
+                columns = write_long_equal_cells(options, page, columns, self.object_count);
+            }
         }
         columns.into_iter().map(|column| column.key.into_owned()).collect()
     }
@@ -324,6 +341,36 @@ fn write_equal_cells<'a>(
         }
     }
     page.text.push_str(if separator == next { "\n" } else { "" });
+    others
+}
+
+/// Writes each column with the same long value in each row as a line. Returns the other ones.
+fn write_long_equal_cells<'a>(
+    options: &OutputOptions,
+    page: &mut PageWriter,
+    columns: Vec<KeyColumn<'a>>,
+    row_count: usize,
+) -> Vec<KeyColumn<'a>> {
+    let mut others = Vec::with_capacity(columns.len());
+    for (at, column) in columns.into_iter().enumerate() {
+        let format = KeyFormat::for_key(&column.key);
+        let is_long = |value: &str| {
+            (MIN_LONG_EQUAL_BYTES..=MAX_CELL_CHARS).contains(&value.len()) && !value.contains(char::is_control)
+        };
+        let value = (at > 0 && column.equal_count == row_count && !is_id(options, &column.key))
+            .then(|| format_cell(format, &column.key, Some(column.first), options.utc_offset))
+            .filter(|value| is_long(value) && value.len() < page.remaining() / 2);
+        match value {
+            Some(value) => {
+                page.text.push_str("in each row: ");
+                push_name(&mut page.text, &column.key);
+                page.text.push_str(": ");
+                page.text.push_str(&value);
+                page.text.push('\n');
+            }
+            None => others.push(column),
+        }
+    }
     others
 }
 
@@ -404,6 +451,7 @@ pub fn write_list(
     let (has_plain_rows, cells_without_column) = (key_columns.has_plain_rows, key_columns.cells_without_column);
     let mut columns = options.fields.clone().unwrap_or_else(|| key_columns.select(options, page, rows.len()));
     columns.retain(|column| !counts.missing_fields.contains(column));
+    let rare = if options.fields.is_none() { take_rare_columns(options, &mut columns, &rows) } else { Vec::new() };
     if rows.is_empty() {
         page.text.push_str("no rows\n");
         note_row_counts(options, page, answer_path, counts, 0, false);
@@ -417,6 +465,7 @@ pub fn write_list(
     }
     let mut table = TableWriter::new(page);
     let header = columns.iter().map(String::as_str).chain(has_plain_rows.then_some("value"));
+    let header = header.chain((!rare.is_empty()).then_some(OTHERS));
     table.write_line(header.map(Cow::Borrowed));
     let formats: Vec<KeyFormat> = columns.iter().map(|column| KeyFormat::for_key(column)).collect();
     let mut found = Vec::new();
@@ -446,7 +495,8 @@ pub fn write_list(
         });
         let plain = has_plain_rows.then(|| Some(*row).filter(|row| !row.starts_with('{')));
         let plain = plain.map(|raw| format_cell(KeyFormat::Plain, "", raw, options.utc_offset));
-        table.write_row(cells.chain(plain));
+        let others = (!rare.is_empty()).then(|| Cow::Owned(format_others(options, row, &rare)));
+        table.write_row(cells.chain(plain).chain(others));
     }
     let TableWriter { row_count, full, has_cut_cells, .. } = table;
     let has_all_rows = rows.len() == counts.matched;
@@ -463,6 +513,55 @@ pub fn write_list(
         note_cut_cells(page);
     }
     Ok(())
+}
+
+/// Removes the columns of objects that one or two of them have, and returns their keys, if the table is shorter with them
+/// as `key: value` in one last column.
+fn take_rare_columns(options: &OutputOptions, columns: &mut Vec<String>, rows: &[&str]) -> Vec<String> {
+    if !options.are_objects || rows.len() < MIN_ROWS_WITH_OTHERS || columns.iter().any(|column| column == OTHERS) {
+        return Vec::new();
+    }
+    let mut values: Vec<Vec<&str>> = vec![Vec::new(); columns.len()];
+    let mut found = Vec::new();
+    for row in rows {
+        pick(row, columns, &mut found);
+        values.iter_mut().zip(&found).for_each(|(values, raw)| values.extend(raw));
+    }
+    // A column has its name, a dash in each row without it, and tabs.
+    let find_saving = |column: &str, values: &[&str]| {
+        let shown_apart = column.len() + 1 + rows.len() + (rows.len() - values.len());
+        shown_apart.checked_sub(values.len() * (column.len() + ": ; ".len())).filter(|saving| *saving > 0)
+    };
+    let (mut rare, mut saved) = (Vec::new(), 0);
+    for (column, values) in columns.iter().zip(&values).skip(1) {
+        let is_clear = |raw: &&str| !format_cell(KeyFormat::for_key(column), column, Some(raw), 0).contains("; ");
+        let is_rare = (1..=MAX_ROWS_WITH_RARE_KEY).contains(&values.len()) && !is_last(column);
+        if let Some(saving) = find_saving(column, values).filter(|_| is_rare && values.iter().all(is_clear)) {
+            rare.push(column.clone());
+            saved += saving;
+        }
+    }
+    let fits = |row: &&str| format_others(options, row, &rare).chars().count() <= MAX_CELL_CHARS;
+    // The last column has a name, a dash in each row without any, and tabs.
+    if saved <= OTHERS.len() + 1 + 2 * rows.len() || !rows.iter().all(fits) {
+        return Vec::new();
+    }
+    columns.retain(|column| !rare.contains(column));
+    rare
+}
+
+/// Returns the values of these keys as one cell.
+fn format_others(options: &OutputOptions, row: &str, keys: &[String]) -> String {
+    let mut found = Vec::new();
+    pick(row, keys, &mut found);
+    let mut text = String::new();
+    for (key, raw) in keys.iter().zip(found).filter_map(|(key, raw)| Some((key, raw?))) {
+        text.push_str(if text.is_empty() { "" } else { "; " });
+        push_name(&mut text, key);
+        text.push_str(": ");
+        text.push_str(&format_cell(KeyFormat::for_key(key), key, Some(raw), options.utc_offset));
+    }
+    text
 }
 
 /// Notes the size of all rows together, if each has one in bytes, and what is used of it.
