@@ -64,6 +64,10 @@ impl<'c, 'a> EarlierCalls<'c, 'a> {
         Self(calls)
     }
 
+    pub(super) fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
     fn numbered(self) -> impl Iterator<Item = (usize, &'c PlannedCall<'a>)> {
         self.0.iter().enumerate().map(|(at, call)| (at + 1, *call)).filter(|(_, call)| call.is_change())
     }

@@ -325,6 +325,15 @@ impl GuestState<'_> {
         }
     }
 
+    /// Returns whether the guest is off, and the HA manager has stopped it.
+    pub fn is_stopped_by_ha(&self) -> bool {
+        let status = self.status.as_ref().and_then(|status| status.as_ref().ok());
+        status.is_some_and(|status| {
+            let is_off = text_of(status, "status") == "stopped" && text_of(status, "lock").is_empty();
+            is_off && find_ha_state(status).is_some_and(|ha| text_of(ha, "state") == "stopped")
+        })
+    }
+
     /// Returns whether the HA manager manages the guest, as far as known.
     pub fn is_in_ha(&self) -> bool {
         let status = self.status.as_ref().and_then(|status| status.as_ref().ok());
@@ -358,9 +367,12 @@ impl GuestState<'_> {
                     let _ = writeln!(text, "It is locked: {}{effect}.", quote_word(lock));
                 }
                 if let Some(ha) = find_ha_state(status) {
-                    let _ = match text_of(ha, "state") {
-                        "ignored" => writeln!(text, "It is an HA resource that HA ignores."),
-                        state => writeln!(text, "HA manages it, and wants it {}.", quote_word(state)),
+                    // (PVE: it is the state that the HA manager has it in, such as `error` or `request_stop`.)
+                    let _ = match (text_of(ha, "state"), self.wanted_by_ha()) {
+                        ("ignored", _) => writeln!(text, "It is an HA resource that HA ignores."),
+                        (state, Some(_)) => writeln!(text, "HA manages it, and wants it {}.", quote_word(state)),
+                        ("", None) => writeln!(text, "HA manages it."),
+                        (state, None) => writeln!(text, "HA manages it: its state there is {}.", quote_word(state)),
                     };
                 }
             }

@@ -621,8 +621,14 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
     affected.push(text);
 }
 
-/// Appends what the HA manager does with a guest that it gets, if that changes the power of the guest.
+/// Appends what the HA manager does with a guest that it gets, or has and is asked to start, if that changes the power
+/// of the guest.
 fn push_ha_request(text: &mut String, call: &CallDescription<'_>, guest: &GuestState<'_>) {
+    // (PVE: the start of a managed guest sets its requested state.)
+    let is_start = call.method == Method::Post && has_guest_path(call) && call.path.ends_with("/status/start");
+    if is_start && guest.wanted_by_ha() == Some(false) {
+        text.push_str("The start sets its state in HA to started, so HA starts it and keeps it running.\n");
+    }
     if call.method != Method::Post || call.path != "/cluster/ha/resources" || !guest.is_read() {
         return;
     }
