@@ -5,6 +5,7 @@ use super::quoted::{push_quoted, push_value, quote};
 use super::units::push_byte_size;
 use crate::policy::DISK_PARAMETERS;
 use crate::pve::guests::{Guest, GuestKind};
+use crate::pve::property_string::find_volume;
 use crate::pve::rows::{is_true, read_count};
 use crate::sanitize;
 use serde_json::{Map, Value};
@@ -681,7 +682,9 @@ pub fn push_restored_options(text: &mut String, [now, then]: &[Map<String, Value
     ];
     let mut names: Vec<&String> =
         now.keys().chain(then.keys()).filter(|name| now.get(*name) != then.get(*name)).collect();
-    names.retain(|name| !OF_THE_SNAPSHOT.contains(&name.as_str()));
+    // (PVE: a rollback keeps the list of unused disks.)
+    let is_unused = |name: &str| name.strip_prefix("unused").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+    names.retain(|name| !OF_THE_SNAPSHOT.contains(&name.as_str()) && !is_unused(name));
     names.sort();
     names.dedup();
     let show = |name: &str, config: &Map<String, Value>| {
@@ -696,6 +699,26 @@ pub fn push_restored_options(text: &mut String, [now, then]: &[Map<String, Value
     }
     push_more(text, names.len(), " and {} more");
     text.push_str(".\n");
+    // (PVE: a volume of the guest that its configuration of then does not name becomes an unused disk.)
+    let volumes = |config: &Map<String, Value>| -> Vec<(String, String)> {
+        let disks = config.iter().map(|(name, value)| (name, to_text(value)));
+        let disks = disks.filter(|(name, value)| !is_unused(name) && is_own_disk(name, value));
+        let volumes = disks.filter_map(|(name, value)| Some((name.clone(), find_volume(&value)?.to_owned())));
+        volumes.filter(|(_, volume)| volume.contains(':')).collect()
+    };
+    let kept = volumes(then);
+    let left = volumes(now).into_iter().filter(|(_, volume)| !kept.iter().any(|(_, other)| other == volume));
+    let left: Vec<String> = left.map(|(name, _)| quote_word(&name)).collect();
+    if !left.is_empty() {
+        let shown = &left[..left.len().min(MAX_ITEMS)];
+        let _ = write!(
+            text,
+            "A disk that the snapshot does not have stays as an unused one, with its data: {}",
+            shown.join(", ")
+        );
+        push_more(text, left.len(), " and {} more");
+        text.push_str(".\n");
+    }
 }
 
 /// Appends the changes that wait for the next start of a guest, which a rollback removes.
