@@ -169,6 +169,8 @@ pub struct ObjectState<'a> {
     pub affected: AffectedText<'a>,
     /// Sentences about the storages that the call needs, without their ends.
     pub storage_notes: Vec<String>,
+    /// Sentences about what the node lacks for the guest, without their ends.
+    pub node_limits: Vec<String>,
     /// Sentences about why the change has no effect yet, without their ends.
     pub missing_effect: Vec<String>,
     /// The guests that leave a pool, each with the pool.

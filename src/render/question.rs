@@ -611,7 +611,8 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
         push_ha_request(text, call, guest);
     }
     let placement = call.state.placement.iter().chain(&call.state.job_storage);
-    for sentence in placement.chain(&call.state.storage_notes).chain(&call.state.missing_effect) {
+    let notes = call.state.storage_notes.iter().chain(&call.state.node_limits).chain(&call.state.missing_effect);
+    for sentence in placement.chain(notes) {
         let (first, rest) = sentence.split_at(1);
         let _ = writeln!(text, "{}{rest}.", first.to_uppercase());
     }
