@@ -1,7 +1,7 @@
 //! The object of a change, read again after it. What can't be read is left out of the answer.
 
 use super::fan_out::fan_out;
-use super::firewall_effect::FirewallLevels;
+use super::firewall_effect::{FirewallLevels, OFF_BY_DEFAULT};
 use super::guest_backups::{find_default_storage, read_backups};
 use super::guest_wait::{AwaitedGuest, AwaitedState, GuestWaitEnd};
 use super::handle::ClusterHandle;
@@ -749,7 +749,7 @@ impl ResultReader<'_> {
             ChangedSubject::FirewallRule(list) => {
                 let is_off = rule.is_some_and(|rule| !rule.get("enable").is_some_and(is_true));
                 if is_off && self.changed.param("enable").is_none() {
-                    reasons.push("no effect yet: a new rule is off by default (enable=1 turns it on)".into());
+                    reasons.push(OFF_BY_DEFAULT.to_owned());
                 }
                 reasons.extend(self.check_firewall(list));
             }

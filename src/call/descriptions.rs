@@ -41,6 +41,7 @@ pub(super) fn describe_all(
         if failure.is_none() {
             let reader = ObjectReader::until(call.cluster, deadline);
             present.state.missing_effect = call.find_missing_effect(&reader, earlier);
+            present.state.node_limits = call.find_node_limits(&reader, earlier);
         }
         let needs = match failure {
             Some(_) => Vec::new(),

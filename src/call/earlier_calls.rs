@@ -64,6 +64,16 @@ impl<'c, 'a> EarlierCalls<'c, 'a> {
         Self(calls)
     }
 
+    pub(super) fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns whether a call sets an interface or virtual network of this name.
+    pub(super) fn names_interface(self, name: &str) -> bool {
+        let is_named = |call: &PlannedCall<'_>| ["iface", "vnet"].iter().any(|key| call.param(key) == Some(name));
+        self.numbered().any(|(_, call)| is_named(call))
+    }
+
     fn numbered(self) -> impl Iterator<Item = (usize, &'c PlannedCall<'a>)> {
         self.0.iter().enumerate().map(|(at, call)| (at + 1, *call)).filter(|(_, call)| call.is_change())
     }

@@ -3,12 +3,16 @@
 use super::earlier_calls::EarlierCalls;
 use super::planned_call::PlannedCall;
 use super::present_state::ObjectReader;
+use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::property_string::find_part;
 use crate::pve::rows::is_true;
 use crate::render::object_state::to_text;
 use serde_json::{Map, Value};
+
+/// The reason why a new rule without `enable` has no effect.
+pub(super) const OFF_BY_DEFAULT: &str = "no effect yet: a new rule is off by default (enable=1 turns it on)";
 
 /// The options of an object, or `None` if they can't be read.
 type ReadOptions<'r> = dyn Fn(&ApiPath) -> Option<Map<String, Value>> + 'r;
@@ -37,8 +41,18 @@ impl PlannedCall<'_> {
                 levels.check_data_center().or_else(|| levels.check_option(own.as_str())).into_iter().collect()
             }
             Some(_) => Vec::new(),
-            None => levels.find_missing_effect(&self.path, &self.params),
+            None => {
+                let default = self.is_new_rule_off().then(|| OFF_BY_DEFAULT.to_owned());
+                default.into_iter().chain(levels.find_missing_effect(&self.path, &self.params)).collect()
+            }
         }
+    }
+
+    /// Returns whether the call adds a firewall rule without saying that it is on. (PVE: such a rule is off.)
+    fn is_new_rule_off(&self) -> bool {
+        let template = self.operation.template.as_deref().unwrap_or_default();
+        let is_list = template.ends_with("/firewall/rules") || template == "/cluster/firewall/groups/{group}";
+        self.method == Method::Post && is_list && self.param("enable").is_none()
     }
 
     /// Returns whether the call brings a network card of a guest under the firewall.

@@ -139,6 +139,7 @@ mod list_undo;
 mod lookup_error;
 mod lookups;
 mod name_checks;
+mod node_limits;
 mod operation;
 mod plan;
 mod plan_error;

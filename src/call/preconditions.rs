@@ -208,6 +208,7 @@ impl PlannedCall<'_> {
         let forecast = self.path_guest().and_then(|guest| Some(earlier.forecast_guest(guest.vmid.parse().ok()?)));
         let is_changed = forecast.is_some_and(|forecast| forecast.is_changed);
         self.check_guest_state(template, present, earlier)
+            .or_else(|| self.check_ha_stop(template, present).filter(|_| earlier.is_empty()))
             .or_else(|| self.check_snapshot(present))
             .or_else(|| self.check_disk(template, present).filter(|_| !is_changed))
             .or_else(|| self.check_boot_order(template, present).filter(|_| !is_changed))
@@ -282,10 +283,14 @@ impl PlannedCall<'_> {
             config: config.filter(|_| is_config).or(own_config.as_ref()).filter(|_| !forecast.is_changed),
             snapshots: snapshots.filter(|_| !forecast.is_changed),
         };
-        let is_ha = status.is_some_and(|status| find_ha_state(status).is_some());
+        let ha_state = status.and_then(find_ha_state).map(|ha| text_of(ha, "state"));
+        // (PVE: the HA manager ignores a stop of a resource that it has stopped.)
+        let is_ha = |row: &Precondition| {
+            ha_state.is_some_and(|state| !(row.excluded == Excluded::Stopped && state == "stopped"))
+        };
         let is_locked = status.is_some_and(|status| !text_of(status, "lock").is_empty());
         let found = find_preconditions(self.method, template, &self.params)
-            .filter(|row| !(row.yields_to_ha && is_ha || row.yields_to_lock && is_locked))
+            .filter(|row| !(row.yields_to_ha && is_ha(row) || row.yields_to_lock && is_locked))
             .find(|row| facts.is_in(row));
         if let Some(row) = found {
             return Some(CertainFailure::GuestState {
@@ -301,6 +306,23 @@ impl PlannedCall<'_> {
         let is_there = self.path_guest().is_some_and(|guest| self.param("target") == Some(guest.node.as_str()));
         (moves && is_there && !forecast.is_changed)
             .then(|| CertainFailure::SameNode { operation: self.operation_line(), guest: label })
+    }
+
+    /// Checks whether the HA manager has the guest stopped already, as the call asks, and the call sets nothing else.
+    fn check_ha_stop(&self, template: &str, present: &PresentState<'_>) -> Option<CertainFailure> {
+        let is_meant = self.method == Method::Put && template == "/cluster/ha/resources/{sid}";
+        let state = self.param("state").filter(|state| is_meant && matches!(*state, "stopped" | "disabled"))?;
+        let is_alone = self.params.names().all(|name| matches!(name, "state" | "digest"));
+        let options = present.state.options.as_ref()?.as_ref().ok()?;
+        let guest = present.state.guest.as_ref().filter(|guest| guest.is_stopped_by_ha())?;
+        (is_alone && text_of(options, "state") == state).then(|| CertainFailure::GuestState {
+            operation: self.operation_line(),
+            guest: guest.label(),
+            state: Excluded::Stopped,
+            message: String::new(),
+            is_later: false,
+            is_accepted: true,
+        })
     }
 
     /// Returns the configuration of the guest of the path that the plan has read.

@@ -712,6 +712,7 @@ mod tests {
             "/nodes/pve1/lxc/100/snapshot",
             "/nodes/pve1/storage/local/prunebackups",
             "/nodes/pve1/network",
+            "/nodes/pve1/status",
             "/nodes/pve1/storage",
             "/nodes/pve1/storage/local/content",
             "/cluster/backup",

@@ -5,6 +5,7 @@ use super::quoted::{push_quoted, push_value, quote};
 use super::units::push_byte_size;
 use crate::policy::DISK_PARAMETERS;
 use crate::pve::guests::{Guest, GuestKind};
+use crate::pve::property_string::find_volume;
 use crate::pve::rows::{is_true, read_count};
 use crate::sanitize;
 use serde_json::{Map, Value};
@@ -168,6 +169,8 @@ pub struct ObjectState<'a> {
     pub affected: AffectedText<'a>,
     /// Sentences about the storages that the call needs, without their ends.
     pub storage_notes: Vec<String>,
+    /// Sentences about what the node lacks for the guest, without their ends.
+    pub node_limits: Vec<String>,
     /// Sentences about why the change has no effect yet, without their ends.
     pub missing_effect: Vec<String>,
     /// The guests that leave a pool, each with the pool.
@@ -325,6 +328,15 @@ impl GuestState<'_> {
         }
     }
 
+    /// Returns whether the guest is off, and the HA manager has stopped it.
+    pub fn is_stopped_by_ha(&self) -> bool {
+        let status = self.status.as_ref().and_then(|status| status.as_ref().ok());
+        status.is_some_and(|status| {
+            let is_off = text_of(status, "status") == "stopped" && text_of(status, "lock").is_empty();
+            is_off && find_ha_state(status).is_some_and(|ha| text_of(ha, "state") == "stopped")
+        })
+    }
+
     /// Returns whether the HA manager manages the guest, as far as known.
     pub fn is_in_ha(&self) -> bool {
         let status = self.status.as_ref().and_then(|status| status.as_ref().ok());
@@ -358,9 +370,12 @@ impl GuestState<'_> {
                     let _ = writeln!(text, "It is locked: {}{effect}.", quote_word(lock));
                 }
                 if let Some(ha) = find_ha_state(status) {
-                    let _ = match text_of(ha, "state") {
-                        "ignored" => writeln!(text, "It is an HA resource that HA ignores."),
-                        state => writeln!(text, "HA manages it, and wants it {}.", quote_word(state)),
+                    // (PVE: it is the state that the HA manager has it in, such as `error` or `request_stop`.)
+                    let _ = match (text_of(ha, "state"), self.wanted_by_ha()) {
+                        ("ignored", _) => writeln!(text, "It is an HA resource that HA ignores."),
+                        (state, Some(_)) => writeln!(text, "HA manages it, and wants it {}.", quote_word(state)),
+                        ("", None) => writeln!(text, "HA manages it."),
+                        (state, None) => writeln!(text, "HA manages it: its state there is {}.", quote_word(state)),
                     };
                 }
             }
@@ -669,7 +684,9 @@ pub fn push_restored_options(text: &mut String, [now, then]: &[Map<String, Value
     ];
     let mut names: Vec<&String> =
         now.keys().chain(then.keys()).filter(|name| now.get(*name) != then.get(*name)).collect();
-    names.retain(|name| !OF_THE_SNAPSHOT.contains(&name.as_str()));
+    // (PVE: a rollback keeps the list of unused disks.)
+    let is_unused = |name: &str| name.strip_prefix("unused").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+    names.retain(|name| !OF_THE_SNAPSHOT.contains(&name.as_str()) && !is_unused(name));
     names.sort();
     names.dedup();
     let show = |name: &str, config: &Map<String, Value>| {
@@ -684,6 +701,26 @@ pub fn push_restored_options(text: &mut String, [now, then]: &[Map<String, Value
     }
     push_more(text, names.len(), " and {} more");
     text.push_str(".\n");
+    // (PVE: a volume of the guest that its configuration of then does not name becomes an unused disk.)
+    let volumes = |config: &Map<String, Value>| -> Vec<(String, String)> {
+        let disks = config.iter().map(|(name, value)| (name, to_text(value)));
+        let disks = disks.filter(|(name, value)| !is_unused(name) && is_own_disk(name, value));
+        let volumes = disks.filter_map(|(name, value)| Some((name.clone(), find_volume(&value)?.to_owned())));
+        volumes.filter(|(_, volume)| volume.contains(':')).collect()
+    };
+    let kept = volumes(then);
+    let left = volumes(now).into_iter().filter(|(_, volume)| !kept.iter().any(|(_, other)| other == volume));
+    let left: Vec<String> = left.map(|(name, _)| quote_word(&name)).collect();
+    if !left.is_empty() {
+        let shown = &left[..left.len().min(MAX_ITEMS)];
+        let _ = write!(
+            text,
+            "A disk that the snapshot does not have stays as an unused one, with its data: {}",
+            shown.join(", ")
+        );
+        push_more(text, left.len(), " and {} more");
+        text.push_str(".\n");
+    }
 }
 
 /// Appends the changes that wait for the next start of a guest, which a rollback removes.

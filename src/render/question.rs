@@ -14,6 +14,7 @@ use crate::base::encoded_text::decode_text;
 use crate::base::list_text::list_items;
 use crate::policy::{Risk, RiskKind, RiskReason};
 use crate::pve::Method;
+use crate::pve::guests::GuestKind;
 use crate::pve::knowledge::effects::{Fact, OperationEffect, Undo};
 use crate::pve::knowledge::passwords::SecretPart;
 use crate::pve::knowledge::text::decode_twice_encoded;
@@ -102,6 +103,9 @@ pub fn describe_dry_run(calls: &[CallDescription<'_>], undos: &[Option<UndoCall>
     if undos.iter().flatten().nth(1).is_some() {
         text.push_str("To undo the whole list, undo the last call first.\n");
     }
+    if calls.len() > 1 && text.contains("\nDigest now: ") {
+        text.push_str("Digest: with it in data, Proxmox refuses a call after another change.\n");
+    }
     if needs_confirmation {
         text.push_str("It has to be confirmed before it is sent.\n");
     }
@@ -132,6 +136,12 @@ fn describe_calls(calls: &[CallDescription<'_>], undos: &[Option<UndoCall>], pur
     let shared = take_shared_sentences(&mut texts);
     if !shared.is_empty() {
         let _ = writeln!(text, "Each call: {}", shared.join(" "));
+    }
+    let idle: Vec<usize> = (1..).zip(calls).filter(|(_, call)| sets_only_what_is_set(call)).map(|(at, _)| at).collect();
+    if !idle.is_empty() {
+        let calls = name_calls(&idle);
+        let verb = if idle.len() == 1 { "sets" } else { "set" };
+        let _ = writeln!(text, "C{} {verb} only what is set already.", &calls[1..]);
     }
     for (numbers, line) in take_shared_unknown(&mut texts) {
         let calls = name_calls(&numbers);
@@ -237,7 +247,11 @@ fn describe_undo_call(call: &CallDescription<'_>, undo: &UndoCall, is_listed: bo
     let mut text = String::new();
     let is_running = call.state.guest.as_ref().is_some_and(GuestState::is_running);
     if is_running && !undo.waiting.is_empty() {
-        let _ = writeln!(text, "The running guest applies it at its next start only: {}.", undo.waiting.join(", "));
+        // (PVE: a reboot inside a container starts it again with its new options, one inside a VM keeps its process.)
+        let is_vm = call.state.guest.as_ref().is_some_and(|guest| guest.kind == GuestKind::Qemu);
+        let reboot = if is_vm { "a reboot by Proxmox (one inside the guest is not enough)" } else { "a reboot" };
+        let waiting = undo.waiting.join(", ");
+        let _ = writeln!(text, "The running guest applies it after a stop and start, or {reboot}: {waiting}.");
     }
     // A later call of a list may start it.
     let is_off = !is_listed && call.state.guest.as_ref().is_some_and(|guest| guest.is_read() && !guest.is_running());
@@ -245,11 +259,12 @@ fn describe_undo_call(call: &CallDescription<'_>, undo: &UndoCall, is_listed: bo
     let _ = writeln!(text, "Undo: {}", undo.render(None));
     let digest = present_values(call).and_then(|now| now.get("digest")).and_then(Value::as_str);
     if let Some(digest) = digest.filter(|_| undo.takes_digest && !call.params.names().any(|name| name == "digest")) {
-        let _ = writeln!(
-            text,
-            "Digest now: {} (with it in data, Proxmox refuses it after another change)",
-            quote_word(digest)
-        );
+        // A list explains it once.
+        let explanation = match is_listed {
+            true => "",
+            false => " (with it in data, Proxmox refuses it after another change)",
+        };
+        let _ = writeln!(text, "Digest now: {}{explanation}", quote_word(digest));
     }
     text
 }
@@ -611,7 +626,8 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
         push_ha_request(text, call, guest);
     }
     let placement = call.state.placement.iter().chain(&call.state.job_storage);
-    for sentence in placement.chain(&call.state.storage_notes).chain(&call.state.missing_effect) {
+    let notes = call.state.storage_notes.iter().chain(&call.state.node_limits).chain(&call.state.missing_effect);
+    for sentence in placement.chain(notes) {
         let (first, rest) = sentence.split_at(1);
         let _ = writeln!(text, "{}{rest}.", first.to_uppercase());
     }
@@ -621,8 +637,14 @@ fn push_facts(text: &mut String, call: &CallDescription<'_>) {
     affected.push(text);
 }
 
-/// Appends what the HA manager does with a guest that it gets, if that changes the power of the guest.
+/// Appends what the HA manager does with a guest that it gets, or has and is asked to start, if that changes the power
+/// of the guest.
 fn push_ha_request(text: &mut String, call: &CallDescription<'_>, guest: &GuestState<'_>) {
+    // (PVE: the start of a managed guest sets its requested state.)
+    let is_start = call.method == Method::Post && has_guest_path(call) && call.path.ends_with("/status/start");
+    if is_start && guest.wanted_by_ha() == Some(false) {
+        text.push_str("The start sets its state in HA to started, so HA starts it and keeps it running.\n");
+    }
     if call.method != Method::Post || call.path != "/cluster/ha/resources" || !guest.is_read() {
         return;
     }
@@ -858,6 +880,21 @@ fn find_lost_parts<'o>(old: &'o str, new: &str) -> Vec<&'o str> {
         return Vec::new();
     }
     old.split(',').filter(|part| part.split_once('=').is_some_and(|(key, _)| !has_key(key))).collect()
+}
+
+/// Returns whether every value that the call gives or deletes is as it is now, as far as known.
+fn sets_only_what_is_set(call: &CallDescription<'_>) -> bool {
+    // (PVE: a change of an interface resets what it does not give.)
+    let Some(now) = present_values(call).filter(|_| !call.facts.contains(&Fact::AddressFamilies)) else { return false };
+    let is_as_now = |(name, value): (&str, &str)| match (name, now.get(name)) {
+        ("digest", _) => true,
+        ("delete", _) => list_items(value).all(|name| !now.contains_key(name)),
+        // What is shown of a secret is not its value.
+        (name, _) if !names_an_option(name) || secret_part(call, name) != SecretPart::None => false,
+        (name, Some(now)) => to_text(now) == find_value_after(call.params, name, value, Some(now)),
+        (_, None) => false,
+    };
+    call.params.names().any(|name| name != "digest") && call.params.iter().all(is_as_now)
 }
 
 /// Appends a line for each option that the call unsets.

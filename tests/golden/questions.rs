@@ -774,6 +774,80 @@ fn objects_that_can_t_be_read_and_changes_without_an_effect() {
     document.assert("questions_unreadable");
 }
 
+/// A plan says what HA makes of a call, what a rollback leaves, and what the node lacks.
+#[test]
+fn plans_with_what_ha_and_the_node_make_of_them() {
+    let server = start(|request| {
+        let path = request.target.split('?').next().unwrap_or_default().strip_prefix("/api2/json")?;
+        let ha = |status: &str, state: &str| json!({"name": "web01", "status": status, "ha": {"managed": 1, "state": state}});
+        let answer = match (request.method.as_str(), path) {
+            ("GET", "/nodes/pve1/qemu/100/status/current") => json!({"name": "web01", "status": "stopped"}),
+            ("GET", "/nodes/pve1/qemu/101/status/current") => ha("stopped", "stopped"),
+            ("GET", "/nodes/pve1/qemu/102/status/current") => ha("stopped", "error"),
+            ("GET", "/nodes/pve1/qemu/103/status/current") => ha("stopped", "started"),
+            ("GET", "/nodes/pve1/qemu/104/status/current") => json!({"name": "web04", "status": "running"}),
+            ("GET", "/cluster/resources") => json!([{"type": "qemu", "vmid": 101, "name": "web01", "node": "pve1",
+                "status": "stopped"}]),
+            ("GET", "/cluster/ha/resources/vm:101") => json!({"sid": "vm:101", "state": "stopped", "digest": "d"}),
+            ("GET", "/nodes/pve1/qemu/104/snapshot") => json!([{"name": "s1"}, {"name": "current"}]),
+            ("GET", "/nodes/pve1/qemu/104/snapshot/s1/config") => json!({"memory": 512,
+                "scsi0": "nas:104/vm-104-disk-0.raw,size=8G", "scsi2": "nas:104/vm-104-disk-2.raw,size=1G"}),
+            ("GET", "/nodes/pve1/qemu/104/config") => json!({"memory": 1024, "digest": "d",
+                "scsi0": "nas:104/vm-104-disk-0.raw,size=16G", "scsi1": "nas:104/vm-104-disk-2.raw,size=1G",
+                "virtio0": "nas:104/vm-104-disk-1.raw,size=1G", "unused0": "nas:104/vm-104-disk-3.raw",
+                "ide2": "nas:iso/x.iso,media=cdrom"}),
+            ("GET", "/nodes/pve1/qemu/100/config") => {
+                json!({"name": "web01", "memory": 1024, "onboot": 1, "cipassword": "**********", "digest": "d"})
+            }
+            ("GET", "/nodes/pve1/network") => json!([{"iface": "vmbr0", "type": "bridge"}]),
+            ("GET", "/nodes/pve2/network") => json!([]),
+            ("GET", "/nodes/pve1/status") => json!({"memory": {"total": 25_250_000_000_u64}}),
+            _ => return Some(ScriptedReply::refusal(501, "Method not implemented", "")),
+        };
+        Some(ScriptedReply::data(&answer.to_string()))
+    });
+    let mut document = Document::new();
+    let mut plan = |arguments: Value| {
+        let mut arguments = arguments;
+        arguments["dry_run"] = true.into();
+        document.call_as(&server.server, &server.callers[0], CALL, arguments);
+    };
+    let (config, card) = ("PUT /nodes/pve1/qemu/100/config", |bridge: &str| format!("virtio,bridge={bridge}"));
+    for (line, data) in [
+        ("POST /nodes/pve1/qemu/101/status/stop", json!({})),
+        ("POST /nodes/pve1/qemu/101/status/shutdown", json!({})),
+        ("PUT /cluster/ha/resources/vm:101", json!({"state": "stopped"})),
+        ("PUT /cluster/ha/resources/vm:101", json!({"state": "stopped", "comment": "off"})),
+        ("POST /nodes/pve1/qemu/101/status/start", json!({})),
+        ("POST /nodes/pve1/qemu/102/status/start", json!({})),
+        ("POST /nodes/pve1/qemu/103/status/stop", json!({})),
+        ("POST /nodes/pve1/qemu/104/snapshot/s1/rollback", json!({})),
+        (
+            "POST /nodes/pve1/qemu",
+            json!({"vmid": 106, "memory": "32768", "net0": card("vmbr9"), "net1": card("vmbr0")}),
+        ),
+        (
+            "POST /nodes/pve2/lxc",
+            json!({"vmid": 107, "ostemplate": "local:vztmpl/x", "memory": 64, "net0": "name=eth0,bridge=vmbr9"}),
+        ),
+        (config, json!({"memory": 64000, "net0": card("vmbr7")})),
+        ("POST /nodes/pve1/qemu/104/firewall/rules", json!({"type": "in", "action": "ACCEPT"})),
+        ("POST /nodes/pve1/qemu/104/firewall/rules", json!({"type": "in", "action": "ACCEPT", "enable": 1})),
+    ] {
+        plan(arguments(line, data));
+    }
+    let calls = [
+        arguments(config, json!({"onboot": true})),
+        arguments(config, json!({"memory": 2048})),
+        arguments(config, json!({"memory": 2048, "delete": "tags"})),
+        arguments(config, json!({"cipassword": "**********"})),
+        arguments("POST /nodes/pve1/network", json!({"iface": "vmbr9", "type": "bridge"})),
+        arguments(config, json!({"net0": card("vmbr9")})),
+    ];
+    plan(json!({"calls": calls}));
+    document.assert("questions_circumstances");
+}
+
 /// A change of an interface writes its addresses again.
 #[test]
 fn addresses_that_a_change_of_an_interface_loses() {

@@ -57,6 +57,7 @@ fn state_of_the_guest_refuses_a_call_unless_a_parameter_or_ha_lifts_it() {
     let (running, stopped) = (json!({"status": "running"}), json!({"status": "stopped"}));
     let paused = json!({"status": "running", "qmpstatus": "paused"});
     let with_ha = |status: &Value| json!({"status": status["status"], "ha": {"managed": 1, "state": "started"}});
+    let off_in_ha = json!({"status": "stopped", "ha": {"managed": 1, "state": "stopped"}});
     let suspended = json!({"status": "stopped", "lock": "suspended"});
     let unknown = json!({"name": "web01"});
     let (vm, container) = (|rest: &str| format!("POST {VM}{rest}"), |rest: &str| format!("POST {CONTAINER}{rest}"));
@@ -80,6 +81,9 @@ fn state_of_the_guest_refuses_a_call_unless_a_parameter_or_ha_lifts_it() {
         (&stopped, &none, &vm("/status/stop"), &none, true),
         (&suspended, &none, &vm("/status/stop"), &none, false),
         (&with_ha(&stopped), &none, &vm("/status/stop"), &none, false),
+        (&off_in_ha, &none, &vm("/status/stop"), &none, true),
+        (&off_in_ha, &none, &vm("/status/start"), &none, false),
+        (&off_in_ha, &none, &container("/status/shutdown"), &none, true),
         (&stopped, &none, &container("/status/shutdown"), &none, true),
         (&paused, &none, &vm("/status/shutdown"), &none, true),
         (&paused, &none, &vm("/status/shutdown"), &json!({"forceStop": true}), false),
