@@ -532,7 +532,7 @@ fn columns_without_a_value_are_named() {
     let text = show(&server, json!({"path": "/nodes/pve1/lxc/200/interfaces"}));
     assert!(text.contains("empty: ip-addresses") && text.matches("bc:24").count() == 1, "{text}");
     let text = show(&server, json!({"path": "/nodes/pve1/network"}));
-    assert!(text.contains("empty: bridge_ports; 0 in each row: bridge_fd"), "{text}");
+    assert!(text.contains("empty: bridge_ports; nothing but 0: bridge_fd"), "{text}");
     assert!(text.contains("no change is pending"), "{text}");
 }
 

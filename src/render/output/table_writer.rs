@@ -268,7 +268,7 @@ impl<'a> KeyColumns<'a> {
             if idle.len() > MAX_NAMED_IDLE {
                 page.add_note(&format!("{} with nothing but 0 left out", count(idle.len(), "column")));
             } else {
-                note_columns(page, "0 in each row: ", idle.iter().map(|column| &*column.key));
+                note_columns(page, "nothing but 0: ", idle.iter().map(|column| &*column.key));
             }
         }
         let mut left_out = self.left_out;
