@@ -1,15 +1,17 @@
 //! Facts that make an answer readable: the zone of the node, and the defaults of options that are not set.
 
+use super::firewall_effect::is_firewall_on;
 use super::handle::ClusterHandle;
 use super::planned_call::CallPurpose;
 use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
+use crate::pve::property_string::{is_network_card, is_under_firewall};
 use crate::pve::rows::{ApiRow, is_true, parse_list};
 use crate::render::labels::{count, format_bytes, format_zone};
 use crate::render::object_state::{quote_word, to_text};
 use crate::render::output::{AnswerFacts, AnswerTopic, OutputOptions, has_times};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -50,20 +52,20 @@ fn find_topic(path: &str) -> AnswerTopic {
 /// The line of a journal without entries.
 const NO_ENTRIES: &str = "-- No entries --";
 
+/// Returns whether a list has a row of this kind.
+fn has_row(data: &str, is_wanted: impl Fn(&ApiRow) -> bool) -> bool {
+    parse_list(data, |row| is_wanted(row).then_some(())).is_some_and(|rows| !rows.is_empty())
+}
+
 /// Returns whether a job that never runs has a time of its next run.
 fn has_disabled_job_with_next_run(data: &str) -> bool {
     let is_disabled = |row: &ApiRow| !row.text("enabled").is_empty() && !row.flag("enabled");
-    let found = parse_list(data, |row| (is_disabled(row) && row.count("next-run").is_some()).then_some(()));
-    found.is_some_and(|jobs| !jobs.is_empty())
+    has_row(data, |row| is_disabled(row) && row.count("next-run").is_some())
 }
 
 /// Returns whether a rule or group of HA has the priority of a node.
 fn has_node_priority(data: &str) -> bool {
-    parse_list(data, |row| row.text("nodes").contains(':').then_some(())).is_some_and(|rules| !rules.is_empty())
-}
-
-fn is_network_list(path: &str) -> bool {
-    is_node_list(path, "network")
+    has_row(data, |row| row.text("nodes").contains(':'))
 }
 
 /// Returns whether a path is this one of a node.
@@ -71,27 +73,26 @@ fn is_node_list(path: &str, list: &str) -> bool {
     path.strip_prefix("/nodes/").and_then(|rest| rest.split_once('/')).is_some_and(|(_, rest)| rest == list)
 }
 
-/// Returns whether the status is in the answer that is shown.
-fn shows_status(options: &OutputOptions) -> bool {
-    options.is_readable() && (options.fields().is_empty() || options.names_key("status"))
+/// Returns whether a key is in the answer that is shown.
+fn shows(options: &OutputOptions, key: &str) -> bool {
+    options.is_readable() && (options.fields().is_empty() || options.names_key(key))
 }
 
 /// Returns whether a list of VMs has one that runs or is paused.
 fn has_running_without_qmpstatus(data: &str) -> bool {
-    let is_unclear = |row: &ApiRow| row.text("status") == "running" && row.text("qmpstatus").is_empty();
-    parse_list(data, |row| is_unclear(row).then_some(())).is_some_and(|rows| !rows.is_empty())
+    has_row(data, |row| row.text("status") == "running" && row.text("qmpstatus").is_empty())
 }
 
 /// Tells what the status of a VM does not mean. (PVE: `status` is that of the process, and `agent` is an option.)
 fn describe_vm_status(options: &OutputOptions, data: &str) -> Vec<String> {
-    let Some(status) = ApiRow::parse(data).filter(|_| options.is_readable()) else { return Vec::new() };
-    let shows = |key| options.fields().is_empty() || options.names_key(key);
+    let Some(status) = ApiRow::parse(data) else { return Vec::new() };
     let state = status.text("qmpstatus");
     let mut remarks = Vec::new();
-    if !state.is_empty() && state != status.text("status") && (shows("status") || shows("qmpstatus")) {
+    if !state.is_empty() && state != status.text("status") && (shows(options, "status") || shows(options, "qmpstatus"))
+    {
         remarks.push(format!("the VM is {}: status only tells whether its process runs", quote_word(&state)));
     }
-    if status.flag("agent") && shows("agent") {
+    if status.flag("agent") && shows(options, "agent") {
         remarks.push("agent yes: enabled in the config, which does not mean that it runs".to_owned());
     }
     remarks
@@ -135,7 +136,7 @@ impl ClusterHandle<'_> {
                 one("the journal of the node has no entry for these parameters, or the node keeps none")
             }
             // (PVE: `changes` beside the data is the difference to the file that is in force.)
-            path if is_network_list(path) && !is_envelope && options.is_readable() && !options.selects() => {
+            path if is_node_list(path, "network") && !is_envelope && options.is_readable() && !options.selects() => {
                 one("no change is pending")
             }
             // (PVE: an update has the origin of its package source, which is the same for Debian and its security updates.)
@@ -143,7 +144,7 @@ impl ClusterHandle<'_> {
                 one("Proxmox does not tell which are security updates")
             }
             // (PVE: without `full`, the list has no qmpstatus.)
-            path if is_node_list(path, "qemu") && shows_status(options) && has_running_without_qmpstatus(data) => {
+            path if is_node_list(path, "qemu") && shows(options, "status") && has_running_without_qmpstatus(data) => {
                 one("status running can be a paused VM: get_cluster_resources says paused")
             }
             path if path.starts_with("/nodes/") && path.ends_with("/status/current") => {
@@ -181,10 +182,11 @@ impl ClusterHandle<'_> {
         let segments: Vec<_> = path.segments().collect();
         let (owner, answered) = segments.split_at(segments.len() - 2);
         let owner: Vec<&str> = owner.iter().map(AsRef::as_ref).collect();
-        let read = |rest: &[&str]| -> Option<ApiRow> {
+        let parse = |data: &str| serde_json::from_str::<Map<String, Value>>(data).ok();
+        let read = |rest: &[&str]| {
             let path = ApiPath::from_segments(&[&owner, rest].concat()).ok()?;
             let answer = self.look_up_until(Instant::now() + STATUS_TIMEOUT, path, ApiParams::new()).ok()?;
-            ApiRow::parse(answer.data())
+            parse(answer.data())
         };
         let (is_cluster, is_node, is_guest) = match owner.as_slice() {
             ["cluster"] => (true, false, false),
@@ -192,27 +194,23 @@ impl ClusterHandle<'_> {
             ["nodes", _, "qemu" | "lxc", _] => (false, false, true),
             _ => return None,
         };
-        let own = if answered[1] == "options" { ApiRow::parse(data) } else { read(&["firewall", "options"]) }?;
+        let own = if answered[1] == "options" { parse(data) } else { read(&["firewall", "options"]) }?;
         let mut obstacles = Vec::new();
         if !is_cluster {
             let above = self.look_up("/cluster/firewall/options", &ApiParams::new()).ok()?;
-            if !ApiRow::parse(above.data())?.flag("enable") {
+            if !is_firewall_on(&parse(above.data())?, false) {
                 obstacles.push("the firewall of the data center is off (/cluster/firewall/options)".to_owned());
             }
         }
-        // (PVE: the firewall of a node is on by default, the others are off.)
-        if !(own.flag("enable") || is_node && own.text("enable").is_empty()) {
+        if !is_firewall_on(&own, is_node) {
             let whose = if is_guest { " of the guest" } else { "" };
             obstacles.push(format!("enable is not 1 in the firewall options{whose}"));
         }
         let mut cards = Vec::new();
         if is_guest {
             let config = read(&["config"])?;
-            let is_card = |name: &str| name.strip_prefix("net").is_some_and(|n| n.parse::<u8>().is_ok());
-            let under = |name: &str| config.text(name).split(',').any(|part| part == "firewall=1");
-            cards.extend(
-                config.members().filter(|(name, _)| is_card(name) && under(name)).map(|(name, _)| name.to_owned()),
-            );
+            let is_under = |(name, card): &(String, Value)| is_network_card(name) && is_under_firewall(&to_text(card));
+            cards.extend(config.into_iter().filter(is_under).map(|(name, _)| name));
             if cards.is_empty() {
                 obstacles.push("no network card has firewall=1".to_owned());
             }

@@ -15,7 +15,7 @@ use crate::pve::guests;
 use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use crate::pve::property_string::find_part;
+use crate::pve::property_string::{find_part, is_network_card, is_under_firewall};
 use crate::pve::rows::{is_true, read_count};
 use crate::pve::task::Upid;
 use crate::render::changed_object::{self, ChangedOptions, GuestPlace};
@@ -292,13 +292,9 @@ fn read_ids(reader: &ObjectReader<'_>, list: &ApiPath, id_key: &str) -> Option<V
 }
 
 /// Returns whether an option of a guest is a network card.
-fn is_card(name: &str) -> bool {
-    name.strip_prefix("net").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
-}
-
 /// Returns the network cards among these options as they are in a configuration.
 fn find_cards(names: &[String], config: Option<&Map<String, Value>>) -> Vec<(String, String)> {
-    let cards = names.iter().filter(|name| is_card(name));
+    let cards = names.iter().filter(|name| is_network_card(name));
     cards.filter_map(|name| Some((name.clone(), config?.get(name)?.as_str()?.to_owned()))).collect()
 }
 
@@ -766,17 +762,17 @@ impl ResultReader<'_> {
 
     /// Checks the network cards that a call changed: the firewall that they ask for, and their VLAN.
     fn check_network_cards(&self, guest: &PathGuest, reasons: &mut Vec<String>) {
-        let cards: Vec<(&str, &str)> = self.changed.params.iter().filter(|(name, _)| is_card(name)).collect();
+        let cards: Vec<(&str, &str)> = self.changed.params.iter().filter(|(name, _)| is_network_card(name)).collect();
         self.compare_cards(guest, reasons);
         let under: Vec<&str> =
-            cards.iter().filter(|(_, card)| find_part(card, "firewall") == Some("1")).map(|(name, _)| *name).collect();
+            cards.iter().filter(|(_, card)| is_under_firewall(card)).map(|(name, _)| *name).collect();
         if !under.is_empty() {
             let before = reasons.len();
             let read = |path: &ApiPath| self.reader.read_value(path.clone()).ok();
             reasons.extend(FirewallLevels::new(&read).check_data_center());
             let is_begun = |name: &&str| {
                 let old = self.changed.cards_before.iter().find(|(known, _)| known == name);
-                old.is_some_and(|(_, old)| find_part(old, "firewall") != Some("1"))
+                old.is_some_and(|(_, old)| !is_under_firewall(old))
             };
             let begun: Vec<&str> = under.into_iter().filter(is_begun).collect();
             if reasons.len() == before && !begun.is_empty() {
@@ -837,7 +833,7 @@ impl ResultReader<'_> {
             {
                 reasons.push(format!("{name} has another MAC address than before ({})", quote_word(old)));
             }
-            if find_part(before, "firewall") == Some("1") && find_part(now, "firewall") != Some("1") {
+            if is_under_firewall(before) && !is_under_firewall(now) {
                 reasons.push(format!("{name} has no firewall=1 any more: the firewall does not act on it"));
             }
         }

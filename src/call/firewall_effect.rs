@@ -6,7 +6,7 @@ use super::present_state::ObjectReader;
 use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use crate::pve::property_string::find_part;
+use crate::pve::property_string::{is_network_card, is_under_firewall};
 use crate::pve::rows::is_true;
 use crate::render::object_state::to_text;
 use serde_json::{Map, Value};
@@ -57,10 +57,10 @@ impl PlannedCall<'_> {
 
     /// Returns whether the call brings a network card of a guest under the firewall.
     fn begins_firewall(&self, read: &ReadOptions<'_>) -> bool {
-        let is_under = |card: &str| find_part(card, "firewall") == Some("1");
-        let mut cards = self.params.iter().filter(|(name, card)| name.starts_with("net") && is_under(card)).peekable();
+        let is_begun = |(name, card): &(&str, &str)| is_network_card(name) && is_under_firewall(card);
+        let mut cards = self.params.iter().filter(is_begun).peekable();
         let Some(now) = cards.peek().and_then(|_| read(&self.path)) else { return false };
-        cards.any(|(name, _)| !now.get(name).is_some_and(|card| is_under(&to_text(card))))
+        cards.any(|(name, _)| !now.get(name).is_some_and(|card| is_under_firewall(&to_text(card))))
     }
 }
 
@@ -102,9 +102,7 @@ impl<'r> FirewallLevels<'r> {
     fn check_option(&self, path: &str) -> Option<String> {
         let (path, _) = ApiPath::parse(path).ok()?;
         let options = (self.read)(&path)?;
-        // (PVE: the firewall of a node is on by default, the others are off.)
-        let is_node = path.segments().count() == 4;
-        let is_off = !options.get("enable").map_or(is_node, is_true);
+        let is_off = !is_firewall_on(&options, path.segments().count() == 4);
         let of = if path.as_str().starts_with("/cluster") { " of the data center" } else { "" };
         is_off.then(|| format!("no effect yet: the firewall{of} is off (PUT {path} with enable=1 turns it on)"))
     }
@@ -112,10 +110,14 @@ impl<'r> FirewallLevels<'r> {
     fn check_cards(&self, guest: &str) -> Option<String> {
         let (path, _) = ApiPath::parse(&format!("{guest}/config")).ok()?;
         let config = (self.read)(&path)?;
-        let mut cards = config.iter().filter(|(name, _)| name.starts_with("net")).peekable();
+        let mut cards = config.iter().filter(|(name, _)| is_network_card(name)).peekable();
         let has_cards = cards.peek().is_some();
-        let is_under = |(_, card): (&String, &Value)| find_part(&to_text(card), "firewall") == Some("1");
-        (has_cards && !cards.any(is_under))
+        (has_cards && !cards.any(|(_, card)| is_under_firewall(&to_text(card))))
             .then(|| "no effect yet: no network card of the guest has firewall=1".to_owned())
     }
+}
+
+/// Returns whether a firewall is on by its options. (PVE: that of a node is on by default, the others are off.)
+pub(super) fn is_firewall_on(options: &Map<String, Value>, is_node: bool) -> bool {
+    options.get("enable").map_or(is_node, is_true)
 }

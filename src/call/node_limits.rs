@@ -6,7 +6,7 @@ use super::present_state::ObjectReader;
 use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use crate::pve::property_string::find_part;
+use crate::pve::property_string::{find_part, is_network_card};
 use crate::pve::rows::read_count;
 use crate::render::object_state::{quote_word, text_of};
 use crate::render::units::push_byte_size;
@@ -28,7 +28,7 @@ impl PlannedCall<'_> {
     }
 
     fn find_absent_bridges(&self, node: &str, reader: &ObjectReader<'_>, earlier: EarlierCalls<'_, '_>) -> Vec<String> {
-        let cards = self.params.iter().filter(|(name, _)| is_numbered(name, "net"));
+        let cards = self.params.iter().filter(|(name, _)| is_network_card(name));
         let mut wanted: Vec<&str> = cards.filter_map(|(_, card)| find_part(card, "bridge")).collect();
         wanted.sort_unstable();
         wanted.dedup();
@@ -59,8 +59,4 @@ impl PlannedCall<'_> {
         push_byte_size(&mut has, total as f64);
         is_more.then(|| format!("node {} has {has} of memory, and the guest gets more ({wanted}MiB)", quote_word(node)))
     }
-}
-
-fn is_numbered(name: &str, stem: &str) -> bool {
-    name.strip_prefix(stem).is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }

@@ -308,9 +308,7 @@ impl PlannedCall<'_> {
             _ => false,
         }
     }
-}
 
-impl PlannedCall<'_> {
     /// Returns whether the call takes away an address by which this server reaches the cluster.
     pub(super) fn removes_own_address(&self, state: &ObjectState<'_>) -> bool {
         let Some(Ok(now)) = state.options.as_ref().filter(|_| self.facts().contains(&Fact::AddressFamilies)) else {

@@ -36,6 +36,16 @@ pub(crate) fn parse_disk_size(text: &str) -> Option<f64> {
     Some(digits.parse::<f64>().ok()? * (1_u64 << exponent) as f64)
 }
 
+/// Returns whether an option of a guest is a network card.
+pub fn is_network_card(name: &str) -> bool {
+    name.strip_prefix("net").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Returns whether a network card is under the firewall of its guest. (PVE: it is not by default.)
+pub fn is_under_firewall(card: &str) -> bool {
+    find_part(card, "firewall") == Some("1")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

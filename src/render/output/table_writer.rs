@@ -61,8 +61,8 @@ const MIN_SUMMED_BYTES: f64 = 1024.0;
 const LEFT_OUT: [&str; 4] = ["digest", "pstart", "Title", "saved"];
 
 /// Columns that few readers need, in the tables that have certain other columns. (PVE: the interfaces of a node, the list
-/// of nodes, the interfaces of a
-/// container, the state of HA, tasks, the log of the cluster, updates, certificates, disks, volumes, and guests.)
+/// of nodes, the interfaces of a container, the state of HA, tasks, the log of the cluster, updates, certificates, disks,
+/// volumes, and guests.)
 const RARELY_NEEDED: [RarelyNeeded; 15] = [
     RarelyNeeded { columns: &["address", "netmask"], beside: &["cidr"] },
     RarelyNeeded { columns: &["exists", "families", "method6", "priority"], beside: &["iface"] },
