@@ -37,6 +37,8 @@ struct BudgetState {
     used: usize,
     /// Bytes of each client that uses some.
     clients: Vec<(Arc<str>, usize)>,
+    /// Requests that wait for memory.
+    waiting: usize,
 }
 
 impl BudgetState {
@@ -179,7 +181,9 @@ impl MemoryAccount {
                 return Err(MemoryError::InUse);
             }
             let timeout = left.min(CANCELLATION_INTERVAL);
+            state.waiting += 1;
             state = released.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting -= 1;
         }
         state.add(&self.client, bytes);
         Ok(())
@@ -190,8 +194,14 @@ impl Drop for MemoryAccount {
     fn drop(&mut self) {
         let counted = self.usage.get_mut().unwrap_or_else(PoisonError::into_inner).counted;
         if counted > 0 {
-            self.budget.lock().remove(&self.client, counted);
-            self.budget.released.notify_all();
+            let mut state = self.budget.lock();
+            state.remove(&self.client, counted);
+            let is_awaited = state.waiting > 0;
+            drop(state);
+            // A signal is a system call even if no thread waits.
+            if is_awaited {
+                self.budget.released.notify_all();
+            }
         }
     }
 }

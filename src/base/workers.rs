@@ -88,8 +88,12 @@ impl<J: Send + 'static> WorkerPool<J> {
                 }
             }
         }
+        let is_awaited = state.idle > 0;
         drop(state);
-        self.0.job_available.notify_one();
+        // A signal is a system call even if no thread waits.
+        if is_awaited {
+            self.0.job_available.notify_one();
+        }
         Ok(())
     }
 
