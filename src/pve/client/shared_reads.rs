@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 /// The maximum time for which a shared read waits for the end of an earlier one, which may hang.
 const MAX_TURN_WAIT: Duration = Duration::from_secs(1);
 
-/// The maximum time for which a read waits for the callers that shared the last one, and probably return.
+/// The limits of the time for which a read waits for the callers that shared the last one, and probably return. The least
+/// is what many callers need for their way back, and no user notices it.
+const MIN_GATHERING: Duration = Duration::from_micros(250);
 const MAX_GATHERING: Duration = Duration::from_millis(10);
 
 /// Identical reads on their way at once, unless they hang. A second one begins after half of the time of the last.
@@ -209,15 +211,30 @@ impl<T> SharedReads<T> {
         caller: ReadCaller,
         try_permit: impl FnOnce() -> Option<P>,
     ) -> JoinedRead<T, P> {
-        let table = &self.table;
-        let (cancel, deadline) = (caller.cancel.clone(), caller.deadline);
-        let mut entries = table.lock();
+        let mut entries = self.table.lock();
         let entry = entries.entry(key.clone()).or_default();
         // A caller that returns makes the read a crowded one, and is no longer waited for.
         let is_idle = entry.is_idle(Instant::now());
-        if entry.record_arrival() {
-            table.changed.notify_all();
+        let are_all_back = entry.record_arrival();
+        let joined = self.join_entry(entry, key, caller, is_idle, try_permit);
+        drop(entries);
+        // Without the lock, for which a woken thread would wait at once.
+        if are_all_back {
+            self.table.changed.notify_all();
         }
+        joined
+    }
+
+    fn join_entry<P>(
+        &self,
+        entry: &mut ReadEntry<T>,
+        key: ReadKey,
+        caller: ReadCaller,
+        is_idle: bool,
+        try_permit: impl FnOnce() -> Option<P>,
+    ) -> JoinedRead<T, P> {
+        let table = &self.table;
+        let (cancel, deadline) = (caller.cancel.clone(), caller.deadline);
         let place = |read: &Arc<PendingRead<T>>, number| ReadTicket { read: read.clone(), number, cancel, deadline };
         let caller = match &entry.next {
             Some(next) => match next.add(caller) {
@@ -256,17 +273,19 @@ impl<T> ReadTable<T> {
             entry.last_duration = Some(duration);
             if callers > 1 {
                 let missing = callers + entry.returning.as_ref().map_or(0, |callers| callers.missing);
-                let until = now + (duration / 4).min(MAX_GATHERING);
+                let until = now + (duration / 4).clamp(MIN_GATHERING, MAX_GATHERING);
                 entry.returning = Some(ReturningCallers { missing, until });
             }
             // A sender waits for its turn as the next read. A signal is a system call even if no thread waits.
-            if entry.next.is_some() {
-                self.changed.notify_all();
-            }
+            let has_next = entry.next.is_some();
             if entry.is_idle(now) {
                 entries.remove(key);
             } else if entries.len() > MAX_IDLE_ENTRIES {
                 entries.retain(|_, entry| !entry.is_idle(now));
+            }
+            drop(entries);
+            if has_next {
+                self.changed.notify_all();
             }
         }
     }
