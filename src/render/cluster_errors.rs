@@ -37,7 +37,7 @@ pub struct ClusterErrors<'a> {
 }
 
 /// The failure of every cluster, with a line for each kind.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct AllClustersFailed(String);
 

@@ -267,6 +267,18 @@ fn redaction_stays_each_caller_s_own() {
 }
 
 #[test]
+fn shared_table_is_redacted_for_each_caller() {
+    const ROWS: &str =
+        r#"[{"id":"qemu/100","type":"qemu","name":"web01","status":"running","tags":"password=canary"}]"#;
+    let (results, requests) = call_at_once(ROWS, "get_cluster_resources", &json!({}), "/cluster/resources");
+    assert!(requests < 12, "some shared a request");
+    for (n, result) in results.iter().enumerate() {
+        assert!(!result.failed && result.text.contains("web01"), "{result:?}");
+        assert_eq!(result.text.contains("canary"), n % 2 == 0, "{result:?}");
+    }
+}
+
+#[test]
 fn reads_with_an_effect_are_each_sent() {
     // Only the full client may make them.
     for (path, end) in [

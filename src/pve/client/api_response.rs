@@ -15,6 +15,7 @@ use crate::pve::knowledge::text::{decode_bytes, escape_controls, to_one_line};
 use crate::pve::method::Method;
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use std::any::Any;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -35,7 +36,6 @@ const DATA_IN_BODY: &str = "a range of the body";
 /// Successful answer of a node: the body as it came, and the position of `data` in it.
 #[derive(Debug)]
 pub struct ApiResponse {
-    /// Copied before a change, if several callers have it.
     body: Arc<AnswerBody>,
     data: Range<usize>,
     has_extra_fields: bool,
@@ -44,11 +44,13 @@ pub struct ApiResponse {
     shared_memory: Option<Arc<MemoryReservation>>,
 }
 
-/// Body of an answer, with the guests that are parsed once for all callers that have it.
-#[derive(Clone, Debug)]
+/// Body of an answer, with what is made of it once for all callers that have it.
+#[derive(Debug)]
 struct AnswerBody {
     text: String,
     guests: OnceLock<Result<Arc<[Guest]>, PveError>>,
+    /// A key, and what was made for it.
+    product: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 /// Successful answer of a node to several callers.
@@ -107,7 +109,7 @@ fn rows_memory(body: &str) -> usize {
 
 impl ApiResponse {
     fn new(body: String, data: Range<usize>, has_extra_fields: bool) -> Self {
-        let body = Arc::new(AnswerBody { text: body, guests: OnceLock::new() });
+        let body = Arc::new(AnswerBody { text: body, guests: OnceLock::new(), product: OnceLock::new() });
         Self { body, data, has_extra_fields, memory: MemoryReservation::default(), shared_memory: None }
     }
 
@@ -247,6 +249,26 @@ impl ApiResponse {
     /// Returns the guests of the list.
     pub(in crate::pve) fn guests(&self) -> Result<GuestList, PveError> {
         Ok(GuestList::new(self.body.guests(&self.data)?, self.shared_memory.clone()))
+    }
+
+    /// Returns what `make` makes of the answer. If several callers have the answer, it is made once for those with the
+    /// key of the first.
+    ///
+    /// The key must have all that the result depends on beside the body. Each caller has reserved the memory of a result
+    /// of its own.
+    pub fn make_shared<K, T>(&self, key: K, make: impl Fn() -> T) -> T
+    where
+        K: Copy + PartialEq + Send + Sync + 'static,
+        T: Clone + Send + Sync + 'static,
+    {
+        if self.shared_memory.is_none() {
+            return make();
+        }
+        let product = self.body.product.get_or_init(|| Box::new((key, make())));
+        match product.downcast_ref::<(K, T)>() {
+            Some((known, made)) if *known == key => made.clone(),
+            _ => make(),
+        }
     }
 
     /// Returns the JSON text of the body: an object with `data`.
@@ -431,6 +453,8 @@ mod tests {
     use super::*;
     use crate::base::hint::render_error;
     use crate::pve::client::transport::AnswerHeaders;
+    use std::cell::Cell;
+    use std::time::Instant;
 
     fn no_filter() -> SecretFilter {
         SecretFilter::new(Secret::new(String::new()))
@@ -476,6 +500,27 @@ mod tests {
         for _ in 0..2 {
             assert!(matches!(shared.guests(), Err(PveError::MalformedResponse { .. })));
         }
+    }
+
+    #[test]
+    fn product_is_made_once_for_callers_with_the_same_key() {
+        let shared = parse(r#"{"data":[1]}"#).unwrap().into_shared();
+        let wait = MemoryWait { deadline: Instant::now(), is_cancelled: &|| false };
+        let caller = || shared.to_response(&CallMemory::default(), &wait).unwrap();
+        let made = Cell::new(0);
+        let make = |response: &ApiResponse, key: u8| {
+            response.make_shared(key, || {
+                made.set(made.get() + 1);
+                format!("{key} of {}", response.data())
+            })
+        };
+        assert_eq!([1, 1, 2, 1].map(|key| make(&caller(), key)), ["1 of [1]", "1 of [1]", "2 of [1]", "1 of [1]"]);
+        assert_eq!(made.take(), 2);
+        let changed = caller().map_body(|_| r#"{"data":[2]}"#.to_owned().into());
+        assert_eq!(make(&changed, 1), "1 of [2]", "another body");
+        let own = parse(r#"{"data":[3]}"#).unwrap();
+        assert_eq!([1, 1].map(|key| make(&own, key)), ["1 of [3]"; 2]);
+        assert_eq!(made.take(), 3);
     }
 
     #[test]
