@@ -145,3 +145,17 @@ fn render_log_heading(upid: &Upid, result: &TaskResult) -> String {
         String::new()
     }
 }
+
+/// Returns the UPID of a message of the cluster's log about a task, and the message with the type and the object of the
+/// task instead.
+pub fn shorten_task_message(message: &str) -> Option<(Upid, String)> {
+    let (word, rest) = ["end task", "starting task"]
+        .into_iter()
+        .find_map(|word| Some((word, message.strip_prefix(word)?.strip_prefix(' ')?)))?;
+    let upid = Upid::parse(rest.split(' ').next()?).ok()?;
+    let object = if upid.id.is_empty() { String::new() } else { format!(" {}", upid.id) };
+    let end = message.split_once(": ").filter(|(_, end)| !end.is_empty());
+    let end = end.map_or(String::new(), |(_, end)| format!(": {end}"));
+    let short = format!("{word} {}{object}{end}", upid.kind);
+    Some((upid, short))
+}

@@ -9,6 +9,7 @@ use crate::render::output::json_path::parse_number;
 use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::RenderedResult;
 use crate::render::output::rows::describe_left_out;
+use crate::render::task::shorten_task_message;
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -70,22 +71,16 @@ fn read_line(row: &str) -> Option<Event<'_>> {
         let cells = vec![text("tag").into(), text("user").into(), message.into_owned().into()];
         Event { kind, time, duration, node: text("node"), cells, upid }
     };
-    let (word, task) = match (find_task(row, "end task "), find_task(row, "starting task ")) {
-        (Some(task), _) => ("end task", task),
-        (None, Some(task)) => ("starting task", task),
-        (None, None) => return Some(line(EventKind::Message, None, message, "")),
+    let task = find_task(row, "end task ").or_else(|| find_task(row, "starting task "));
+    let (Some(task), Some((upid, short))) = (task, shorten_task_message(&message)) else {
+        return Some(line(EventKind::Message, None, message, ""));
     };
-    let Ok(upid) = Upid::parse(task) else { return Some(line(EventKind::Message, None, message, "")) };
-    let end = message.split_once(": ").map_or("", |(_, end)| end);
-    let kind = match end {
-        "OK" if upid.id.is_empty() => EventKind::Daily,
-        "OK" => EventKind::Timed,
+    let kind = match message.split_once(": ") {
+        Some((_, "OK")) if upid.id.is_empty() => EventKind::Daily,
+        Some((_, "OK")) => EventKind::Timed,
         _ => EventKind::Alone,
     };
-    let duration = find_line_duration(row);
-    let object = if upid.id.is_empty() { String::new() } else { format!(" {}", upid.id) };
-    let end = if end.is_empty() { String::new() } else { format!(": {end}") };
-    Some(line(kind, duration, format!("{word} {}{object}{end}", upid.kind).into(), task))
+    Some(line(kind, find_line_duration(row), short.into(), task))
 }
 
 #[cfg(test)]

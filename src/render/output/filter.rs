@@ -7,6 +7,7 @@ use crate::render::output::key_format::KeyFormat;
 use crate::render::output::keys::{QuotedWord, check_key, skip_separators, split_quoted};
 use crate::render::output::names::{push_name, push_names, quote_short};
 use crate::render::output::wanted_value::{ReadingTime, WantedValue};
+use crate::render::task::shorten_task_message;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
@@ -271,13 +272,17 @@ impl<'f> RowCondition<'f> {
     }
 
     fn show<'r>(&self, raw: &'r str) -> Cow<'r, str> {
-        self.format.format(&self.condition.key, raw, self.time.utc_offset)
+        match shorten_task_message(&unquote(raw)) {
+            Some((_, short)) => short.into(),
+            None => self.format.format(&self.condition.key, raw, self.time.utc_offset),
+        }
     }
 
     fn contains(&self, raw: &str) -> bool {
-        let value = self.condition.value.as_str();
-        unquote(raw).to_lowercase().contains(value)
-            || self.format != KeyFormat::Plain && self.show(raw).to_lowercase().contains(value)
+        let (value, text) = (self.condition.value.as_str(), unquote(raw));
+        // A table has another text for a task, and for a value that is no plain text.
+        let is_shown_as_other = self.format != KeyFormat::Plain || shorten_task_message(&text).is_some();
+        text.to_lowercase().contains(value) || is_shown_as_other && self.show(raw).to_lowercase().contains(value)
     }
 
     /// Returns `None` if the value can't be compared.
@@ -289,7 +294,10 @@ impl<'f> RowCondition<'f> {
         if text == value || has_item(raw, &text, value) {
             return Some(true);
         }
-        let Some(number) = self.parse_found(raw) else { return Some(false) };
+        let Some(number) = self.parse_found(raw) else {
+            let task = shorten_task_message(&unquote(raw));
+            return Some(task.is_some_and(|(_, short)| short.to_lowercase() == value));
+        };
         let is_equal = match self.wanted {
             Some(WantedValue::Range { low, high }) => (low..=high).contains(&number) && number.abs() < EXACT,
             Some(WantedValue::Share(share)) => {
@@ -583,6 +591,18 @@ mod tests {
         ] {
             assert_eq!(matches(filter, Some(raw)), expected, "{filter} on {raw}");
         }
+    }
+
+    #[test]
+    fn message_about_a_task_is_found_as_the_table_shows_it_and_as_it_came() {
+        let end = r#""end task UPID:pve1:000001C1:00022AEA:6B0293BE:qmshutdown:102:root@pam: OK""#;
+        for filter in ["msg~qmshutdown 102", "msg~102: ok", "msg~qmshutdown:102", "msg=end task qmshutdown 102: OK"] {
+            assert!(matches(filter, Some(end)), "{filter}");
+        }
+        assert!(!matches("msg~qmshutdown 103", Some(end)));
+        // The line end is an escape in a table.
+        assert!(!matches("note~nas", Some(r#""a\nas b""#)));
+        assert!(describe_problem("msg=qmstart", &[end]).contains("end task qmshutdown 102: OK"));
     }
 
     #[test]
