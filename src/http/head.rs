@@ -227,7 +227,10 @@ impl RequestHead {
 
     fn split_target<'a>(&self, bytes: &'a [u8]) -> (&'a str, &'a str) {
         let target = str::from_utf8(self.target.slice(bytes)).expect("httparse returned the target as UTF-8");
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let (path, query) = match memchr::memchr(b'?', target.as_bytes()) {
+            Some(at) => (&target[..at], &target[at + 1..]),
+            None => (target, ""),
+        };
         (if target.starts_with(MESSAGES_REFERENCE) { "/messages" } else { path }, query)
     }
 }
