@@ -187,7 +187,9 @@ impl<'a> ClusterHandle<'a> {
 
     /// Describes what the caller may do, by the rules of this server.
     pub fn describe_rights(&self) -> String {
-        self.policy().describe_rights()
+        let mut text = String::new();
+        self.policy().write_rights(&mut text);
+        text
     }
 
     /// Returns the reason for each node that the cluster named by itself and that does not answer, as far as known.

@@ -98,10 +98,11 @@ impl<'a> CallScope<'a> {
     /// Describes what the caller may do on the clusters, by the rules of this server.
     pub fn describe_rights(self) -> String {
         let client = &self.origin.client;
-        let mut text = String::from("access by the rules of this server: ");
+        let mut text = String::with_capacity(128);
+        text.push_str("access by the rules of this server: ");
         for (at, RightsGroup { policy, names }) in self.clusters.rights.iter().enumerate() {
             text.push_str(if at == 0 { "" } else { "; " });
-            text.push_str(&client.policy_on(policy).describe_rights());
+            client.policy_on(policy).write_rights(&mut text);
             if self.clusters.rights.len() > 1 {
                 [" on ", names].iter().for_each(|part| text.push_str(part));
             }

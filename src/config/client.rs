@@ -83,7 +83,7 @@ impl Client {
 
     /// Returns whether callers prove with a token that they are this client.
     pub fn has_token(&self) -> bool {
-        !self.token_sha256.ct_eq(&TokenHash::UNKNOWN)
+        self.token_sha256.is_known()
     }
 
     /// Returns whether a client may have this name: 1 to 64 letters, digits, ".", "_" or "-", and not a token.

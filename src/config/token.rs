@@ -25,6 +25,11 @@ impl TokenHash {
         Self(digest.as_ref().try_into().expect("a SHA-256 has 32 bytes"))
     }
 
+    /// Returns whether it is the hash of a token.
+    pub fn is_known(&self) -> bool {
+        self.0 != Self::UNKNOWN.0
+    }
+
     /// Compares all bytes, so that the time does not tell how many are right.
     pub fn ct_eq(&self, other: &Self) -> bool {
         constant_time_eq(&self.0, &other.0)

@@ -182,8 +182,12 @@ impl ToolOutput {
                 [.., b'\n'] => "\n",
                 _ => "\n\n",
             };
+            text.reserve(notes.iter().map(|note| note.len() + 2).sum());
             text.push_str(separator);
-            text.push_str(&notes.join("\n"));
+            for (at, note) in notes.iter().enumerate() {
+                text.push_str(if at == 0 { "" } else { "\n" });
+                text.push_str(note);
+            }
         }
     }
 }

@@ -21,6 +21,9 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::borrow::Cow;
 
+/// The room of a new answer. Most are shorter.
+const USUAL_RESULT_BYTES: usize = 1 << 10;
+
 /// One message, borrowed from the bytes it came in.
 #[derive(Debug)]
 pub enum Message<'a> {
@@ -100,7 +103,7 @@ impl<'a> RpcRequest<'a> {
 
     /// Encodes an answer. `write` appends its `result`.
     pub fn encode_result(&self, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
+        let mut out = Vec::with_capacity(USUAL_RESULT_BYTES);
         out.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
         out.extend_from_slice(self.id.as_bytes());
         out.extend_from_slice(br#","result":"#);

@@ -7,6 +7,7 @@ use super::guest_selector::GuestSelector;
 use super::implied_calls::{ImpliedCall, ImplyingCall};
 use super::pattern::OperationPattern;
 use super::risk::{Risk, RiskKind};
+use std::fmt::Write;
 
 /// The operator's rules for the calls of one client, to any cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,13 +162,13 @@ impl<'a> EffectivePolicy<'a> {
         self.protect().any(|selector| selector.matches(vmid, pool, tags))
     }
 
-    /// Describes the level of access that both sides grant, and the calls that are confirmed.
-    pub fn describe_rights(&self) -> String {
+    /// Appends the level of access that both sides grant, and the calls that are confirmed.
+    pub fn write_rights(&self, out: &mut String) {
         let exec = self.client_permissions.exec && self.cluster.permissions.exec;
         let confirm = self.cluster.confirm.max(self.client.confirm);
         // A reader takes full access for everything.
         let without = if self.access() == AccessLevel::Full && !exec { " without exec" } else { "" };
-        format!("{}{without}, confirm {confirm}", Permissions { access: self.access(), exec })
+        let _ = write!(out, "{}{without}, confirm {confirm}", Permissions { access: self.access(), exec });
     }
 
     /// Returns the level of access that both sides grant.
