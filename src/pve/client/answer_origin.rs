@@ -104,7 +104,9 @@ const MAX_FOREIGN_BYTES: usize = 4 << 10;
 /// Returns whether a success is not one of Proxmox: each of its answers that is no file is a JSON object with `data`.
 fn is_foreign_success(content_type: &str, body: &[u8]) -> bool {
     let is_json = content_type.is_empty() || content_type.starts_with("application/json");
-    is_json && body.len() <= MAX_FOREIGN_BYTES && {
+    // Most answers begin so, and need no second look.
+    let is_envelope = body.starts_with(br#"{"data":"#);
+    is_json && !is_envelope && body.len() <= MAX_FOREIGN_BYTES && {
         let envelope = ErrorEnvelope::parse(body);
         !body.trim_ascii_start().starts_with(b"{") || (envelope.is_json && !envelope.has_data)
     }
