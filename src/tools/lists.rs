@@ -138,7 +138,7 @@ fn query_clusters(
     let form = call.list_form();
     let render = || render(&rows, form);
     let list = match &answers[..] {
-        // The list of one cluster, made of nothing that was read for this caller alone.
+        // The list of one cluster, made of nothing that was read for this caller alone. Path and type are the answer's.
         [Ok((response, None, available))] if available.is_empty() => {
             response.make_shared((form, clusters[0].label().is_some()), render)
         }

@@ -1,13 +1,15 @@
 //! Identical reads of one cluster that share requests: what they share, and what stays each caller's own.
 
 use crate::support::node::{Node, ScriptedReply};
-use crate::support::policy::{caller, client, open_policy, rights};
+use crate::support::policy::{caller, client, modern, open_policy, rights};
 use crate::support::raw::eventually;
 use crate::support::test_tools::product_for;
-use crate::support::tool::{ToolResult, call_as, call_with};
+use crate::support::tool::{answer_to, call_as, call_with};
 use proptest::prelude::*;
 use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::config::{ClusterConfig, Limits};
+use proxmox_mcp::mcp::McpServer;
+use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::policy::AccessLevel;
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::Cluster;
@@ -227,14 +229,13 @@ fn reads_that_differ_in_path_or_parameters_share_nothing() {
     });
 }
 
-/// Calls a tool with these arguments as each of the callers at once, while the node holds its answers until all have
-/// begun. Returns the results, and the number of requests for paths that end like this.
-fn call_at_once(
+/// Makes twelve calls at once, in turns of a client with full access and one that reads, while the node holds its answers
+/// until all have begun. Returns the results, and the number of requests for paths that end like this.
+fn call_at_once<T: Send>(
     data: &'static str,
-    tool: &str,
-    arguments: &serde_json::Value,
     end: &'static str,
-) -> (Vec<ToolResult>, usize) {
+    call: impl Fn(&McpServer, &Caller, usize) -> T + Sync,
+) -> (Vec<T>, usize) {
     let (node, gate, _end) = start_gated_at(end, data);
     let clients =
         [client("admin", rights(AccessLevel::Full, true), &[]), client("guest", rights(AccessLevel::Read, false), &[])];
@@ -244,8 +245,8 @@ fn call_at_once(
     let results = thread::scope(|scope| {
         let calls: Vec<_> = (0..12)
             .map(|n| {
-                let (server, caller) = (&server, caller(&clients[n % 2]));
-                scope.spawn(move || call_as(server, &caller, tool, arguments.clone()))
+                let (server, call, caller) = (&server, &call, caller(&clients[n % 2]));
+                scope.spawn(move || call(server, &caller, n))
             })
             .collect();
         node.wait_for_path(end, 1);
@@ -259,7 +260,9 @@ fn call_at_once(
 fn redaction_stays_each_caller_s_own() {
     const CONFIG: &str = r#"{"name":"web01","cipassword":"canary-password","digest":"d"}"#;
     let arguments = json!({"path": "/nodes/pve1/qemu/100/config"});
-    let (results, _) = call_at_once(CONFIG, "proxmox_api_get", &arguments, "/qemu/100/config");
+    let (results, _) = call_at_once(CONFIG, "/qemu/100/config", |server, caller, _| {
+        call_as(server, caller, "proxmox_api_get", arguments.clone())
+    });
     for (n, result) in results.iter().enumerate() {
         assert!(!result.failed && result.text.contains("web01"), "{result:?}");
         assert_eq!(result.text.contains("canary-password"), n % 2 == 0, "{result:?}");
@@ -270,11 +273,28 @@ fn redaction_stays_each_caller_s_own() {
 fn shared_table_is_redacted_for_each_caller() {
     const ROWS: &str =
         r#"[{"id":"qemu/100","type":"qemu","name":"web01","status":"running","tags":"password=canary"}]"#;
-    let (results, requests) = call_at_once(ROWS, "get_cluster_resources", &json!({}), "/cluster/resources");
+    let (results, requests) = call_at_once(ROWS, "/cluster/resources", |server, caller, _| {
+        call_as(server, caller, "get_cluster_resources", json!({}))
+    });
     assert!(requests < 12, "some shared a request");
     for (n, result) in results.iter().enumerate() {
         assert!(!result.failed && result.text.contains("web01"), "{result:?}");
         assert_eq!(result.text.contains("canary"), n % 2 == 0, "{result:?}");
+    }
+}
+
+#[test]
+fn shared_table_has_json_only_for_those_who_ask() {
+    const ROWS: &str = r#"[{"node":"pve1","status":"online","type":"node","id":"node/pve1"}]"#;
+    let (results, _) = call_at_once(ROWS, "/nodes", |server, caller, n| {
+        // The session of a legacy call has a client that shows user interfaces.
+        let legacy = json!({"name": "list_nodes", "arguments": {}});
+        let params = if n / 2 % 2 == 0 { legacy } else { modern("list_nodes", &json!({}), false, json!(null)) };
+        answer_to(server, caller, params)["result"].clone()
+    });
+    for (n, result) in results.iter().enumerate() {
+        assert_eq!(result["content"][0]["text"], results[0]["content"][0]["text"]);
+        assert_eq!(result["structuredContent"]["rows"].is_array(), n / 2 % 2 == 0, "{n}: {result}");
     }
 }
 
@@ -286,7 +306,8 @@ fn reads_with_an_effect_are_each_sent() {
         ("/nodes/pve1/query-url-metadata?url=http://192.0.2.1/", "/query-url-metadata"),
     ] {
         let arguments = json!({"path": path, "method": "GET"});
-        let (results, requests) = call_at_once("{}", "proxmox_api_call", &arguments, end);
+        let (results, requests) =
+            call_at_once("{}", end, |server, caller, _| call_as(server, caller, "proxmox_api_call", arguments.clone()));
         let sent = results.iter().filter(|result| !result.failed).count();
         assert_eq!((requests, sent), (6, 6), "{results:?}");
     }
