@@ -291,7 +291,6 @@ fn read_ids(reader: &ObjectReader<'_>, list: &ApiPath, id_key: &str) -> Option<V
     Some(rows.iter().filter_map(|row| row.get(id_key)).map(to_text).collect())
 }
 
-/// Returns whether an option of a guest is a network card.
 /// Returns the network cards among these options as they are in a configuration.
 fn find_cards(names: &[String], config: Option<&Map<String, Value>>) -> Vec<(String, String)> {
     let cards = names.iter().filter(|name| is_network_card(name));

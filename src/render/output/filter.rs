@@ -272,17 +272,18 @@ impl<'f> RowCondition<'f> {
     }
 
     fn show<'r>(&self, raw: &'r str) -> Cow<'r, str> {
-        match shorten_task_message(&unquote(raw)) {
-            Some((_, short)) => short.into(),
+        match find_task_text(raw) {
+            Some(short) => short.into(),
             None => self.format.format(&self.condition.key, raw, self.time.utc_offset),
         }
     }
 
     fn contains(&self, raw: &str) -> bool {
-        let (value, text) = (self.condition.value.as_str(), unquote(raw));
+        let value = self.condition.value.as_str();
         // A table has another text for a task, and for a value that is no plain text.
-        let is_shown_as_other = self.format != KeyFormat::Plain || shorten_task_message(&text).is_some();
-        text.to_lowercase().contains(value) || is_shown_as_other && self.show(raw).to_lowercase().contains(value)
+        let is_shown_as_other = || self.format != KeyFormat::Plain || find_task_text(raw).is_some();
+        unquote(raw).to_lowercase().contains(value)
+            || is_shown_as_other() && self.show(raw).to_lowercase().contains(value)
     }
 
     /// Returns `None` if the value can't be compared.
@@ -295,8 +296,7 @@ impl<'f> RowCondition<'f> {
             return Some(true);
         }
         let Some(number) = self.parse_found(raw) else {
-            let task = shorten_task_message(&unquote(raw));
-            return Some(task.is_some_and(|(_, short)| short.to_lowercase() == value));
+            return Some(find_task_text(raw).is_some_and(|short| short.to_lowercase() == value));
         };
         let is_equal = match self.wanted {
             Some(WantedValue::Range { low, high }) => (low..=high).contains(&number) && number.abs() < EXACT,
@@ -435,6 +435,11 @@ impl<'f> RowCondition<'f> {
         }
         Some(text)
     }
+}
+
+/// Returns the text that a table has for a message about a task.
+fn find_task_text(raw: &str) -> Option<String> {
+    shorten_task_message(&unquote(raw)).map(|(_, short)| short)
 }
 
 /// Returns whether a list has an item: a JSON list, or a text of words such as `prod;web`.
