@@ -164,7 +164,7 @@ impl CallAttributes {
         let operation = self.operation.lock().unwrap_or_else(PoisonError::into_inner);
         operation.as_ref().map(|MainOperation { logged, has_more, .. }| {
             let more = if *has_more { " and others" } else { "" };
-            format!("{}{more}", logged.operation)
+            [&*logged.operation, more].concat()
         })
     }
 

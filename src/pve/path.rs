@@ -191,10 +191,16 @@ impl ApiPath {
     /// Returns the decoded segments; none for `/`. A volume id with a slash (`local:iso/x.iso`) has two of them, because
     /// a node cannot distinguish the two spellings either.
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = Cow<'_, str>> {
-        self.0.split('/').filter(|s| !s.is_empty()).map(|segment| match percent_decode(segment) {
-            Ok(text) if text != segment => Cow::Owned(text),
-            _ => Cow::Borrowed(segment),
-        })
+        self.0.split('/').filter(|s| !s.is_empty()).map(decode_segment)
+    }
+}
+
+/// Returns a segment of a stored path without its percent-encoding.
+fn decode_segment(segment: &str) -> Cow<'_, str> {
+    // Most have none, and a path is split several times in a call.
+    match segment.contains('%') {
+        true => percent_decode(segment).map_or(Cow::Borrowed(segment), Cow::Owned),
+        false => Cow::Borrowed(segment),
     }
 }
 
@@ -211,9 +217,12 @@ impl fmt::Display for ApiPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.0.split('/');
         f.write_str(rest.next().unwrap_or_default())?;
-        rest.try_for_each(|segment| match percent_decode(segment) {
-            Ok(text) if is_placeholder(&text) => write!(f, "/{text}"),
-            _ => write!(f, "/{segment}"),
+        rest.try_for_each(|segment| {
+            f.write_str("/")?;
+            match decode_segment(segment) {
+                Cow::Owned(text) if is_placeholder(&text) => f.write_str(&text),
+                _ => f.write_str(segment),
+            }
         })
     }
 }
