@@ -181,7 +181,12 @@ fn write_socket(mut socket: &TcpStream, mut parts: &mut [IoSlice<'_>], limit: Du
     let mut timeout_changed = false;
     IoSlice::advance_slices(&mut parts, 0);
     while !parts.is_empty() {
-        match socket.write_vectored(parts) {
+        // The system call for one part is cheaper.
+        let written = match &*parts {
+            [part] => socket.write(part),
+            parts => socket.write_vectored(parts),
+        };
+        match written {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(n) => IoSlice::advance_slices(&mut parts, n),
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
