@@ -147,8 +147,10 @@ impl<'a> ClusterHandle<'a> {
     /// Returns the end of a read that begins now. Fails if the read should not be sent, because a call to all clusters
     /// need not wait for one that did not answer a short time ago.
     pub(super) fn read_deadline(&self) -> Result<Instant, PveError> {
-        let outage = if self.is_one_of_many { self.cluster.outage() } else { None };
-        match outage {
+        if !self.is_one_of_many {
+            return Ok(self.deadline);
+        }
+        match self.cluster.outage() {
             None => Ok(self.deadline),
             Some(ClusterOutage::BackingOff(error)) => Err(error),
             Some(ClusterOutage::RetryDue) => Ok(self.deadline.min(Instant::now() + RETRY_TIME)),

@@ -280,15 +280,13 @@ impl ConnectionHandler<'_> {
     fn write_response(&self, response: &HttpResponse, out: &mut Vec<u8>) -> io::Result<()> {
         response.write_head(out)?;
         let body = if self.head.method == Method::Head { &[] } else { response.body() };
-        let is_joined = body.len() <= MAX_JOINED_BODY_BYTES;
-        if is_joined {
-            out.extend_from_slice(body);
-        }
-        let mut parts = [IoSlice::new(out), IoSlice::new(body)];
-        let parts = if is_joined { &mut parts[..1] } else { &mut parts[..] };
         // A large response may take longer, at one MiB per second.
         let limit = self.state.limits.write_timeout + Duration::from_secs((response.body().len() >> 20) as u64);
-        self.stream.write_all(parts, limit)
+        if body.len() <= MAX_JOINED_BODY_BYTES {
+            out.extend_from_slice(body);
+            return self.stream.write_all(&mut [IoSlice::new(out)], limit);
+        }
+        self.stream.write_all(&mut [IoSlice::new(out), IoSlice::new(body)], limit)
     }
 
     /// Counts and logs a response. The log omits the query, which holds the session id.

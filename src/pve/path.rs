@@ -218,11 +218,9 @@ impl fmt::Display for ApiPath {
         let mut rest = self.0.split('/');
         f.write_str(rest.next().unwrap_or_default())?;
         rest.try_for_each(|segment| {
+            let decoded = decode_segment(segment);
             f.write_str("/")?;
-            match decode_segment(segment) {
-                Cow::Owned(text) if is_placeholder(&text) => f.write_str(&text),
-                _ => f.write_str(segment),
-            }
+            f.write_str(if is_placeholder(&decoded) { &decoded } else { segment })
         })
     }
 }
